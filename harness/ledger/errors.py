@@ -1,0 +1,32 @@
+"""The errors a person can cause. The command line prints their one sentence and exits with 2, without a traceback."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class HarnessError(Exception):
+    """Something a person can mend; the message says what, where, the valid choices and the next step."""
+
+
+class SpecError(HarnessError):
+    """A config that cannot become a spec: an unknown key or choice, or a value of the wrong type."""
+
+
+class PlanError(HarnessError):
+    """A sweep that cannot become a plan, or a plan that cannot be started now."""
+
+
+class RecordError(HarnessError):
+    """A record, or a set of records, that does not hold what is asked of it."""
+
+
+class DataError(HarnessError):
+    """Data or weights that are not here, or are not what their card says."""
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """` Did you mean 'lora'? Known: cla, full, …` for error sentences."""
+    names = sorted(known)
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    return f"{hint} Known: {', '.join(names)}."

@@ -1,0 +1,101 @@
+"""A plan: the runs a sweep intends, and the cells it leaves out with a sentence. Written down at launch, read by analysis."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.ledger.errors import PlanError
+from harness.ledger.paths import to_json, write_whole
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run to be had. `spec` is the resolved RunSpec as plain data; `choices` are the names a person typed."""
+
+    id: str
+    choices: Mapping[str, Any]  # method, model, dataset, recipe, seed, and overrides such as method.update.rank
+    spec: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """One cell that will not be run, and why."""
+
+    choices: Mapping[str, Any]
+    why: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A sweep, as a value. `about` holds the sweep's own settings (title, margin, control method)."""
+
+    name: str
+    runs: tuple[Planned, ...]
+    skipped: tuple[Skipped, ...]
+    about: Mapping[str, Any]
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits over the ids and the skipped cells, in any order."""
+        words = sorted(run.id for run in self.runs) + sorted(f"{dict(s.choices)}{s.why}" for s in self.skipped)
+        return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(run.id for run in self.runs)
+
+
+def plan_path(runs: Path, name: str) -> Path:
+    """Plans lie beside the run folders: runs/plans/<sweep>.json, the newest plan of that sweep."""
+    return runs / "plans" / f"{name}.json"
+
+
+def write_plan(runs: Path, plan: Plan) -> Path:
+    """Write the plan whole; specs are stored by part, so that 10,000 runs stay a small file."""
+    path = plan_path(runs, plan.name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, to_json(plan_to_json(plan), indent=None))
+    return path
+
+
+def plan_to_json(plan: Plan) -> dict[str, Any]:
+    """Plain data; each distinct method, model, dataset and recipe is stored once, under a number."""
+    parts: dict[str, list[Any]] = {"method": [], "model": [], "dataset": [], "recipe": []}
+    seen: dict[tuple[str, int], int] = {}
+
+    def number(axis: str, part: Any) -> int:
+        if (axis, id(part)) not in seen:
+            text = json.dumps(part, sort_keys=True)
+            known = [json.dumps(p, sort_keys=True) for p in parts[axis]]
+            if text not in known:
+                parts[axis].append(part)
+                known.append(text)
+            seen[axis, id(part)] = known.index(text)
+        return seen[axis, id(part)]
+
+    runs = [
+        [run.id, dict(run.choices), [number(axis, run.spec[axis]) for axis in parts], run.spec["seed"]]
+        for run in plan.runs
+    ]
+    skipped = [[dict(s.choices), s.why] for s in plan.skipped]
+    return {"name": plan.name, "digest": plan.digest, "about": dict(plan.about), "parts": parts, "runs": runs, "skipped": skipped}
+
+
+def read_plan(runs: Path, name: str) -> Plan:
+    """The plan of a sweep; raises PlanError when there is none."""
+    path = plan_path(runs, name)
+    if not path.is_file():
+        known = sorted(p.stem for p in path.parent.glob("*.json"))
+        raise PlanError(f"no plan of sweep '{name}' in {path.parent}; planned so far: {', '.join(known) or 'none'}. "
+                        f"Start one with: peftlab sweep sweep={name}")
+    raw = json.loads(path.read_bytes())
+    axes = list(raw["parts"])
+
+    def spec(numbers: list[int], seed: int) -> dict[str, Any]:
+        return {axis: raw["parts"][axis][n] for axis, n in zip(axes, numbers, strict=True)} | {"seed": seed}
+
+    runs_ = tuple(Planned(i, choices, spec(numbers, seed)) for i, choices, numbers, seed in raw["runs"])
+    return Plan(raw["name"], runs_, tuple(Skipped(c, why) for c, why in raw["skipped"]), raw["about"])

@@ -1,0 +1,46 @@
+"""What a run is, as frozen data: the resolved scientific config. Nothing here says where or by whom it is run."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from harness.ledger.dataset_spec import DatasetSpec
+from harness.ledger.model_spec import ModelSpec
+from methods.spec import MethodSpec
+
+SCHEMA = 1  # of spec and record; a bump makes every id new, so that results of different meaning never mix
+
+
+@dataclass(frozen=True)
+class RecipeSpec:
+    """How a run is trained and selected. Lengths are in optimizer steps unless named otherwise."""
+
+    name: str
+    epochs: float
+    max_steps: int | None  # stops earlier than `epochs` would
+    batch_size: int  # examples per optimizer step and micro-batch; times `accumulate` per optimizer step
+    accumulate: int
+    eval_batch_size: int
+    lr: float  # of the method's own rate group (see conf/recipe: lr may be one number or one per group)
+    head_lr: float  # one head rule for every method
+    schedule: Literal["linear", "cosine", "constant"]
+    final_lr_ratio: float
+    warmup_ratio: float
+    weight_decay: float  # of weights trained whole; adapters are never decayed (study, 1.1)
+    betas: tuple[float, ...]
+    eps: float
+    clip_norm: float | None
+    precision: Literal["auto", "float32", "bfloat16"]
+    gradient_checkpointing: bool
+    evaluations: int  # validation passes, evenly spaced over the training; the last is at the end
+    early_stop: int | None  # validation passes without a better score before training stops
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run. Its id is a digest of all of this."""
+
+    method: MethodSpec
+    model: ModelSpec
+    dataset: DatasetSpec
+    recipe: RecipeSpec
+    seed: int

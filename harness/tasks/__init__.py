@@ -1,0 +1,1 @@
+"""One file per kind of task: encode rows, collate batches, a loss, predictions, scores."""

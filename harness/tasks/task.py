@@ -1,0 +1,68 @@
+"""What the loop may ask of a task, and the values that pass between them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from harness.ledger.quantity import Measured
+
+Example = Mapping[str, Any]  # an encoded row: "id" (str), "target", and what `collate` needs
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A padded micro-batch. `inputs` go to the model as keyword arguments."""
+
+    inputs: Mapping[str, Tensor]
+    targets: Tensor  # what `losses` compares with; its shape is the task's own business
+    ids: tuple[str, ...]
+    weight: int  # what the summed loss is divided by: examples, or target tokens of a causal LM
+    tokens: int  # non-padding input tokens (image tasks: patches)
+    slots: int  # input tokens with padding
+
+    def to(self, device: torch.device) -> "Batch":
+        moved = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
+        return Batch(moved, self.targets.to(device, non_blocking=True), self.ids, self.weight, self.tokens, self.slots)
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One example, as it is kept in predictions.parquet."""
+
+    id: str
+    target: str | float
+    prediction: str | float
+    score: float  # probability of the target, or the value a regression gave; the task's file says which
+    loss: float  # summed over the example's weight
+    weight: int
+
+
+class Task(Protocol):
+    """A kind of task bound to one dataset card and one model's processor."""
+
+    def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """One raw row to an Example (tokenised once and cached); raises DataError for an unknown label."""
+        ...
+
+    def length(self, example: Example) -> int:
+        """Input tokens of an example, for length bucketing; equal for all where there is nothing to pad."""
+        ...
+
+    def collate(self, examples: Sequence[Example], rng: torch.Generator | None) -> Batch:
+        """A padded batch. `rng` is given in training only: augmentation draws from it."""
+        ...
+
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Loss of each example, summed over its weight: (batch,), float32. Its sum over `batch.weight` is the training loss."""
+        ...
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
+        """In eval mode under no_grad."""
+        ...
+
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, Measured]:
+        """Every metric of the card, and "loss" (weighted mean)."""
+        ...
