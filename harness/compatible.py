@@ -1,0 +1,20 @@
+"""Whether a method, a model and a dataset can meet, decided from their cards before anything is loaded."""
+
+from harness.ledger.dataset_spec import DatasetSpec
+from harness.ledger.model_spec import ModelSpec
+from methods.spec import MethodSpec
+from methods.why_not import why_not as method_why_not
+
+TASKS_OF = {
+    "text_encoder": ("text_classification", "regression"),
+    "image_encoder": ("image_classification",),
+    "decoder": ("text_classification", "regression", "causal_lm", "generation", "choice"),
+}
+
+
+def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str | None:
+    """A sentence when this combination cannot be run, else None."""
+    if dataset.task.kind not in TASKS_OF[model.kind]:
+        can = ", ".join(TASKS_OF[model.kind])
+        return f"{model.name} ({model.kind}) cannot do {dataset.name} ({dataset.task.kind}); it can do {can}."
+    return method_why_not(method, targets=model.targets)

@@ -1,0 +1,124 @@
+"""Hydra composes, once per distinct choice; what leaves this file is plain data.
+
+Nothing here knows what a key means: `harness.plan` parses the result into frozen specs.
+"""
+
+import os
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from harness.ledger.errors import SpecError, nearest
+
+GROUPS = ("method", "model", "dataset", "recipe", "sweep", "cluster", "tracker")
+ALIASES = {"size": "model.size"}
+
+
+def conf_dirs() -> list[Path]:
+    """Where configs are looked for: $PEFTLAB_CONF (your own, first), then the project's."""
+    own = os.environ.get("PEFTLAB_CONF")
+    return ([Path(own).resolve()] if own else []) + [Path(__file__).resolve().parents[1] / "conf"]
+
+
+@cache
+def choices(group: str) -> tuple[str, ...]:
+    """The names a group offers, from the files on disk."""
+    return tuple(sorted({path.stem for folder in conf_dirs() for path in (folder / group).glob("*.yaml")}))
+
+
+def parse_overrides(words: Sequence[str]) -> list[Override]:
+    """Hydra's own grammar; raises SpecError with one sentence for a word that is not of it."""
+    try:
+        overrides = OverridesParser.create().parse_overrides(list(words))
+    except HydraException as error:
+        raise SpecError(f"cannot read the override: {_first_line(error)} Write key=value, as in method=lora.") from error
+    for override in overrides:
+        override.key_or_group = ALIASES.get(override.key_or_group, override.key_or_group)
+    return overrides
+
+
+def expand(override: Override) -> list[str]:
+    """The words that one override stands for: `method=lora,cla` gives two, `seed=range(3)` three."""
+    key = _key(override)
+    if not override.is_sweep_override():
+        return [f"{key}={override.get_value_element_as_str()}" if not override.is_delete() else _as_word(override)]
+    if override.is_discrete_sweep() and override.sweep_string_iterator is not None:
+        return [f"{key}={value}" for value in override.sweep_string_iterator(transformer=_Globs(override.key_or_group))]
+    raise SpecError(f"{override.input_line}: only lists, range(...) and glob(...) can be swept.")
+
+
+def compose_plain(words: Sequence[str]) -> dict[str, Any]:
+    """The whole config for these override words, resolved, as plain data. Raises SpecError naming the wrong word."""
+    for word in words:
+        _check_choice(word)
+    own, base = conf_dirs()[:-1], conf_dirs()[-1]
+    search = [f"hydra.searchpath=[{','.join(f'file://{folder}' for folder in own)}]"] if own else []
+    try:
+        with initialize_config_dir(version_base="1.3", config_dir=str(base)):
+            config = compose(config_name="config", overrides=[*search, *words])
+        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+    except (HydraException, OmegaConfBaseException) as error:
+        raise SpecError(_sentence(error, words)) from error
+
+
+class _Globs:
+    """`glob(*)` over the names of a group; Hydra calls it for every element of a sweep."""
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+
+    def __call__(self, value: Any) -> Any:
+        from hydra.core.override_parser.types import Glob, Transformer
+
+        if isinstance(value, Glob):
+            return value.filter(list(choices(self.group)))
+        return Transformer.encode(value)
+
+
+def _check_choice(word: str) -> None:
+    key, _, value = word.lstrip("+").partition("=")
+    if key in GROUPS and value not in choices(key):
+        raise SpecError(f"{key}: unknown choice '{value}'.{nearest(value, choices(key))}")
+
+
+def _key(override: Override) -> str:
+    prefix = "" if not override.is_add() else ("++" if override.is_force_add() else "+")
+    return f"{prefix}{override.key_or_group}"
+
+
+def _as_word(override: Override) -> str:
+    value = override.get_value_element_as_str() if override.value() is not None else ""
+    return f"~{override.key_or_group}" + (f"={value}" if value else "")
+
+
+def _sentence(error: Exception, words: Sequence[str]) -> str:
+    """What is wrong with which word, and what would be right."""
+    for word in words:
+        key = word.lstrip("+~").partition("=")[0]
+        if known := _siblings(key):
+            return f"{key}: unknown key.{nearest(key.rpartition('.')[2], known)}"
+    return f"{_first_line(error)} (in {' '.join(words)})"
+
+
+def _siblings(key: str) -> list[str]:
+    """Names valid where `key` stands, when `key` itself is not; empty when it is."""
+    tree: Any = compose_plain([])
+    for part in key.split("."):
+        if not isinstance(tree, dict):
+            return []
+        if part not in tree:
+            return sorted(tree)
+        tree = tree[part]
+    return []
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0].rstrip(".") + "."

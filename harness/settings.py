@@ -1,0 +1,48 @@
+"""How and where runs are executed. None of it can change a result, so none of it enters an id."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from harness.ledger.parse import parse
+
+KEYS = ("runs", "report", "cache", "device", "keep", "checkpoint_seconds", "wandb")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Operational settings, from the top level of the config."""
+
+    runs: Path
+    report: Path
+    cache: Path
+    device: Literal["auto", "cpu", "cuda"]
+    keep: Literal["adapters", "all", "none"]
+    checkpoint_seconds: float
+    wandb: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True)
+class _Raw:
+    runs: str
+    report: str
+    cache: str | None
+    device: Literal["auto", "cpu", "cuda"]
+    keep: Literal["adapters", "all", "none"]
+    checkpoint_seconds: float
+    wandb: Mapping[str, Any] | None
+
+
+def settings_from(config: Mapping[str, Any]) -> Settings:
+    """Raises SpecError when an operational key has the wrong type."""
+    raw = parse(_Raw, {key: config[key] for key in KEYS}, "config")
+    folder = raw.cache or os.environ.get("PEFTLAB_CACHE") or str(Path.home() / ".cache" / "peftlab")
+    paths = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": Path(folder).expanduser()}
+    return Settings(**vars(raw) | {name: path.resolve() for name, path in paths.items()})
+
+
+def settings_to_plain(settings: Settings) -> dict[str, Any]:
+    """For handing settings to a worker process as JSON; `settings_from` reads it back."""
+    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(settings).items()}
