@@ -1,0 +1,48 @@
+"""Where runs are executed, as data: this machine, or a SLURM cluster. Never part of a run's id."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class LocalCluster:
+    """Worker processes on this machine."""
+
+    kind: Literal["local"]
+    name: str
+    processes: int | None  # null: one per GPU; without GPUs one per core, at most 4
+    threads: int | None  # of each process; null: the cores shared out
+    about: Mapping[str, Any] = field(metadata={"science": False})
+
+
+@dataclass(frozen=True)
+class SlurmCluster:
+    """One array of jobs per resource class; each job works through a list of run ids."""
+
+    kind: Literal["slurm"]
+    name: str
+    partition: str | None
+    account: str | None
+    qos: str | None
+    constraint: str | None
+    gpus: int  # of a job; 0: the runs compute on CPUs
+    cpus: int  # of a job
+    memory_gb: tuple[int, ...]  # host memory classes, ascending; a run that ran out of memory once gets the next one
+    gpu_memory_gb: int | None  # of one GPU, for the check before submission; null: not checked
+    minutes: int  # a job is packed with runs up to about this long
+    run_minutes: float | None  # of one run; null: from earlier records of the same cell, else from the cards
+    max_pack: int  # runs of a job, at most
+    at_once: int  # runs that share a job's resources at the same time; above 1 their timings are marked not comparable
+    concurrency: int | None  # jobs of an array that run at the same time
+    submit_limit: int | None  # jobs in the queue at any time; the jobs themselves submit what is left
+    warn_seconds: int  # between SLURM's warning and the end of a job: the time there is for a checkpoint
+    requeues: int  # time limits a job may run into before it is left unfinished
+    bad_node_after: int  # workers that died on a node within a day before it is excluded (and named)
+    exclude: tuple[str, ...]  # nodes never used
+    setup: tuple[str, ...]  # shell lines at the start of a job: module load, export
+    extra: Mapping[str, Any]  # further sbatch options by their long names: {nice: 100}
+    about: Mapping[str, Any] = field(metadata={"science": False})
+
+
+ClusterSpec = LocalCluster | SlurmCluster
