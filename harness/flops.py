@@ -1,0 +1,45 @@
+"""Floating point operations of one step, counted from the operations that ran; a multiply and an add are two.
+
+Counted: matrix products, convolutions and attention, forward and backward, inside custom autograd functions too.
+Not counted: element-wise work, normalisation, softmax, embedding look-ups, the optimizer, and writes into a weight.
+Fused attention counts as its definition on every device (forward 2 products, backward 5: scores are computed again).
+"""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+
+from harness.ledger.quantity import Measured
+from harness.untimed import leaving_no_trace
+
+
+def step_flops(
+    model: nn.Module, forward_backward: Callable[[], Tensor], parameters: Sequence[nn.Parameter] = ()
+) -> Measured:
+    """FLOP of `forward_backward`, one optimizer step's forward and backward passes. It leaves no trace in the training.
+
+    parameters: what is trained beside the model's own parameters.
+    """
+    with leaving_no_trace(model, parameters):
+        with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+            forward_backward()
+    return Measured(counter.get_total_flops(), "FLOP")
+
+
+def _attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object) -> int:
+    return sdpa_flop_count(query, key, value)
+
+
+def _attention_backward(
+    gradient: Sequence[int], query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object
+) -> int:
+    return sdpa_backward_flop_count(gradient, query, key, value)
+
+
+# PyTorch's counter knows CUDA's fused attention but not the CPU's, which it would count as nothing.
+_CPU_ATTENTION = {
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+    torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+}
