@@ -35,6 +35,7 @@ class Clocks:
         self._now = now
         self._seconds: dict[str, float] = dict.fromkeys(CLOCKS, 0.0)
         self._stack = ["setup"]
+        self._failed_in: str | None = None
         self._wasted = 0.0
         self._earlier_wall = 0.0  # of the attempts before this one
         self._start = self._last = now()
@@ -48,14 +49,22 @@ class Clocks:
         self._stack.append(clock)
         try:
             yield
+        except BaseException:
+            self._failed_in = self._failed_in or clock
+            raise
         finally:
             self._switch()
             self._stack.pop()
 
     @property
     def phase(self) -> str:
-        """The clock that runs now: the phase that a failure names."""
+        """The clock that runs now."""
         return self._stack[-1]
+
+    @property
+    def failed_in(self) -> str:
+        """The innermost clock that an exception left: the phase that a failure names."""
+        return self._failed_in or self.phase
 
     def _switch(self) -> None:
         synchronise(self._device)
