@@ -22,6 +22,7 @@ class Settings:
     keep: Literal["adapters", "all", "none"]
     checkpoint_seconds: float
     wandb: Mapping[str, Any] | None
+    sweep: str | None = None  # the name of the sweep that a run belongs to, for the tracker's grouping
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,12 @@ class _Raw:
     wandb: Mapping[str, Any] | None
 
 
-def settings_from(config: Mapping[str, Any]) -> Settings:
+def settings_from(config: Mapping[str, Any], sweep: str | None = None) -> Settings:
     """Raises SpecError when an operational key has the wrong type."""
     raw = parse(_Raw, {key: config[key] for key in KEYS}, "config")
     folder = raw.cache or os.environ.get("PEFTLAB_CACHE") or str(Path.home() / ".cache" / "peftlab")
-    paths = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": Path(folder).expanduser()}
-    return Settings(**vars(raw) | {name: path.resolve() for name, path in paths.items()})
+    paths = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": Path(folder)}
+    return Settings(**vars(raw) | {name: path.expanduser().resolve() for name, path in paths.items()}, sweep=sweep)
 
 
 def settings_to_plain(settings: Settings) -> dict[str, Any]:

@@ -63,25 +63,29 @@ def write_plan(runs: Path, plan: Plan) -> Path:
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
     """Plain data; each distinct method, model, dataset and recipe is stored once, under a number."""
-    parts: dict[str, list[Any]] = {"method": [], "model": [], "dataset": [], "recipe": []}
-    seen: dict[tuple[str, int], int] = {}
+    parts: dict[str, dict[str, Any]] = {axis: {} for axis in ("method", "model", "dataset", "recipe")}
+    texts: dict[int, str] = {}  # runs of a cell share their parts: each object is serialised once
 
     def number(axis: str, part: Any) -> int:
-        if (axis, id(part)) not in seen:
-            text = json.dumps(part, sort_keys=True)
-            known = [json.dumps(p, sort_keys=True) for p in parts[axis]]
-            if text not in known:
-                parts[axis].append(part)
-                known.append(text)
-            seen[axis, id(part)] = known.index(text)
-        return seen[axis, id(part)]
+        text = texts.setdefault(id(part), "") or json.dumps(part, sort_keys=True)
+        texts[id(part)] = text
+        parts[axis].setdefault(text, part)
+        return positions[axis].setdefault(text, len(positions[axis]))
 
+    positions: dict[str, dict[str, int]] = {axis: {} for axis in parts}
     runs = [
         [run.id, dict(run.choices), [number(axis, run.spec[axis]) for axis in parts], run.spec["seed"]]
         for run in plan.runs
     ]
     skipped = [[dict(s.choices), s.why] for s in plan.skipped]
-    return {"name": plan.name, "digest": plan.digest, "about": dict(plan.about), "parts": parts, "runs": runs, "skipped": skipped}
+    return {
+        "name": plan.name,
+        "digest": plan.digest,
+        "about": dict(plan.about),
+        "parts": {axis: list(found.values()) for axis, found in parts.items()},
+        "runs": runs,
+        "skipped": skipped,
+    }
 
 
 def read_plan(runs: Path, name: str) -> Plan:

@@ -1,10 +1,10 @@
 """The record of a run: a typed, versioned document with its provenance inside. Written once, never edited."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
-import json
 
 from harness.ledger.errors import RecordError
 from harness.ledger.quantity import Quantity, quantity_from_json, quantity_to_json
@@ -69,6 +69,11 @@ class Record:
     provenance: Mapping[str, Any]  # git, packages, host, device, fingerprint, started, finished
     attempts: int = 1
     notes: tuple[str, ...] = field(default=())
+
+    @property
+    def may_go_on(self) -> bool:
+        """Cut off from outside rather than failed by itself: the next sweep takes it up again, from its checkpoint."""
+        return self.failure is not None and self.failure.kind in ("interrupt", "timeout", "node")
 
 
 _QUANTITIES = ("seconds", "speed", "memory", "ledger", "work", "parameters")

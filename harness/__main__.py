@@ -1,0 +1,86 @@
+"""The command line: a verb, then Hydra overrides. The one place that names every room, and it loads none before its verb.
+
+`python -m harness method=lora` is `peftlab run method=lora`; `python -m harness -m …` is `peftlab sweep …`.
+"""
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+
+VERBS = {
+    "run": ("harness.verbs:run", "do one run, or answer from its record"),
+    "sweep": ("harness.verbs:sweep", "do every run of a grid that is missing, then show the answer"),
+    "plan": ("harness.verbs:plan", "show what a sweep would run, and what it leaves out and why"),
+    "status": ("harness.status:main", "the state of every planned run"),
+    "explain": ("harness.explain:explain", "why a run would be done again, or not"),
+    "diff": ("harness.explain:diff", "what differs between the specs of two runs"),
+    "retry": ("harness.steer:retry", "make failed runs missing, so that the next sweep does them"),
+    "cancel": ("harness.steer:cancel", "stop the live jobs of a sweep"),
+    "logs": ("harness.steer:logs", "what a run printed"),
+    "sync": ("harness.sync:main", "upload offline W&B runs"),
+    "report": ("analysis.verbs:report", "tables, figures and a page, from records alone"),
+    "compare": ("analysis.verbs:compare", "statistics of any table of published numbers"),
+    "advise": ("analysis.verbs:advise", "which method, under a budget, by the evidence"),
+    "audit": ("analysis.verbs:audit", "what is wrong or suspicious in a sweep's records"),
+    "probe": ("harness.probe_verb:main", "time and memory of a training step, methods side by side"),
+    "export": ("harness.export:export", "a run's update as a standard PEFT adapter"),
+    "merge": ("harness.export:merge", "a run's model with the update merged in"),
+    "show": ("harness.show:main", "the first examples of a dataset, as a model sees them"),
+    "fetch": ("harness.fetch:main", "download what a sweep needs, for jobs without network"),
+    "doctor": ("harness.doctor:main", "whether this machine can do a sweep"),
+}
+
+USAGE = """\
+peftlab: which fine-tuning method should I use, and what does it cost?
+
+  peftlab run method=lora model=minilm dataset=trec50 seed=0
+  peftlab sweep sweep=quickstart
+  peftlab sweep method=lora,cla 'seed=range(3)'
+
+Overrides are Hydra's: key=value, comma lists, range(...), glob(*). Verbs that answer take --json.
+
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run a verb. Exit codes: 0 done, 1 a run failed, 2 the request was wrong (one sentence on stderr)."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(USAGE + "\n".join(f"  {verb:<8} {what}" for verb, (_, what) in VERBS.items()))
+        return 0
+    from harness.ledger.errors import HarnessError
+
+    try:
+        verb, rest = _verb_of(words)
+        return load(VERBS[verb][0])(rest)
+    except HarnessError as error:
+        print(f"peftlab: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("peftlab: interrupted; the same command goes on from here.", file=sys.stderr)
+        return 130
+
+
+def load(target: str) -> Callable[..., int]:
+    """The function that "module:function" names. Verbs are found by name, so that no room imports another for them."""
+    module, _, name = target.partition(":")
+    return getattr(import_module(module), name)
+
+
+def _verb_of(words: list[str]) -> tuple[str, list[str]]:
+    if words[0] in ("-m", "--multirun"):
+        return "sweep", words[1:]
+    if words[0] in VERBS:
+        return words[0], words[1:]
+    if "=" in words[0]:
+        return ("sweep", [w for w in words if w not in ("-m", "--multirun")]) if {"-m", "--multirun"} & set(words) else (
+            "run",
+            words,
+        )
+    from harness.ledger.errors import SpecError, nearest
+
+    raise SpecError(f"unknown verb '{words[0]}'.{nearest(words[0], VERBS)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,84 @@
+"""The verbs that plan and run: they parse a command line, call one function, and print what it said."""
+
+import json
+from collections.abc import Sequence
+
+from harness.answer import print_record, print_sweep_end
+from harness.ledger.errors import SpecError, nearest
+from harness.ledger.plan import Plan, Planned, plan_to_json, write_plan
+from harness.ledger.record import record_to_json
+from harness.ledger.store import Store
+from harness.plan import plan_one, plan_sweep, read_request
+from harness.resolve import Resolver
+from harness.settings import Settings, settings_from
+
+
+def flags_of(argv: Sequence[str], known: Sequence[str]) -> tuple[set[str], list[str]]:
+    """The flags of a command line, and its other words. Raises SpecError for a flag that is not known."""
+    flags = {word for word in argv if word.startswith("--")}
+    for flag in flags - set(known):
+        raise SpecError(f"unknown flag '{flag}'.{nearest(flag, known)}")
+    return flags, [word for word in argv if word not in flags]
+
+
+def run(argv: list[str]) -> int:
+    """`peftlab run …`: a run that has a record is answered from it, without loading torch."""
+    flags, words = flags_of(argv, ("--json",))
+    request = read_request(words)
+    settings = settings_from(request.config)
+    planned = plan_one(request, Resolver())
+    store = Store(settings.runs)
+    if store.status(planned.id) not in ("done", "failed") or store.read(planned.id).may_go_on:
+        _do(planned, store, settings)
+    record = store.read(planned.id)
+    if "--json" in flags:
+        print(json.dumps(record_to_json(record), indent=2))
+    else:
+        print_record(record, store)
+    return 0 if record.status == "done" else 1
+
+
+def sweep(argv: list[str]) -> int:
+    """`peftlab sweep …`: reconcile the plan with the store, run what is missing, show the answer."""
+    from harness.__main__ import VERBS, load
+
+    flags, words = flags_of(argv, ("--json",))
+    request = read_request(words)
+    plan = plan_sweep(request, Resolver())
+    settings = settings_from(request.config, plan.name)
+    write_plan(settings.runs, plan)
+    cluster = request.config["cluster"]
+    launch = load(LAUNCHERS[cluster["kind"]])
+    code = launch(plan, Store(settings.runs), settings, cluster)
+    if cluster["kind"] == "local":
+        report = [f"sweep={plan.name}", "--runs", str(settings.runs), "--out", str(settings.report), "--partial"]
+        load(VERBS["report"][0])(report + (["--json"] if "--json" in flags else []))
+        print_sweep_end(plan, Store(settings.runs))
+    return code
+
+
+LAUNCHERS = {"local": "harness.local:launch", "slurm": "slurm.launch:launch"}
+
+
+def plan(argv: list[str]) -> int:
+    """`peftlab plan …`: what `sweep` would run; nothing is written or started."""
+    flags, words = flags_of(argv, ("--json",))
+    request = read_request(words)
+    found = plan_sweep(request, Resolver())
+    if "--json" in flags:
+        print(json.dumps(plan_to_json(found)))
+    else:
+        from harness.answer import print_plan
+
+        print_plan(found, Store(settings_from(request.config).runs))
+    return 0
+
+
+def _do(planned: Planned, store: Store, settings: Settings) -> None:
+    from harness.run import run_one
+    from harness.work import work
+
+    single = Plan("", (planned,), (), {})
+    work([planned.id], single, store, lambda one: run_one(one, store, settings), stop=lambda: False)
+
+
