@@ -1,20 +1,23 @@
-"""When a run spent its time, and how much memory its training windows needed at their peak.
+"""When a run spent its time: five clocks that add up, and how long each optimizer step was.
 
-The only reader of memory counters. Nothing here runs once per step: no garbage is collected, no cache is emptied and no
-device is waited for inside a window, and a current value after `optimizer.step()` is never taken for a peak.
-(The steps within a window: `harness.step_timer`.)
+The device is waited for at the edges of a window and never inside one: on CUDA each step is a pair of events, which are
+read after the window. (Memory: `harness.memory`.)
 """
 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import CLOCKS
+
+_SPEED = (
+    "step_ms_median", "step_ms_p5", "step_ms_p95", "step_ms_mad", "samples_per_s", "tokens_per_s", "padding_share",
+)  # fmt: skip
 
 
 def synchronise(device: torch.device) -> None:
@@ -37,6 +40,7 @@ class Clocks:
         self._stack = ["setup"]
         self._failed_in: str | None = None
         self._wasted = 0.0
+        self._failed_in: str | None = None
         self._earlier_wall = 0.0  # of the attempts before this one
         self._start = self._last = now()
 
@@ -102,101 +106,80 @@ class Clocks:
         self._wasted += state["train_wasted"] + lost
 
 
-class Peak:
-    """Peak memory (bytes) of all "train" windows and of all "eval" windows, each on its own.
+class StepTimer:
+    """Milliseconds of each optimizer step. On CUDA a pair of events per step, read at the end: no step is waited for.
 
-    A window opened inside another one pauses it, as with the clocks. Peak RSS is that of the process (libraries and
-    other runs in it included), so the RSS at the start of the first window is kept beside it. PyTorch keeps no peak of
-    the memory in use on the device (other processes included): that is read when a window ends.
+    The first `drop` steps of every attempt are left out: lazy initialisation, the choice of kernels, allocator growth.
     """
 
-    def __init__(self, device: torch.device | str) -> None:
+    def __init__(self, device: torch.device | str, drop: int = 10) -> None:
         self._device = torch.device(device)
-        self._bytes: dict[str, int] = {}
-        self._stack: list[str] = []
-        self._why_no_rss = _why_no_rss()
+        self._cuda = self._device.type == "cuda"
+        self._drop = drop
+        self._ms: list[float] = []
+        self._samples = self._tokens = self._slots = 0
+        self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
+        self._started: Any = None
 
-    @contextmanager
-    def run(self, window: str) -> Iterator[None]:
-        """`window` is "train" or "eval"."""
-        self._close()
-        self._stack.append(window)
-        self._open()
-        try:
-            yield
-        finally:
-            self._close()
-            self._stack.pop()
-            self._open()
+    def start(self) -> None:
+        """Just before the first thing that belongs to the step."""
+        self._started = self._mark()
 
-    def _open(self) -> None:
-        if not self._stack:
+    def stop(self, *, samples: int, tokens: int, slots: int) -> None:
+        """Just after the last. `tokens` are those that are not padding, `slots` all of them."""
+        end = self._mark()
+        if self._drop > 0:
+            self._drop -= 1
             return
-        if self._device.type == "cuda":
-            synchronise(self._device)
-            torch.cuda.empty_cache()
-            torch.cuda.reset_peak_memory_stats(self._device)
-        if self._why_no_rss is None:
-            self._bytes.setdefault(f"{self._stack[-1]}_start_rss", _status_bytes("VmRSS"))
-            _reset_peak_rss()
+        if self._cuda:
+            self._events.append((self._started, end))
+        else:
+            self._ms.append(1e3 * (end - self._started))
+        self._samples += samples
+        self._tokens += tokens
+        self._slots += slots
 
-    def _close(self) -> None:
-        if not self._stack:
-            return
-        window = self._stack[-1]
-        if self._device.type == "cuda":
-            synchronise(self._device)
-            free, total = torch.cuda.mem_get_info(self._device)
-            self._raise(f"{window}_peak_allocated", torch.cuda.max_memory_allocated(self._device))
-            self._raise(f"{window}_peak_reserved", torch.cuda.max_memory_reserved(self._device))
-            self._raise(f"{window}_peak_device", total - free)
-        if self._why_no_rss is None:
-            self._raise(f"{window}_peak_rss", _status_bytes("VmHWM"))
+    def _mark(self) -> Any:
+        if not self._cuda:
+            return time.perf_counter()
+        event = torch.cuda.Event(enable_timing=True)
+        event.record(torch.cuda.current_stream(self._device))
+        return event
 
-    def _raise(self, name: str, value: int) -> None:
-        self._bytes[name] = max(value, self._bytes.get(name, 0))
+    def milliseconds(self) -> list[float]:
+        """Every kept step. Waits for the last of them: to be called between windows."""
+        if self._events:
+            self._events[-1][1].synchronize()
+            self._ms += [start.elapsed_time(end) for start, end in self._events]
+            self._events = []
+        return list(self._ms)
 
     def quantities(self) -> dict[str, Quantity]:
-        """`Record.memory`: train_… and eval_…: start_rss, peak_rss, peak_allocated, peak_reserved, peak_device."""
-        names = [f"{window}_{kind}" for window in ("train", "eval") for kind in _MEMORY]
-        return {name: self._quantity(name) for name in names}
+        """`Record.speed`. The deviation is the median of |step − median|, unscaled."""
+        ms = np.array(self.milliseconds())
+        if not len(ms):
+            why = NotMeasured("no steps were left after the warm-up steps that are not timed")
+            return dict.fromkeys(_SPEED, why)
+        n, seconds = len(ms), float(ms.sum()) / 1e3
+        median, p5, p95 = (float(v) for v in np.percentile(ms, (50, 5, 95)))
+        found: dict[str, Quantity] = {
+            "step_ms_median": Measured(median, "ms", n),
+            "step_ms_p5": Measured(p5, "ms", n),
+            "step_ms_p95": Measured(p95, "ms", n),
+            "step_ms_mad": Measured(float(np.median(np.abs(ms - median))), "ms", n),
+            "samples_per_s": Measured(self._samples / seconds, "1/s", n),
+        }
+        if not self._slots:
+            return found | dict.fromkeys(_SPEED[-2:], NotMeasured("the task has no tokens"))
+        found["tokens_per_s"] = Measured(self._tokens / seconds, "1/s", n)
+        found["padding_share"] = Measured(1 - self._tokens / self._slots, "1", n)
+        return found
 
-    def _quantity(self, name: str) -> Quantity:
-        if name in self._bytes:
-            return Measured(self._bytes[name], "byte")
-        if name.endswith("_rss") and self._why_no_rss is not None:
-            return NotMeasured(self._why_no_rss)
-        if not name.endswith("_rss") and self._device.type != "cuda":
-            return NotMeasured(f"the run was on a {self._device.type.upper()}, which has no such counter")
-        return NotMeasured(f"no {name.split('_')[0]} window was opened")
-
-    def state(self) -> dict[str, int]:
+    def state(self) -> dict[str, Any]:
         """JSON-ready; belongs into the checkpoint."""
-        return dict(self._bytes)
+        return {"ms": self.milliseconds(), "counts": [self._samples, self._tokens, self._slots]}
 
-    def restore(self, state: Mapping[str, int]) -> None:
-        """Go on from a checkpoint: the maximum over the windows of all attempts."""
-        for name, value in state.items():
-            self._raise(name, value)
-
-
-_MEMORY = ("start_rss", "peak_rss", "peak_allocated", "peak_reserved", "peak_device")
-
-
-def _reset_peak_rss() -> None:
-    Path("/proc/self/clear_refs").write_text("5")  # man 5 proc: resets VmHWM to the current resident set
-
-
-def _why_no_rss() -> str | None:
-    try:
-        _reset_peak_rss()
-    except OSError as error:
-        return f"this system cannot reset the peak resident set of a process (/proc/self/clear_refs: {error.strerror})"
-    return None
-
-
-def _status_bytes(field: str) -> int:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(field + ":"):
-            return int(line.split()[1]) * 1024
-    raise AssertionError(f"/proc/self/status has no {field}")
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint; the first steps of the new attempt are warm-up again."""
+        self._ms = list(state["ms"])
+        self._samples, self._tokens, self._slots = state["counts"]

@@ -1,17 +1,13 @@
-"""Clocks that add up, steps that are not billed for what happens between them, peaks that forget the evaluation."""
+"""Clocks that add up, and steps that are not billed for what happens between them."""
 
 import time
-from pathlib import Path
 
 import pytest
 import torch
 
 from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.record import CLOCKS
-from harness.measure import Clocks, Peak
-from harness.step_timer import StepTimer
-
-MIB = 2**20
+from harness.measure import Clocks, StepTimer
 
 
 class FakeTime:
@@ -73,6 +69,15 @@ def test_an_error_inside_a_window_still_closes_it() -> None:
     assert clocks.phase == "setup" and clocks.seconds()["train"] == 3
 
 
+def test_a_failure_names_the_innermost_window_it_came_out_of() -> None:
+    clocks = Clocks("cpu")
+    assert clocks.failed_in == "setup"
+    with pytest.raises(ValueError, match="boom"), clocks.run("train"):
+        with clocks.run("eval"):
+            raise ValueError("boom")
+    assert clocks.failed_in == "eval"
+
+
 def test_an_unknown_clock_is_refused() -> None:
     clocks = Clocks("cpu")
     with pytest.raises(KeyError, match="validation"), clocks.run("validation"):
@@ -125,7 +130,7 @@ def test_wasted_work_adds_up_over_restarts() -> None:
 
 def _timer(ms: list[float], drop: int, monkeypatch: pytest.MonkeyPatch) -> StepTimer:
     now = FakeTime()
-    monkeypatch.setattr("harness.step_timer.time.perf_counter", now)
+    monkeypatch.setattr("harness.measure.time.perf_counter", now)
     timer = StepTimer("cpu", drop)
     for value in ms:
         timer.start()
@@ -160,61 +165,3 @@ def test_a_resumed_timer_keeps_its_steps_and_warms_up_again(monkeypatch: pytest.
     second.stop(samples=1, tokens=1, slots=1)  # the new attempt's warm-up step
     assert second.milliseconds() == pytest.approx([10, 10])
     assert second.quantities()["samples_per_s"].value == pytest.approx(8 / 0.02)
-
-
-def _touch(mib: int) -> None:
-    torch.ones(mib * MIB, dtype=torch.uint8)  # written, so resident; freed on return
-
-
-needs_clear_refs = pytest.mark.skipif(
-    not Path("/proc/self/clear_refs").exists(), reason="the peak resident set cannot be reset on this system"
-)
-
-
-@needs_clear_refs
-def test_the_peak_of_a_window_is_a_known_allocation() -> None:
-    peak = Peak("cpu")
-    with peak.run("train"):
-        _touch(200)
-    found = peak.quantities()
-    assert found["train_peak_rss"].value - found["train_start_rss"].value == pytest.approx(200 * MIB, rel=0.02)
-
-
-@needs_clear_refs
-def test_a_large_evaluation_leaves_the_training_peak_unchanged() -> None:
-    peak = Peak("cpu")
-    with peak.run("train"):
-        _touch(50)
-        with peak.run("eval"):
-            _touch(300)
-    found = peak.quantities()
-    assert found["eval_peak_rss"].value - found["train_peak_rss"].value == pytest.approx(250 * MIB, rel=0.05)
-
-
-@needs_clear_refs
-def test_the_peak_is_the_largest_of_all_windows_and_attempts() -> None:
-    first = Peak("cpu")
-    with first.run("train"):
-        _touch(200)
-    second = Peak("cpu")
-    second.restore(first.state())
-    with second.run("train"):
-        _touch(10)
-    assert second.quantities()["train_peak_rss"] == first.quantities()["train_peak_rss"]
-
-
-def test_what_a_cpu_has_no_counter_for_is_absent_with_a_reason() -> None:
-    found = Peak("cpu").quantities()
-    assert "CPU" in found["train_peak_allocated"].why
-    assert all(isinstance(quantity, NotMeasured) for quantity in found.values())
-
-
-def test_a_kernel_that_cannot_reset_the_peak_yields_a_reason_not_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse() -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr("harness.measure._reset_peak_rss", refuse)
-    peak = Peak("cpu")
-    with peak.run("train"):
-        _touch(1)
-    assert "Permission denied" in peak.quantities()["train_peak_rss"].why
