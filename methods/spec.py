@@ -1,11 +1,14 @@
 """What a method is, as data: where it acts, how a weight may move, how that changes in time, at which rates.
 
 Standard library only, so that planning a sweep and reading a record need no torch. `conf/method/*.yaml` holds the values.
+Notation of the study (§1.1): W is (out, in), ΔW = s·B·A with A (rank, in), B (out, rank) and s = alpha / rank.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+Init = Literal["zero", "kaiming_uniform", "normal", "orthonormal"]
 
 
 @dataclass(frozen=True)
@@ -24,24 +27,57 @@ class Head:
 
 @dataclass(frozen=True)
 class LowRank:
-    """ΔW = s·B·A with A (rank, in) and B (out, rank), s = alpha / rank."""
+    """ΔW = s·B·A; one factor starts at zero, so that the model starts where it was. A factor that is not trained is frozen."""
 
     kind: Literal["low_rank"]
     rank: int
     alpha: float
     train_a: bool
     train_b: bool
-    init_a: Literal["kaiming_uniform", "normal", "orthonormal"]
+    init_a: Init
+    init_b: Init
 
 
 @dataclass(frozen=True)
 class Columns:
-    """ΔW[:, idx] = s·B with B (out, rank); every other column of W stays as it was."""
+    """W[:, idx] = W0[:, idx] + s·B (start: zero), or W[:, idx] = s·P with P from W (start: weight); other columns stay.
+
+    selector, at link j of a chain (0 without one): first = columns j·rank + i modulo in; random = any `rank` distinct
+    columns; window = neighbours from a random offset; shuffled = aligned windows without replacement.
+    """
 
     kind: Literal["columns"]
     rank: int
     alpha: float
-    selector: Literal["first", "random"]
+    selector: Literal["first", "random", "window", "shuffled"]
+    start: Literal["zero", "weight"]
+
+
+@dataclass(frozen=True)
+class BaSparse:
+    """ΔW = s·(M ⊙ BA): an entry is kept when |BA| is among the top `keep` share of its row and of its column.
+
+    mask: training = M acts all the time and is taken anew every `every` optimizer steps; final = trained as LoRA, and
+    every evaluation, merge and export is of the masked update. evaluate: sparse = through a COO matrix.
+    """
+
+    kind: Literal["ba_sparse"]
+    rank: int
+    alpha: float
+    init_a: Init
+    keep: float
+    every: int
+    mask: Literal["training", "final"]
+    evaluate: Literal["dense", "sparse"]
+
+
+@dataclass(frozen=True)
+class Peft:
+    """Any method of the `peft` library: `type` is its PeftType, `options` the arguments of its config class."""
+
+    kind: Literal["peft"]
+    type: str
+    options: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -51,8 +87,21 @@ class Constant:
     kind: Literal["constant"]
 
 
-Update = Full | Head | LowRank | Columns
-Schedule = Constant
+@dataclass(frozen=True)
+class Chain:
+    """The update is merged into W and starts anew: `links` of equal length, or one every so many epochs or steps.
+
+    Exactly one of the three is given. There is no link end at the last step (study, §1.3).
+    """
+
+    kind: Literal["chain"]
+    links: int | None
+    every_epochs: float | None
+    every_steps: int | None
+
+
+Update = Full | Head | LowRank | Columns | BaSparse | Peft
+Schedule = Constant | Chain
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,19 @@
+"""From a spec to a method that can be attached to a model."""
+
+from methods.adapters import AdapterMethod
+from methods.method import Layout, Method
+from methods.spec import Full, Head, MethodSpec, Peft
+from methods.whole import FullMethod, HeadMethod
+
+
+def build(spec: MethodSpec, layout: Layout) -> Method:
+    """The method of a spec; nothing is changed before `attach`."""
+    if isinstance(spec.update, Full):
+        return FullMethod(spec, layout)
+    if isinstance(spec.update, Head):
+        return HeadMethod(spec, layout)
+    if isinstance(spec.update, Peft):
+        from methods.peft_library import PeftMethod  # the only file that needs the peft library
+
+        return PeftMethod(spec, layout)
+    return AdapterMethod(spec, layout)

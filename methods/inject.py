@@ -1,0 +1,85 @@
+"""Puts updates in front of a model's modules, and takes them out again.
+
+Fast paths need a plain floating weight (torch.nn.Linear or Conv1D with an ordinary parameter). For a sharded (DTensor,
+FSDP) or quantised weight the module runs as it is and the dense reference branch is added to its output.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from methods.sites import Site, is_plain, is_transposed
+from methods.update.ba_sparse import BaSparseUpdate
+from methods.update.columns import ColumnsUpdate
+from methods.update.columns_linear import columns_linear
+from methods.update.low_rank import LowRankUpdate
+from methods.update.low_rank_linear import low_rank_linear
+
+SiteUpdate = LowRankUpdate | ColumnsUpdate | BaSparseUpdate
+
+
+class Adapted(nn.Module):
+    """One linear module and the updates of its sites: one, or two or three of a fused projection."""
+
+    def __init__(self, base: nn.Module, updates: Sequence[SiteUpdate]) -> None:
+        super().__init__()
+        self.base = base
+        self.updates = nn.ModuleList(updates)
+        self._spans = tuple((update.site.low, update.site.high) for update in updates)
+        self._scale = updates[0].scale
+        self._transposed = is_transposed(base)
+        self._path = _path(base, updates[0])
+
+    @property
+    def weight(self) -> Tensor:
+        """The base module's, for models that look at it."""
+        return self.base.weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        return self.base.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self._path == "columns":
+            pairs = [tensor for update in self.updates for tensor in (update.index, update.b)]
+            return columns_linear(x, self.weight, self.bias, self._transposed, self._scale, self._spans, pairs)
+        if self._path == "low_rank":
+            factors = [tensor for update in self.updates for tensor in (update.a, update.b)]
+            return low_rank_linear(x, self.weight, self.bias, self._transposed, self._scale, self._spans, factors)
+        return self._dense(x)
+
+    def _dense(self, x: Tensor) -> Tensor:
+        y = self.base(x)
+        parts, end = [], 0
+        for (low, high), update in zip(self._spans, self.updates, strict=True):
+            parts += [y[..., end:low], y[..., low:high] + update.branch(x)]
+            end = high
+        return torch.cat([*parts, y[..., end:]], dim=-1)
+
+
+def _path(base: nn.Module, update: SiteUpdate) -> str:
+    if isinstance(update, ColumnsUpdate):
+        return "columns" if update.in_weight else "dense"
+    return "low_rank" if type(update) is LowRankUpdate and is_plain(base) else "dense"
+
+
+def inject(model: nn.Module, updates: Mapping[str, SiteUpdate]) -> None:
+    """Replace every module that holds a site by its `Adapted`; `updates` is keyed by site path."""
+    by_module: dict[str, list[SiteUpdate]] = {}
+    for update in updates.values():
+        by_module.setdefault(update.site.module_path, []).append(update)
+    for path, parts in by_module.items():
+        _replace(model, path, Adapted(parts[0].site.module, parts))
+
+
+def eject(model: nn.Module, sites: Sequence[Site]) -> None:
+    """The plain modules back in their places."""
+    for site in sites:
+        _replace(model, site.module_path, site.module)
+
+
+def _replace(model: nn.Module, path: str, module: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    module.train(model.get_submodule(path).training)
+    setattr(model.get_submodule(parent), name, module)

@@ -1,0 +1,105 @@
+"""Where a method acts: the weights that its canonical targets name in a model.
+
+A site is one target in one block: a whole nn.Linear, a whole transposed Conv1D (GPT-2 stores (in, out)), or an equal
+part of a fused projection (`attn.c_attn[0/3]`). Refuses a target that the layout does not know, that matches no module,
+or that is not found once in every block.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from methods.errors import MethodError
+from methods.method import Layout
+
+_FUSED = re.compile(r"(?P<path>.+)\[(?P<part>\d+)/(?P<parts>\d+)\]")
+
+
+@dataclass(frozen=True, eq=False)
+class Site:
+    """The rows `low` to `high` of one module's weight, read as (out, in) however they are stored."""
+
+    path: str  # unique in the model; the part of a fused projection is in brackets
+    module_path: str
+    module: nn.Module
+    low: int
+    high: int
+
+    @property
+    def transposed(self) -> bool:
+        return is_transposed(self.module)
+
+    @property
+    def weight(self) -> Tensor:
+        """A view (out, in) into the stored weight, detached: writing to it writes to the model."""
+        stored = self.module.weight.detach()
+        return (stored.t() if self.transposed else stored)[self.low : self.high]
+
+    @property
+    def out_features(self) -> int:
+        return self.high - self.low
+
+    @property
+    def in_features(self) -> int:
+        return features(self.module)[1]
+
+
+def is_transposed(module: nn.Module) -> bool:
+    """GPT-2's Conv1D (transformers.pytorch_utils) computes x @ weight + bias; told by name, as this room knows no library."""
+    return type(module).__name__ == "Conv1D"
+
+
+def features(module: nn.Module) -> tuple[int, int]:
+    """(out, in) of a linear module; raises MethodError for anything else."""
+    if is_transposed(module):
+        rows, columns = module.weight.shape
+        return columns, rows
+    if isinstance(module, nn.Linear):  # not weight.shape, which a quantised weight may have packed
+        return module.out_features, module.in_features
+    raise MethodError(f"a {type(module).__name__} is no linear module; targets must name nn.Linear or Conv1D modules.")
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether the weight can be read and written column by column: not sharded, not quantised, not wrapped."""
+    weight = getattr(module, "weight", None)
+    return (type(module) is nn.Linear or is_transposed(module)) and type(weight) is nn.Parameter and weight.is_floating_point()
+
+
+def find_sites(model: nn.Module, layout: Layout, targets: Iterable[str]) -> list[Site]:
+    """All sites in the order of the model's modules; raises MethodError as the module says."""
+    found = {target: _matches(model, target, layout) for target in targets}
+    if not found:
+        raise MethodError(f"no target is named; known for this model: {', '.join(layout.targets)}.")
+    _check_counts(model, found)
+    order = {name: n for n, (name, _) in enumerate(model.named_modules())}
+    return sorted((site for sites in found.values() for site in sites), key=lambda site: (order[site.module_path], site.low))
+
+
+def _matches(model: nn.Module, target: str, layout: Layout) -> list[Site]:
+    if target not in layout.targets:
+        raise MethodError(f"target '{target}' is unknown for this model; known: {', '.join(layout.targets)}.")
+    address = layout.targets[target]
+    fused = _FUSED.fullmatch(address)
+    path, part, parts = (fused["path"], int(fused["part"]), int(fused["parts"])) if fused else (address, 0, 1)
+    inside_a_block = re.compile(rf"(?:(?:.+\.)?\d+\.)?{re.escape(path)}")
+    modules = {name: module for name, module in model.named_modules() if inside_a_block.fullmatch(name)}
+    if not modules:
+        raise MethodError(f"target '{target}' ({address}) matches no module of {type(model).__name__}; correct the model's card.")
+    return [_site(name, module, part, parts) for name, module in modules.items()]
+
+
+def _site(name: str, module: nn.Module, part: int, parts: int) -> Site:
+    out, _ = features(module)
+    if out % parts or part >= parts:
+        raise MethodError(f"{name} has {out} rows: [{part}/{parts}] is no equal part of it.")
+    width = out // parts
+    return Site(name if parts == 1 else f"{name}[{part}/{parts}]", name, module, part * width, (part + 1) * width)
+
+
+def _check_counts(model: nn.Module, found: dict[str, list[Site]]) -> None:
+    counts = {target: len(sites) for target, sites in found.items()}
+    blocks = getattr(getattr(model, "config", None), "num_hidden_layers", next(iter(counts.values())))
+    if any(count != blocks for count in counts.values()):
+        raise MethodError(f"{type(model).__name__} has {blocks} blocks, but its targets were found {counts} times.")

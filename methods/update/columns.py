@@ -1,0 +1,119 @@
+"""ΔW[:, idx] = s·B of one site: cLA and its random and chained variants (study, §1.2), and PaCA on W itself.
+
+B is kept in float32 whatever W is stored in; W's columns are rounded once per write from `value` = base + s·B, so that
+bfloat16 weights lose nothing from step to step. Values of columns of past links are kept in float32 too.
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from methods.errors import MethodError
+from methods.method import Draw
+from methods.sites import Site
+from methods.spec import Columns
+from methods.update.link import LinkEnd
+from methods.update.selector import select
+
+
+class ColumnsUpdate(nn.Module):
+    """B (out, rank) and idx (rank,) of the link in progress, and the float32 values of every column touched so far.
+
+    `in_weight`: the update lives in W (the fast path). False for weights that cannot be written by column.
+    """
+
+    def __init__(self, spec: Columns, site: Site, in_weight: bool) -> None:
+        super().__init__()
+        self.site = site
+        self.scale = spec.alpha / spec.rank
+        self.in_weight = in_weight
+        self._spec = spec
+        like = site.weight
+        dtype = torch.promote_types(like.dtype, torch.float32) if in_weight else torch.float32
+        self.b = nn.Parameter(torch.zeros(site.out_features, spec.rank, dtype=dtype, device=like.device))
+        self.register_buffer("index", torch.zeros(spec.rank, dtype=torch.int64, device=like.device))
+        self._forget()
+
+    def _forget(self) -> None:
+        """No column touched yet."""
+        rows = self.b.new_empty(self.b.shape[0], 0)
+        self._touched = self.index.new_empty(0)  # (n,) column numbers, in the order of their first link
+        self._before = self.site.weight[:, :0].clone() if self.in_weight else rows  # (out, n) as loaded
+        self._value = rows.detach()  # (out, n) after the last finished link, float32
+
+    @torch.no_grad()
+    def begin(self, draw: Draw, link: int) -> None:
+        """Move on to the columns of a link; the update of the link before must have been ended."""
+        self._enter(select(self._spec, self.site.in_features, self.site.path, link, draw))
+
+    def _enter(self, index: Tensor) -> None:
+        self.index.copy_(index)
+        new = self.index[~torch.isin(self.index, self._touched)]
+        if self.in_weight:
+            columns = self.site.weight.index_select(1, new)
+        else:
+            columns = self._before.new_zeros(self._before.shape[0], len(new))
+        self._touched = torch.cat([self._touched, new])
+        self._before = torch.cat([self._before, columns], dim=1)
+        self._value = torch.cat([self._value, columns.to(self._value.dtype)], dim=1)
+        base = self._value[:, self._where()]
+        self._base = base if self._spec.start == "zero" else torch.zeros_like(base)
+        self.b.copy_(torch.zeros_like(base) if self._spec.start == "zero" else base / self.scale)
+
+    def _where(self) -> Tensor:
+        """Positions (rank,) of the present columns among the touched ones."""
+        return (self._touched[None, :] == self.index[:, None]).int().argmax(dim=1)
+
+    def _now(self) -> Tensor:
+        return self._base + self.scale * self.b
+
+    @torch.no_grad()
+    def after_step(self, step: int) -> None:
+        """Make W[:, idx] = base + s·B true again."""
+        if self.in_weight:
+            self.site.weight.index_copy_(1, self.index, self._now().to(self._before.dtype))
+
+    @torch.no_grad()
+    def end(self) -> LinkEnd:
+        """The link's update becomes part of W for good."""
+        self.after_step(0)
+        now, were = self._now(), self._value[:, self._where()]
+        self._value[:, self._where()] = now
+        lost = now - now.to(self._before.dtype)
+        return LinkEnd(float((now - were).square().sum()), float(lost.square().sum()), len(self._touched))
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """W as it was loaded, no link finished."""
+        if self.in_weight:
+            self.site.weight.index_copy_(1, self._touched, self._before)
+        self._forget()
+
+    def branch(self, x: Tensor) -> Tensor:
+        """The reference: x (…, in) to x·ΔWᵀ (…, out) of all links, for a W that holds none of them."""
+        moved = self._value.index_copy(1, self._where(), self._now()) - self._before.to(self._value.dtype)
+        return x.index_select(-1, self._touched) @ moved.t().to(x.dtype)
+
+    @torch.no_grad()
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """(B, A) of the sum of all links: A's rows select the touched columns, B holds how far each has moved."""
+        value = self._value.index_copy(1, self._where(), self._now())
+        rows = value.new_zeros(len(self._touched), self.site.in_features)
+        rows[torch.arange(len(self._touched)), self._touched] = 1.0
+        return value - self._before.to(value.dtype), rows
+
+    def merge(self) -> None:
+        """W holds the update already."""
+        if not self.in_weight:
+            raise MethodError(f"{self.site.path} is sharded or quantised: its columns cannot be written; export the adapter instead.")
+
+    def state(self) -> dict[str, Tensor]:
+        return {"b": self.b.detach(), "index": self.index}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """The state of a link; W follows."""
+        self._enter(state["index"].to(self.index.device))
+        self.b.copy_(state["b"])
+        self.after_step(0)

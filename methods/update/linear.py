@@ -1,0 +1,28 @@
+"""y = x·Wᵀ + b of a frozen weight, stored as (out, in) or transposed, and the dtype in which it is computed."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def compute_dtype(x: Tensor) -> torch.dtype:
+    """Autocast's dtype where it is on for x (float64 is left alone, as autocast does), else that of x."""
+    kind = x.device.type
+    if x.dtype is not torch.float64 and torch.is_autocast_enabled(kind):
+        return torch.get_autocast_dtype(kind)
+    return x.dtype
+
+
+def frozen_linear(x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool) -> Tensor:
+    """x (tokens, in) to (tokens, out), in the dtype of x."""
+    stored = weight.to(x.dtype)
+    shift = None if bias is None else bias.to(x.dtype)
+    if not transposed:
+        return F.linear(x, stored, shift)
+    return x @ stored if shift is None else torch.addmm(shift, x, stored)
+
+
+def input_gradient(g: Tensor, weight: Tensor, transposed: bool) -> Tensor:
+    """g (tokens, out) to (tokens, in), in the dtype of g."""
+    stored = weight.to(g.dtype)
+    return g @ (stored.t() if transposed else stored)

@@ -1,0 +1,113 @@
+"""ΔW = s·B·A of one site: LoRA (https://arxiv.org/abs/2106.09685), and its relatives that train one factor only."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from methods.errors import MethodError
+from methods.method import Draw
+from methods.sites import Site, is_plain
+from methods.spec import BaSparse, LowRank
+from methods.update.init import factor
+from methods.update.link import LinkEnd
+
+
+class LowRankUpdate(nn.Module):
+    """A (rank, in) and B (out, rank), in float32 (float64 for a float64 model). A frozen factor is a buffer.
+
+    In a chain, W as loaded and (for half-precision W) its float32 value with all finished links are kept in host memory.
+    """
+
+    def __init__(self, spec: LowRank | BaSparse, site: Site) -> None:
+        super().__init__()
+        init_b = spec.init_b if isinstance(spec, LowRank) else "zero"
+        if (spec.init_a == "zero") == (init_b == "zero"):
+            raise MethodError("exactly one of init_a and init_b must be zero: else the model moves at once, or never.")
+        self.site = site
+        self.scale = spec.alpha / spec.rank
+        self._inits = (spec.init_a, init_b)
+        weight = site.module.weight
+        dtype = torch.promote_types(weight.dtype, torch.float32) if weight.is_floating_point() else torch.float32
+        a = torch.empty(spec.rank, site.in_features, dtype=dtype, device=weight.device)
+        b = torch.empty(site.out_features, spec.rank, dtype=dtype, device=weight.device)
+        self._register("a", a, not isinstance(spec, LowRank) or spec.train_a)
+        self._register("b", b, not isinstance(spec, LowRank) or spec.train_b)
+        self._original: Tensor | None = None  # W as loaded, once a link has ended
+        self._master: Tensor | None = None  # float32 value of a half-precision W
+        self._past: list[tuple[Tensor, Tensor]] = []
+
+    def _register(self, name: str, tensor: Tensor, trained: bool) -> None:
+        if trained:
+            self.register_parameter(name, nn.Parameter(tensor))
+        else:
+            self.register_buffer(name, tensor)
+
+    @torch.no_grad()
+    def begin(self, draw: Draw, link: int) -> None:
+        """Draw the factors of a link from the adapter's own stream; the factor that starts at zero is zero again."""
+        generator = draw("adapter", self.site.path, link)
+        for tensor, init in zip((self.a, self.b), self._inits, strict=True):
+            tensor.copy_(factor(init, (tensor.shape[0], tensor.shape[1]), generator))
+
+    def delta(self) -> Tensor:
+        """ΔW (out, in) of the link in progress, dense and differentiable."""
+        return self.scale * (self.b @ self.a)
+
+    def branch(self, x: Tensor) -> Tensor:
+        """The reference: x (…, in) to x·ΔWᵀ (…, out) of the link in progress."""
+        return (x @ self.a.t().to(x.dtype)) @ self.b.t().to(x.dtype) * self.scale
+
+    def after_step(self, step: int) -> None:
+        """Nothing of a low-rank update is in W before its link ends."""
+
+    @torch.no_grad()
+    def end(self) -> LinkEnd:
+        """The link's update becomes part of W for good; what it was made of is remembered."""
+        if self._original is None:
+            self._original = self._writable().to("cpu", copy=True)
+        end = self._land()
+        self._past.append((self.scale * self.b.detach().cpu(), self.a.detach().to("cpu", copy=True)))
+        return end
+
+    @torch.no_grad()
+    def merge(self) -> None:
+        """The link in progress into W."""
+        self._land()
+
+    def _land(self) -> LinkEnd:
+        """W <- W + ΔW in float32, rounded once to the dtype of W (study, §1.3)."""
+        weight = self._writable()
+        delta = self.delta()
+        value = (weight if self._master is None else self._master.to(weight.device)) + delta
+        weight.copy_(value)
+        if weight.dtype != value.dtype:
+            self._master = value.cpu()
+        return LinkEnd(float(delta.square().sum()), float((value - weight).square().sum()), self.site.in_features)
+
+    @torch.no_grad()
+    def reset(self) -> None:
+        """W as it was loaded, no link finished."""
+        if self._original is not None:
+            self._writable().copy_(self._original)
+        self._original, self._master, self._past = None, None, []
+
+    def _writable(self) -> Tensor:
+        if not is_plain(self.site.module):
+            raise MethodError(f"{self.site.path} is sharded or quantised: nothing can be merged into it; export the adapter instead.")
+        return self.site.weight
+
+    @torch.no_grad()
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """(B, A) of the sum of all links, the scale folded into B."""
+        links = [*self._past, (self.scale * self.b.detach().cpu(), self.a.detach().cpu())]
+        moved = [(b, a) for b, a in links if bool(b.any()) and bool(a.any())] or links[-1:]
+        return torch.cat([b for b, _ in moved], dim=1), torch.cat([a for _, a in moved], dim=0)
+
+    def state(self) -> dict[str, Tensor]:
+        return {"a": self.a.detach(), "b": self.b.detach()}
+
+    @torch.no_grad()
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        self.a.copy_(state["a"])
+        self.b.copy_(state["b"])
