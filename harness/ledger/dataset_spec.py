@@ -7,12 +7,22 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class HubData:
-    """Plain data files of a hub id (no script); PEFTLAB_MIRROR is looked into first."""
+    """Plain data files of a hub id (no script). PEFTLAB_MIRROR is looked into first: `<id>/[config/]<split>-*.parquet`."""
 
     kind: Literal["hub"]
     id: str
     config: str | None
     revision: str | None
+    files: Mapping[str, str]  # upstream split -> path pattern within the repository; empty: as in the mirror
+
+
+@dataclass(frozen=True)
+class FolderData:
+    """Files of this machine: `path` holds `<split>.csv`, `.parquet`, `.json` or `.jsonl`, or the `files` named here."""
+
+    kind: Literal["folder"]
+    path: str  # ${VAR} of the environment and ~ are expanded
+    files: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -26,25 +36,56 @@ class BuiltinData:
 
 @dataclass(frozen=True)
 class SplitSpec:
-    """Where train, validation and test come from. Never a function of the run's seed (study, 3.1)."""
+    """Where train, validation and test come from. Never a function of the run's seed (study, §3.1).
+
+    When validation and test name the same upstream split, it is shared between them: `share` of it is validation.
+    """
 
     train: str  # name of the upstream split
     validation: str | None  # null: `share` of train is held out
     test: str | None  # null: `test_share` of train is held out
     share: float
     test_share: float
-    stratify: str | None
-    group: str | None
+    stratify: tuple[str, ...]  # columns whose combined values are held out in equal shares
+    group: str | None  # column whose values are never torn apart
+    key: str | None  # column with the upstream id of a row; null: its number in the source split
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Three templates, `{column}` being a row's value; too long a prompt loses words of `context` and of nothing else.
+
+    Filters: `{column:slots}` turns E2E's `name[Alimentum], area[city centre]` into `area=city centre ; name=alimentum`.
+    """
+
+    before: str
+    context: str
+    after: str
+    cut: Literal["left", "right"]  # which end of `context` is lost
 
 
 @dataclass(frozen=True)
 class TextClassification:
-    """One text column, or two for a pair."""
+    """One text column, or two for a pair; decoders, and encoders where `text` is empty, read the prompt (last token)."""
 
     kind: Literal["text_classification"]
     text: tuple[str, ...]
+    shorten: Literal["first", "longest"]  # of a pair that is too long: the first text, or the longer one in turn
+    prompt: Prompt | None  # null: the texts, one per line
     label: str
     labels: tuple[str, ...]
+    max_length: int
+
+
+@dataclass(frozen=True)
+class Regression:
+    """One number for a text or a pair; squared error."""
+
+    kind: Literal["regression"]
+    text: tuple[str, ...]
+    shorten: Literal["first", "longest"]
+    prompt: Prompt | None
+    label: str
     max_length: int
 
 
@@ -57,10 +98,44 @@ class ImageClassification:
     label: str
     labels: tuple[str, ...]
     image_size: int | None  # null: the model's own
-    flip: bool  # horizontal flips in training
+    flip: bool  # horizontal flips in training, p = 0.5
 
 
-TaskSpec = TextClassification | ImageClassification
+@dataclass(frozen=True)
+class CausalLM:
+    """The target's tokens after the prompt's; the loss is on the target alone."""
+
+    kind: Literal["causal_lm"]
+    prompt: Prompt
+    target: str
+    end: bool  # the end-of-text token closes the target and is learnt
+    max_length: int
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Trained as `CausalLM`; answers are written greedily and compared as text."""
+
+    kind: Literal["generation"]
+    prompt: Prompt
+    target: str
+    max_length: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The candidate of the highest mean log-likelihood per token; trained by cross-entropy over the candidates."""
+
+    kind: Literal["choice"]
+    prompt: Prompt
+    candidates: tuple[str, ...]
+    label: str
+    labels: tuple[str, ...]  # the value of `label` that names each candidate
+    max_length: int
+
+
+TaskSpec = TextClassification | Regression | ImageClassification | CausalLM | Generation | Choice
 
 
 @dataclass(frozen=True)
@@ -68,7 +143,7 @@ class DatasetSpec:
     """One dataset, resolved."""
 
     name: str
-    source: HubData | BuiltinData
+    source: HubData | FolderData | BuiltinData
     split: SplitSpec
     task: TaskSpec
     metric: str  # the primary one: selection on validation and the tables use it

@@ -1,0 +1,108 @@
+"""Rows encoded once for each (dataset card, tokenizer), kept as Arrow files, and shared by all runs and processes."""
+
+import hashlib
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from harness.data.rows import Rows, write_rows
+from harness.data.source import Source, find_source
+from harness.data.splits import Part, digest, divide, row_keys
+from harness.ledger.dataset_spec import DatasetSpec
+from harness.ledger.errors import DataError
+from harness.ledger.identity import canonical
+from harness.ledger.paths import to_json, write_whole
+from harness.tasks.task import Example, Task
+
+FORMAT = 1  # of the encoded files; a bump encodes everything anew
+SPLITS = ("train", "validation", "test")
+
+
+class Split(Sequence[Example]):
+    """Examples in the order of the source, with `lengths` in tokens beside them."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows = rows
+        self.lengths: list[int] = rows.column("length")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, row: Any) -> Any:
+        return self._rows[row]
+
+
+@dataclass(frozen=True)
+class Data:
+    """facts: source (revision or SHA-256) and, by split, n, digest of the row keys, share of shortened rows."""
+
+    train: Split
+    validation: Split
+    test: Split
+    facts: dict[str, Any]
+
+
+def load_data(spec: DatasetSpec, task: Task, processor_key: str, cache: Path) -> Data:
+    """The three splits, encoded by `task`; a later call with the same card, data and `processor_key` only opens files.
+
+    Raises DataError when the data is nowhere, or a row is not what the card says.
+    """
+    source = find_source(spec)
+    words = f"{FORMAT}/{canonical(spec)}/{processor_key}/{source.signature}"
+    folder = cache / "data" / f"{spec.name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
+    if not (folder / "facts.json").is_file():
+        _prepare(spec, task, source, folder)
+    splits = {name: Split(Rows(folder / f"{name}.arrow")) for name in SPLITS}
+    return Data(**splits, facts=json.loads((folder / "facts.json").read_text()))
+
+
+def _prepare(spec: DatasetSpec, task: Task, source: Source, folder: Path) -> None:
+    """Written aside, then renamed whole; when another process was faster, its equal copy stays."""
+    tables, known = source.read()
+    aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
+    aside.mkdir(parents=True)
+    try:
+        facts = {"source": known, "splits": {}}
+        for name, part in divide(spec, tables).items():
+            facts["splits"][name] = _write(spec, task, tables[part.source], part, aside / f"{name}.arrow", name)
+        write_whole(aside / "facts.json", to_json(facts))
+        try:
+            aside.rename(folder)
+        except OSError:
+            if not (folder / "facts.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _write(spec: DatasetSpec, task: Task, table: pa.Table, part: Part, path: Path, name: str) -> dict[str, Any]:
+    if not part.rows:
+        raise DataError(f"dataset {spec.name}: {name} has no rows; correct the split shares of the card.")
+    keys = row_keys(spec.split, part.source, table)
+    shortened = 0
+
+    def encoded() -> Iterator[Example]:
+        nonlocal shortened
+        for row, raw in zip(part.rows, _raw(table, part.rows), strict=True):
+            try:
+                example = task.encode(raw)
+            except DataError as error:
+                raise DataError(f"dataset {spec.name}, row {keys[row]}: {error}") from error
+            shortened += example.pop("shortened", 0)
+            yield {"id": keys[row], **example, "length": task.length(example)}
+
+    write_rows(path, encoded())
+    n = len(part.rows)
+    return {"n": n, "digest": digest(keys[row] for row in part.rows), "shortened": shortened / n, "from": part.source}
+
+
+def _raw(table: pa.Table, rows: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Plain dicts in small batches, so that a large image set never lies in memory as objects."""
+    for start in range(0, len(rows), 256):
+        yield from table.take(pa.array(rows[start : start + 256])).to_pylist()

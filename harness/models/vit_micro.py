@@ -1,0 +1,90 @@
+"""model=vit_micro: a small ViT pretrained here, at first use, on scikit-learn's digits 0 to 4; cached as safetensors.
+
+Single-threaded and seeded, so that one machine always makes the same weights; the file's SHA-256 is the revision.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from harness.data.digits import images_of
+from harness.ledger.dataset_spec import TaskSpec
+from harness.ledger.identity import canonical
+from harness.ledger.model_spec import ModelSpec
+from harness.ledger.paths import write_whole
+from harness.ledger.seeds import Seeds
+from harness.models.config import draw_weights, layout_of, make_config
+from harness.models.families import family_of, imported
+from harness.models.loaded import ImageProcessor, LoadedModel
+
+DIGITS = (0, 1, 2, 3, 4)
+EPOCHS, BATCH, LR = 30, 64, 2e-3  # ours: held-out accuracy on 0-4 is past 0.98 and grows no more
+SEED = 0  # of the pretraining; never the run's
+PROCESSOR = ImageProcessor(size=8, channels=1, mean=(0.3,), std=(0.38,))  # of the 901 images, rounded
+
+
+def load_vit_micro(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> LoadedModel:
+    """Pretrains when the cache has no weights (some seconds); two processes that do so at once write the same file."""
+    recipe = json.dumps([canonical(spec.config), DIGITS, EPOCHS, BATCH, LR, SEED, PROCESSOR.mean, torch.__version__])
+    path = cache / "models" / f"vit_micro-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.safetensors"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, save(_pretrained(spec, task)))
+    model = draw_weights(spec, task, seeds)
+    model.load_state_dict(load_file(path), strict=False)  # all but the classifier, which keeps its draw
+    return LoadedModel(
+        spec=spec,
+        model=model,
+        processor=PROCESSOR,
+        layout=layout_of(spec, task),
+        revision=f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}",
+        processor_key=f"image-{PROCESSOR.size}-{PROCESSOR.channels}",
+    )
+
+
+def _pretrained(spec: ModelSpec, task: TaskSpec) -> dict[str, Tensor]:
+    """The weights below the classifier after `EPOCHS` passes over shifted images."""
+    images, labels = images_of(DIGITS)
+    pixels = (torch.from_numpy(images)[:, None].float() / 255 - PROCESSOR.mean[0]) / PROCESSOR.std[0]
+    targets = torch.from_numpy(labels).long()
+    with _one_thread_seeded(SEED):
+        config = make_config(spec, task)
+        config.num_labels = len(DIGITS)
+        model = imported(family_of(spec).classifier)(config).train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.05)
+        steps = EPOCHS * -(-len(targets) // BATCH)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=steps)
+        for _ in range(EPOCHS):
+            for rows in torch.randperm(len(targets)).split(BATCH):
+                loss = nn.functional.cross_entropy(model(pixel_values=_shifted(pixels[rows])).logits, targets[rows])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+    return {name: value for name, value in model.state_dict().items() if not name.startswith("classifier.")}
+
+
+def _shifted(pixels: Tensor) -> Tensor:
+    """The batch (n, 1, 8, 8) moved by up to one pixel each way, background filled in."""
+    low = float(pixels.min())
+    padded = nn.functional.pad(pixels, (1, 1, 1, 1), value=low)
+    down, right = torch.randint(0, 3, (2,)).tolist()
+    return padded[:, :, down : down + pixels.shape[2], right : right + pixels.shape[3]]
+
+
+@contextmanager
+def _one_thread_seeded(seed: int) -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            yield
+    finally:
+        torch.set_num_threads(threads)
