@@ -62,7 +62,7 @@ class AdapterMethod:
             self._next_link(progress.step)
             return Loop.FRESH_OPTIMIZER
         if progress.step >= progress.total and len(self._links) != len(ends):
-            raise MethodError(f"{self.spec.name}: {len(self._links)} of {len(ends)} links were merged when training ended.")
+            raise MethodError(f"{self.spec.name}: {len(self._links)} of {len(ends)} links were merged.")
         return Loop.GO
 
     def _next_link(self, step: int) -> None:
@@ -93,7 +93,7 @@ class AdapterMethod:
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """W goes back to what was loaded, every finished link is merged again in its order, then the present one is set."""
+        """W goes back to what was loaded, the finished links are merged again in order, then the present one is set."""
         self._links = [dict(link) for link in facts["links"]]
         self._head.restore(tensors)
         self._past = []

@@ -21,18 +21,16 @@ class TrainedHead:
         model.requires_grad_(False)
         modules = dict(model.named_modules())
         if missing := [path for path in paths if path not in modules]:
-            raise MethodError(f"head {', '.join(missing)} is no module of {type(model).__name__}; correct the model's card.")
+            raise MethodError(f"head {', '.join(missing)}: no module of {type(model).__name__}; correct its card.")
         self.parameters = {
             f"{path}.{name}": parameter for path in paths for name, parameter in modules[path].named_parameters()
         }
         self._dtypes = {name: parameter.dtype for name, parameter in self.parameters.items()}
-        self._hooks = [modules[path].register_forward_pre_hook(_float32_inputs) for path in paths] if self._half() else []
+        half = any(dtype != wide(dtype) for dtype in self._dtypes.values())
+        self._hooks = [modules[path].register_forward_pre_hook(_float32_inputs) for path in paths if half]
         for parameter in self.parameters.values():
             parameter.data = parameter.data.to(wide(parameter.dtype))
             parameter.requires_grad_(True)
-
-    def _half(self) -> bool:
-        return any(dtype != wide(dtype) for dtype in self._dtypes.values())
 
     def groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Matrices decay as weights trained whole do in every method; biases and norms do not."""

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from methods.sites import Site, is_plain, is_transposed
+from methods.sites import Site, is_plain, is_transposed, stored_weight
 from methods.update.ba_sparse import BaSparseUpdate
 from methods.update.columns import ColumnsUpdate
 from methods.update.columns_linear import columns_linear
@@ -34,11 +34,12 @@ class Adapted(nn.Module):
     @property
     def weight(self) -> Tensor:
         """The base module's, for models that look at it."""
-        return self.base.weight
+        return stored_weight(self.base)
 
     @property
     def bias(self) -> Tensor | None:
-        return self.base.bias
+        bias = self.base.bias
+        return bias if isinstance(bias, Tensor) else None
 
     def forward(self, x: Tensor) -> Tensor:
         if self._path == "columns":

@@ -31,7 +31,7 @@ class Progress:
 class Layout:
     """What a method may know of a model: canonical targets, and the head every method trains."""
 
-    targets: Mapping[str, str]  # "q" -> "attention.self.query", or "attn.c_attn[0/3]": the first third of a fused projection
+    targets: Mapping[str, str]  # "q" -> "attention.self.query", or "attn.c_attn[0/3]", a fused part
     head: tuple[str, ...]
 
 
@@ -43,7 +43,10 @@ class Method(Protocol):
         ...
 
     def groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Optimizer groups {"name", "params", "lr", "weight_decay"}; names: adapter, adapter_b, head, base, base_no_decay."""
+        """Optimizer groups {"name", "params", "lr", "weight_decay"}.
+
+        Names: adapter, adapter_b (never decayed), base, base_no_decay, head, head_no_decay.
+        """
         ...
 
     def after_step(self, progress: Progress) -> Loop:
@@ -51,7 +54,7 @@ class Method(Protocol):
         ...
 
     def tensors(self) -> dict[str, Tensor]:
-        """All that differs from the freshly loaded model, head included: what a checkpoint and a best copy must hold."""
+        """All that differs from the freshly loaded model, head included; live tensors: clone to keep."""
         ...
 
     def facts(self) -> dict[str, Any]:

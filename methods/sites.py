@@ -34,7 +34,7 @@ class Site:
     @property
     def weight(self) -> Tensor:
         """A view (out, in) into the stored weight, detached: writing to it writes to the model."""
-        stored = self.module.weight.detach()
+        stored = stored_weight(self.module).detach()
         return (stored.t() if self.transposed else stored)[self.low : self.high]
 
     @property
@@ -46,15 +46,22 @@ class Site:
         return features(self.module)[1]
 
 
+def stored_weight(module: nn.Module) -> Tensor:
+    """The weight as the module holds it."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
 def is_transposed(module: nn.Module) -> bool:
-    """GPT-2's Conv1D (transformers.pytorch_utils) computes x @ weight + bias; told by name, as this room knows no library."""
+    """GPT-2's Conv1D (transformers.pytorch_utils) computes x @ weight + bias; told by name, without that library."""
     return type(module).__name__ == "Conv1D"
 
 
 def features(module: nn.Module) -> tuple[int, int]:
     """(out, in) of a linear module; raises MethodError for anything else."""
     if is_transposed(module):
-        rows, columns = module.weight.shape
+        rows, columns = stored_weight(module).shape
         return columns, rows
     if isinstance(module, nn.Linear):  # not weight.shape, which a quantised weight may have packed
         return module.out_features, module.in_features
@@ -64,7 +71,8 @@ def features(module: nn.Module) -> tuple[int, int]:
 def is_plain(module: nn.Module) -> bool:
     """Whether the weight can be read and written column by column: not sharded, not quantised, not wrapped."""
     weight = getattr(module, "weight", None)
-    return (type(module) is nn.Linear or is_transposed(module)) and type(weight) is nn.Parameter and weight.is_floating_point()
+    linear = type(module) is nn.Linear or is_transposed(module)
+    return linear and type(weight) is nn.Parameter and weight.is_floating_point()
 
 
 def find_sites(model: nn.Module, layout: Layout, targets: Iterable[str]) -> list[Site]:
@@ -74,7 +82,8 @@ def find_sites(model: nn.Module, layout: Layout, targets: Iterable[str]) -> list
         raise MethodError(f"no target is named; known for this model: {', '.join(layout.targets)}.")
     _check_counts(model, found)
     order = {name: n for n, (name, _) in enumerate(model.named_modules())}
-    return sorted((site for sites in found.values() for site in sites), key=lambda site: (order[site.module_path], site.low))
+    sites = [site for matches in found.values() for site in matches]
+    return sorted(sites, key=lambda site: (order[site.module_path], site.low))
 
 
 def _matches(model: nn.Module, target: str, layout: Layout) -> list[Site]:
@@ -86,7 +95,7 @@ def _matches(model: nn.Module, target: str, layout: Layout) -> list[Site]:
     inside_a_block = re.compile(rf"(?:(?:.+\.)?\d+\.)?{re.escape(path)}")
     modules = {name: module for name, module in model.named_modules() if inside_a_block.fullmatch(name)}
     if not modules:
-        raise MethodError(f"target '{target}' ({address}) matches no module of {type(model).__name__}; correct the model's card.")
+        raise MethodError(f"target '{target}' ({address}) is no module of {type(model).__name__}; correct its card.")
     return [_site(name, module, part, parts) for name, module in modules.items()]
 
 

@@ -1,6 +1,6 @@
 """What a method is, as data: where it acts, how a weight may move, how that changes in time, at which rates.
 
-Standard library only, so that planning a sweep and reading a record need no torch. `conf/method/*.yaml` holds the values.
+Standard library only, so that planning a sweep and reading a record need no torch. conf/method/*.yaml holds the values.
 Notation of the study (§1.1): W is (out, in), ΔW = s·B·A with A (rank, in), B (out, rank) and s = alpha / rank.
 """
 
@@ -27,7 +27,7 @@ class Head:
 
 @dataclass(frozen=True)
 class LowRank:
-    """ΔW = s·B·A; one factor starts at zero, so that the model starts where it was. A factor that is not trained is frozen."""
+    """ΔW = s·B·A; one factor starts at zero, so that the model starts where it was. An untrained factor is frozen."""
 
     kind: Literal["low_rank"]
     rank: int

@@ -20,6 +20,8 @@ from methods.update.low_rank import LowRankUpdate
 class BaSparseUpdate(LowRankUpdate):
     """A, B as in LoRA and the mask M (out, in) of the last time it was taken."""
 
+    mask: Tensor
+
     def __init__(self, spec: BaSparse, site: Site) -> None:
         super().__init__(spec, site)
         if not 0 < spec.keep <= 1 or spec.every < 1:
@@ -45,10 +47,27 @@ class BaSparseUpdate(LowRankUpdate):
         return F.linear(x, self.delta().to(x.dtype))
 
     @torch.no_grad()
+    def take_mask(self) -> None:
+        self.mask.copy_(top_share(self.b @ self.a, self._spec.keep))
+
     def after_step(self, step: int) -> None:
-        """Take the mask anew every `every` optimizer steps; `final` follows BA at every step, as only evaluation sees it."""
-        if self._spec.mask == "final" or step % self._spec.every == 0:
-            self.mask.copy_(top_share(self.b @ self.a, self._spec.keep))
+        """Take the mask anew every `every` optimizer steps; `final` needs none while it trains."""
+        if self._spec.mask == "training" and step % self._spec.every == 0:
+            self.take_mask()
+
+    def train(self, mode: bool = True) -> "BaSparseUpdate":
+        """`final` takes its mask when the model goes into evaluation."""
+        if not mode and self._spec.mask == "final":
+            self.take_mask()
+        return super().train(mode)
+
+    def merge(self) -> None:
+        if self._spec.mask == "final":
+            self.take_mask()
+        super().merge()
+
+    def factors(self) -> tuple[Tensor, Tensor]:
+        raise MethodError("a masked update is not of low rank; merge the model instead of exporting an adapter.")
 
     def state(self) -> dict[str, Tensor]:
         return super().state() | {"mask": self.mask}

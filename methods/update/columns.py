@@ -23,6 +23,9 @@ class ColumnsUpdate(nn.Module):
     `in_weight`: the update lives in W (the fast path). False for weights that cannot be written by column.
     """
 
+    index: Tensor
+    b: Tensor
+
     def __init__(self, spec: Columns, site: Site, in_weight: bool) -> None:
         super().__init__()
         self.site = site
@@ -106,7 +109,7 @@ class ColumnsUpdate(nn.Module):
     def merge(self) -> None:
         """W holds the update already."""
         if not self.in_weight:
-            raise MethodError(f"{self.site.path} is sharded or quantised: its columns cannot be written; export the adapter instead.")
+            raise MethodError(f"{self.site.path} is sharded or quantised: it cannot be written; export the adapter.")
 
     def state(self) -> dict[str, Tensor]:
         return {"b": self.b.detach(), "index": self.index}

@@ -11,8 +11,8 @@ from methods.spec import Init
 def factor(init: Init, shape: tuple[int, int], generator: Generator) -> Tensor:
     """A (rank, in) or B (out, rank) as float32.
 
-    kaiming_uniform: U(-1/√columns, 1/√columns), peft's and torch's default (a = √5). normal: N(0, 0.02²), the study's P1.
-    orthonormal: the thinner side's vectors orthonormal, uniform over such frames (AsymLoRA, https://arxiv.org/abs/2402.16842).
+    kaiming_uniform: U(-1/√columns, 1/√columns), peft's and torch's default (a = √5). normal: N(0, 0.02²), as in the
+    study's P1. orthonormal: the thinner side's vectors, uniform over frames (AsymLoRA, https://arxiv.org/abs/2402.16842).
     """
     if init == "zero":
         return torch.zeros(shape)

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from methods.errors import MethodError
 from methods.method import Draw
-from methods.sites import Site, is_plain
+from methods.sites import Site, is_plain, stored_weight
 from methods.spec import BaSparse, LowRank
 from methods.update.init import factor
 from methods.update.link import LinkEnd
@@ -16,8 +16,11 @@ from methods.update.link import LinkEnd
 class LowRankUpdate(nn.Module):
     """A (rank, in) and B (out, rank), in float32 (float64 for a float64 model). A frozen factor is a buffer.
 
-    In a chain, W as loaded and (for half-precision W) its float32 value with all finished links are kept in host memory.
+    In a chain, W as loaded and (for half-precision W) its float32 value with all finished links are in host memory.
     """
+
+    a: Tensor
+    b: Tensor
 
     def __init__(self, spec: LowRank | BaSparse, site: Site) -> None:
         super().__init__()
@@ -27,7 +30,7 @@ class LowRankUpdate(nn.Module):
         self.site = site
         self.scale = spec.alpha / spec.rank
         self._inits = (spec.init_a, init_b)
-        weight = site.module.weight
+        weight = stored_weight(site.module)
         dtype = torch.promote_types(weight.dtype, torch.float32) if weight.is_floating_point() else torch.float32
         a = torch.empty(spec.rank, site.in_features, dtype=dtype, device=weight.device)
         b = torch.empty(site.out_features, spec.rank, dtype=dtype, device=weight.device)
@@ -94,7 +97,7 @@ class LowRankUpdate(nn.Module):
 
     def _writable(self) -> Tensor:
         if not is_plain(self.site.module):
-            raise MethodError(f"{self.site.path} is sharded or quantised: nothing can be merged into it; export the adapter instead.")
+            raise MethodError(f"{self.site.path} is sharded or quantised: it cannot be written; export the adapter.")
         return self.site.weight
 
     @torch.no_grad()

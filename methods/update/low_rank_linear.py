@@ -42,18 +42,17 @@ class _LowRankLinear(torch.autograd.Function):
         factors, thin = rest[: 2 * len(spans)], rest[2 * len(spans) :]
         g = grad.reshape(-1, grad.shape[-1])
         flat = None if x is None else x.reshape(-1, shape[-1]).to(g.dtype)
-        needs_x = ctx.needs_input_grad[0]
-        dx = input_gradient(g, weight, transposed) if needs_x else None
+        dx = input_gradient(g, weight, transposed) if ctx.needs_input_grad[0] else None
         gradients: list[Tensor | None] = []
         for n, ((low, high), a, b) in enumerate(zip(spans, factors[::2], factors[1::2], strict=True)):
             part = g[:, low:high]
             needs_a, needs_b = ctx.needs_input_grad[6 + 2 * n : 8 + 2 * n]
-            narrow = part @ b.to(g.dtype) if needs_a or needs_x else None  # (tokens, rank)
-            if needs_x:
+            narrow = part @ b.to(g.dtype)  # (tokens, rank)
+            if dx is not None:
                 dx.addmm_(narrow, a.to(g.dtype), alpha=scale)
-            gradients.append((narrow.t() @ flat).mul_(scale).to(a.dtype) if needs_a else None)
+            gradients.append((narrow.t() @ flat).mul_(scale).to(a.dtype) if needs_a and flat is not None else None)
             gradients.append((part.t() @ thin[n]).mul_(scale).to(b.dtype) if needs_b else None)
-        return dx.view(shape).to(x_dtype) if needs_x else None, None, None, None, None, None, *gradients
+        return None if dx is None else dx.view(shape).to(x_dtype), None, None, None, None, None, *gradients
 
 
 def low_rank_linear(

@@ -12,7 +12,7 @@ from methods.spec import Columns
 
 
 def select(spec: Columns, width: int, path: str, link: int, draw: Draw) -> Tensor:
-    """Indices (rank,) into the `width` inputs of the module at `path`, int64, distinct. Raises MethodError if rank > width."""
+    """Indices (rank,) into the `width` inputs of the module at `path`, distinct. Raises MethodError if rank > width."""
     rank = spec.rank
     if rank > width:
         raise MethodError(f"{path} has {width} input columns, fewer than rank {rank}; take a smaller rank.")
