@@ -1,0 +1,88 @@
+"""The one look of all pictures, and what a picture is. Draws without pyplot: no global state, no window, no backend to choose."""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import ParamSpec
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib import style
+from matplotlib.figure import Figure
+
+P = ParamSpec("P")
+STYLE = Path(__file__).with_name("peftlab.mplstyle")
+INK = "#1f2328"
+# Okabe and Ito (2008), without yellow (unreadable on white); ten methods and more are told apart by marker as well.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F4FC9", "#5B5B5B")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p", "d")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`alt` is read aloud instead of the picture; `data` is the table behind it."""
+
+    name: str
+    title: str
+    alt: str
+    figure: Figure
+    data: pd.DataFrame
+
+    def png(self) -> bytes:
+        """On white, 200 dots per inch, for papers and slides."""
+        out = io.BytesIO()
+        with mpl.rc_context(), style.context(STYLE):
+            self.figure.savefig(out, format="png", dpi=200, facecolor="white")
+        return out.getvalue()
+
+    def svg(self) -> str:
+        """For inlining: text stays text, ink follows the page's colour (light or dark), no ids that clash on one page."""
+        out = io.StringIO()
+        with mpl.rc_context({"svg.hashsalt": self.name}), style.context(STYLE):
+            self.figure.savefig(out, format="svg", metadata={"Date": None})
+        text = out.getvalue()[out.getvalue().index("<svg") :]
+        text = re.sub(r'<g id="[^"]*">', "<g>", re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL))
+        return text.replace(INK, "currentColor")
+
+
+def styled(draw: Callable[P, Picture]) -> Callable[P, Picture]:
+    """Run a drawing function inside the one style."""
+
+    @wraps(draw)
+    def inside(*args: P.args, **kwargs: P.kwargs) -> Picture:
+        with mpl.rc_context(), style.context(STYLE):
+            return draw(*args, **kwargs)
+
+    return inside
+
+
+def colour(methods: tuple[str, ...], method: str) -> str:
+    """A method keeps its colour in every picture of a sweep."""
+    return COLOURS[methods.index(method) % len(COLOURS)]
+
+
+def marker(methods: tuple[str, ...], method: str) -> str:
+    """A method keeps its marker in every picture of a sweep."""
+    return MARKERS[methods.index(method) % len(MARKERS)]
+
+
+def panels(count: int, *, width: float = 3.6, height: float = 2.9, columns: int = 3) -> tuple[Figure, list]:
+    """A figure of small multiples and its axes, one per block; the legend goes to `legend_below`."""
+    columns = min(columns, count)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(max(width * columns, 4.2), height * rows + 0.5), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for unused in axes[count:]:
+        unused.set_visible(False)
+    return figure, axes[:count]
+
+
+def legend_below(figure: Figure, handles: list, labels: list[str]) -> None:
+    """One legend for all panels, under them: it can never cover a point."""
+    if handles:
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=min(len(labels), 5 if figure.get_figwidth() > 6 else 3)
+        )

@@ -1,0 +1,109 @@
+"""One record as one flat row, and its validation points. Reads the JSON itself: 100,000 records must load in seconds.
+
+Refuses a record of another schema and a quantity in another unit than its column declares.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from analysis.columns import COLUMNS, same_unit
+from harness.ledger.errors import RecordError
+from harness.ledger.spec import SCHEMA
+
+_PATHS = tuple((c.name, c.unit, tuple(c.source.split("."))) for c in COLUMNS)
+_FREE_KNOBS = (
+    "name",
+    "lr",
+)  # a method's own learning rate may differ within one comparison; nothing else of a recipe may
+
+
+def read_flat(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """(row, curve points) of a record file; a file that is no record gives a row with status "damaged" and the reason."""
+    try:
+        raw = json.loads(path.read_bytes())
+        return flatten(raw), curve(raw)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = f"damaged: {path.name} cannot be read ({error}); delete it to run again"
+        return {"id": path.parent.name, "status": "damaged", "reason": reason, "absent": "{}"}, []
+
+
+def flatten(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """A record's JSON as a row of plain values: every column of COLUMNS that was measured, and `absent`, a JSON text of the reasons."""
+    if raw["schema"] != SCHEMA:
+        raise RecordError(
+            f"record {raw.get('id')}: schema {raw['schema']}, this version reads schema {SCHEMA}; run it again."
+        )
+    row: dict[str, Any] = {"id": raw["id"], "status": raw["status"], "reason": _reason(raw)}
+    metric = raw["spec"]["dataset"]["metric"]
+    absent: dict[str, str] = {}
+    for name, unit, (section, *rest) in _PATHS:
+        found = _find(raw[section], rest, metric)
+        if "value" not in found:
+            absent[name] = found["why"]
+            continue
+        if not same_unit(unit, found["unit"]):
+            raise RecordError(
+                f"record {raw['id']}: {name} is in {found['unit']!r}, declared in {unit!r}; mend the writer of the record."
+            )
+        row[name] = float(found["value"])
+        if name == "score":
+            row |= {"score_unit": found["unit"], "score_n": int(found["n"])}
+    return row | {"absent": json.dumps(absent)} | _texts(raw)
+
+
+def curve(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The validation points: step, epoch, train_seconds, train_loss, lr, val_score, val_loss."""
+    metric = raw["spec"]["dataset"]["metric"]
+    return [
+        {key: point[key] for key in ("step", "epoch", "train_seconds", "train_loss", "lr")}
+        | {"id": raw["id"], "val_score": point["val"].get(metric), "val_loss": point["val"].get("loss")}
+        for point in raw["curve"]
+    ]
+
+
+def _find(section: Mapping[str, Any], rest: list[str], metric: str) -> Mapping[str, Any]:
+    found: Any = section
+    for word in rest:
+        key = metric if word == "{metric}" else word
+        if key not in found:
+            return {"why": f"not in the record ({key})"}
+        found = found[key]
+    return found
+
+
+def _reason(raw: Mapping[str, Any]) -> str:
+    failure = raw["failure"]
+    if failure is None:
+        return ""
+    return f"failed: {failure['kind']} in {failure['phase']} at step {failure['step']}: {failure['message']}"
+
+
+def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
+    source = raw["provenance"]
+    git = source.get("git") or {}
+    commit = git.get("commit", "") if isinstance(git, Mapping) else str(git)
+    dirty = bool(git.get("dirty")) if isinstance(git, Mapping) else False
+    knobs = {key: value for key, value in raw["spec"]["recipe"].items() if key not in _FREE_KNOBS}
+    return {
+        "failure_kind": (raw["failure"] or {}).get("kind", ""),
+        "fingerprint": _text(source.get("fingerprint")),
+        "commit": f"{str(commit)[:12]}{' (modified)' if dirty else ''}",
+        "host": _text(source.get("host")),
+        "device": _text(source.get("device")),
+        "packages": _text(source.get("packages")),
+        "split": _digest(raw["data"]),
+        "knobs": json.dumps(knobs, sort_keys=True),
+        "attempts": int(raw["attempts"]),
+    }
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else "" if value is None else json.dumps(value, sort_keys=True)
+
+
+def _digest(data: Mapping[str, Any]) -> str:
+    """Runs with equal data facts saw equal splits."""
+    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:12]

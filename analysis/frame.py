@@ -1,0 +1,90 @@
+"""The tidy frame every table and picture is made of: one row for each planned run and each skipped cell, whatever became of it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pandas as pd
+
+from analysis.metric import Shown, shown
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A sweep, loaded.
+
+    rows: one row per planned run; numeric columns as declared in analysis/columns.py (NaN: not measured, the reason is
+    in `absent` or `reason`), `status` one of done, failed, damaged, missing, skipped.
+    curves: one row per validation point. `methods` and `blocks` are in the order of the plan; `methods` holds labels,
+    a block is "model / dataset", and its environment when environments are mixed.
+    """
+
+    name: str
+    rows: pd.DataFrame
+    curves: pd.DataFrame
+    methods: tuple[str, ...]
+    blocks: tuple[str, ...]
+    about: Mapping[str, Any]
+    digest: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        return str(self.about.get("title") or self.name)
+
+    @property
+    def control(self) -> str | None:
+        """The label of the control method: the sweep's own, else LoRA where it is in the sweep."""
+        wanted = str(self.about.get("control") or "lora")
+        names = self.rows.drop_duplicates("label")[["method", "method_name", "label"]]
+        for key in ("method", "method_name", "label"):
+            if (hit := names.loc[names[key] == wanted, "label"]).size:
+                return str(hit.iloc[0])
+        return None
+
+    @property
+    def margin(self) -> float | None:
+        """The margin of "competitive with the control", in the unit the score is shown in (1.0: one percentage point)."""
+        margin = self.about.get("margin")
+        return None if margin is None else float(margin)
+
+    def block(self, name: str) -> pd.DataFrame:
+        """The rows of one block, in the order of methods and seeds."""
+        return self.rows[self.rows["block"] == name]
+
+    def methods_of(self, block: str) -> tuple[str, ...]:
+        """The labels planned (or skipped) in a block, in order."""
+        here = set(self.block(block)["label"])
+        return tuple(m for m in self.methods if m in here)
+
+    def values(self, block: str, column: str) -> pd.DataFrame:
+        """(seeds, methods): that column of the finished runs; NaN where there is no value."""
+        done = self.block(block)
+        done = done[done["status"] == "done"]
+        table = done.pivot_table(
+            index="seed", columns="label", values=column, aggfunc="first", dropna=False, observed=True
+        )
+        return table.reindex(columns=list(self.methods_of(block))).sort_index()
+
+    def shown(self, block: str) -> Shown:
+        """How the block's metric is printed."""
+        row = self.block(block).iloc[0]
+        units = self.block(block)["score_unit"].dropna()
+        return shown(row["metric"], str(units.iloc[0]) if len(units) else "")
+
+    def better(self, block: str) -> str:
+        """ "max" or "min": which score is better in a block."""
+        return str(self.block(block).iloc[0]["direction"])
+
+    def reordered(self, rows: pd.DataFrame) -> "Frame":
+        """The same frame with rows in any order, put back into the one order (by block, method, seed)."""
+        return replace(self, rows=ordered(rows, self.blocks, self.methods))
+
+
+def ordered(rows: pd.DataFrame, blocks: tuple[str, ...], methods: tuple[str, ...]) -> pd.DataFrame:
+    """Rows by block, method and seed, in the plan's order of blocks and methods."""
+    place = {name: i for i, name in enumerate(blocks)}, {name: i for i, name in enumerate(methods)}
+    keys = pd.DataFrame(
+        {"b": rows["block"].map(place[0]), "m": rows["label"].map(place[1]), "s": rows["seed"], "i": rows["id"]}
+    )
+    return rows.loc[keys.sort_values(["b", "m", "s", "i"], kind="stable").index].reset_index(drop=True)

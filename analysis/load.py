@@ -1,0 +1,106 @@
+"""A plan and its records as one tidy frame. Refuses an incomplete sweep and mixed environments, unless asked for them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from analysis.cache import read_records
+from analysis.columns import COLUMNS
+from analysis.frame import Frame, ordered
+from analysis.metric import shown
+from analysis.planned import planned_rows
+from harness.ledger.errors import RecordError
+from harness.ledger.plan import Plan, read_plan
+
+
+def load(sweep: str, runs: Path | str = Path("runs"), partial: bool = False, allow_mixed: bool = False) -> Frame:
+    """The frame of a sweep.
+
+    Raises PlanError when there is no such plan, RecordError when planned runs have no record (`partial` shows them as
+    missing) or records come from several environments (`allow_mixed` makes the environment part of the block).
+    """
+    runs = Path(runs)
+    plan = read_plan(runs, sweep)
+    found, curves = read_records(runs, list(plan.ids), sweep)
+    return to_frame(plan, found, curves, partial=partial, allow_mixed=allow_mixed)
+
+
+def to_frame(plan: Plan, found: pd.DataFrame, curves: pd.DataFrame, *, partial: bool, allow_mixed: bool) -> Frame:
+    """Plan and flat records joined; see `load`."""
+    rows = _joined(planned_rows(plan), found)
+    notes = [*_check_complete(rows, partial), *_check_environment(rows, allow_mixed)]
+    if len(notes) and "environment" in notes[-1]:
+        rows["block"] += " @ " + rows["fingerprint"].where(rows["fingerprint"] != "", "no record").str[:8]
+    rows = _derived(rows)
+    methods, blocks = tuple(dict.fromkeys(rows["label"])), tuple(dict.fromkeys(rows["block"]))
+    return Frame(
+        plan.name, ordered(rows, blocks, methods), curves, methods, blocks, plan.about, plan.digest, tuple(notes)
+    )
+
+
+def _joined(planned: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
+    rows = planned.merge(found, on="id", how="left", suffixes=("", "_found"))
+    skipped = rows["skip"] != ""
+    absent = "missing: no record yet; `peftlab status` says whether it runs"
+    rows["status"] = (
+        rows["status"].where(rows["status"].notna(), np.where(skipped, "skipped", "missing"))
+        if "status" in rows
+        else (np.where(skipped, "skipped", "missing"))
+    )
+    reason = rows["reason"] if "reason" in rows else pd.Series(None, index=rows.index, dtype=object)
+    rows["reason"] = reason.where(reason.notna(), np.where(skipped, "skipped: " + rows["skip"], absent))
+    for name in (c.name for c in COLUMNS if c.name not in rows):
+        rows[name] = np.nan
+    rows[[c.name for c in COLUMNS]] = rows[[c.name for c in COLUMNS]].astype(float)
+    for name in (
+        "absent",
+        "fingerprint",
+        "commit",
+        "host",
+        "device",
+        "packages",
+        "split",
+        "knobs",
+        "failure_kind",
+        "score_unit",
+    ):
+        rows[name] = rows[name].fillna("") if name in rows else ""
+    return rows.drop(columns=["skip"])
+
+
+def _check_complete(rows: pd.DataFrame, partial: bool) -> list[str]:
+    holes = rows[rows["status"].isin(["missing", "damaged"])]
+    if holes.empty:
+        return []
+    planned = int((rows["status"] != "skipped").sum())
+    said = f"{len(holes)} of {planned} planned runs have no readable record"
+    if not partial:
+        first = ", ".join(f"{r.label} {r.block} seed {r.seed}" for r in holes.head(3).itertuples())
+        raise RecordError(
+            f"{said} (first: {first}). Run the sweep again to fill them, or pass --partial to see the holes."
+        )
+    return [f"Incomplete: {said}; tables show them as missing."]
+
+
+def _check_environment(rows: pd.DataFrame, allow_mixed: bool) -> list[str]:
+    seen = sorted(set(rows.loc[rows["status"] == "done", "fingerprint"]))
+    if len(seen) <= 1:
+        return []
+    if not allow_mixed:
+        raise RecordError(f"the records come from {len(seen)} environments ({', '.join(s[:8] or 'none' for s in seen)}); drift between "
+                          "environments exceeds many gaps between methods. Pass --allow-mixed to keep them apart as blocks.")  # fmt: skip
+    return [f"{len(seen)} environments: each is a block of its own, and none is pooled with another."]
+
+
+def _derived(rows: pd.DataFrame) -> pd.DataFrame:
+    """The declared derived columns, and `shown`: the score as tables print it."""
+    on_gpu = rows["train_allocated_bytes"].notna()
+    factors = {key: shown(*key).factor for key in set(zip(rows["metric"], rows["score_unit"], strict=True))}
+    factor = np.array([factors[key] for key in zip(rows["metric"], rows["score_unit"], strict=True)])
+    rows["peak_bytes"] = rows["train_allocated_bytes"].where(on_gpu, rows["train_rss_bytes"])
+    rows["peak_kind"] = np.where(on_gpu, "allocated", "RSS")
+    rows["gap"] = rows["test_loss"] - rows["train_loss"]
+    rows["gap_abs"] = rows["gap"].abs()
+    rows["shown"] = rows["score"] * factor
+    return rows

@@ -1,0 +1,68 @@
+"""How a metric is shown and which way is better. Refuses a metric it does not know: a guessed direction turns a ranking round."""
+
+import math
+from dataclasses import dataclass
+
+from harness.ledger.errors import RecordError, nearest
+
+_SHARES = (
+    "accuracy",
+    "f1",
+    "matthews",
+    "mcc",
+    "pearson",
+    "spearman",
+    "exact_match",
+    "token_accuracy",
+    "recall",
+    "precision",
+)
+_MORE_IS_BETTER = (*_SHARES, "auc", "bleu", "rouge", "score", "win_rate", "throughput", "samples_per_s", "tokens_per_s")
+_LESS_IS_BETTER = ("perplexity", "ppl", "loss", "error", "generalization", "mse", "rmse", "mae", "time", "seconds", "memory",
+                   "bytes", "latency", "flops", "parameters", "wer", "nll")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A metric as a table prints it: value · `factor` in `unit`, with `digits` decimals."""
+
+    name: str
+    factor: float
+    unit: str
+    digits: int
+
+
+def shown(metric: str, unit: str = "") -> Shown:
+    """Shares in [0, 1] are shown as percent (Matthews and Pearson times 100, as the papers print them)."""
+    is_share = any(metric.lower().startswith(word) for word in _SHARES)
+    if is_share and unit in ("", "1", "share", "fraction", "ratio", metric):
+        percent = metric.lower().startswith(("matthews", "mcc", "pearson", "spearman"))
+        return Shown(metric, 100.0, "×100" if percent else "%", 2)
+    return Shown(metric, 1.0, "" if unit in ("", "1", metric) else unit, 2 if unit == "%" else 3)
+
+
+def direction(metric: str) -> str:
+    """ "max" or "min" for a metric's name, by the words in it; raises RecordError when no word is known."""
+    words = metric.lower().replace("-", "_").replace(" ", "_")
+    if any(word in words for word in _LESS_IS_BETTER):
+        return "min"
+    if any(word in words for word in _MORE_IS_BETTER):
+        return "max"
+    known = {*_MORE_IS_BETTER, *_LESS_IS_BETTER}
+    raise RecordError(
+        f"metric '{metric}': higher or lower better? Add a column `direction` (max or min) to the table.{nearest(metric, known)}"
+    )
+
+
+def number(value: float, digits: int) -> str:
+    """Fixed decimals with a true minus sign; "–" for what is not finite."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.{digits}f}".replace("-", "−")
+
+
+def scientific(value: float) -> str:
+    """Three significant digits: 2.25, 9.55e−3 (the study's Table 3 style)."""
+    if not math.isfinite(value):
+        return "–"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.2e}".replace("e-0", "e-").replace("-", "−")

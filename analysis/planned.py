@@ -1,0 +1,124 @@
+"""What a plan intends, as rows: names, labels, blocks and metrics. Knows no record."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from harness.ledger.plan import Plan
+
+AXES = ("method", "model", "dataset", "recipe", "seed")
+
+
+def planned_rows(plan: Plan) -> pd.DataFrame:
+    """One row per planned run, then one per skipped cell (its `skip` holds the sentence, its id is empty)."""
+    labels = _Labels()
+    rows = [_planned(run.id, run.choices, run.spec, labels) for run in plan.runs]
+    known = (
+        {row["model"]: row for row in rows},
+        {row["dataset"]: row for row in rows},
+        {row["method"]: row for row in rows},
+    )
+    rows += [_skipped(skip.choices, skip.why, known) for skip in plan.skipped]
+    frame = pd.DataFrame(rows)
+    frame["label"] = _unique_labels(frame, _recipe_matters(frame))
+    frame["block"] = frame["model_label"] + " / " + frame["dataset_label"]
+    return frame
+
+
+class _Labels:
+    """The facts of a spec's part, read once per part: a plan of 100,000 runs shares a few dozen parts."""
+
+    def __init__(self) -> None:
+        self.seen: dict[int, dict[str, Any]] = {}
+
+    def of(self, part: Mapping[str, Any]) -> dict[str, Any]:
+        if id(part) not in self.seen:
+            self.seen[id(part)] = {"label": str((part.get("about") or {}).get("label") or part["name"])}
+        return self.seen[id(part)]
+
+
+def _planned(run_id: str, choices: Mapping[str, Any], spec: Mapping[str, Any], labels: _Labels) -> dict[str, Any]:
+    method, model, data = spec["method"], spec["model"], spec["dataset"]
+    extra = ", ".join(f"{key.removeprefix('method.')}={choices[key]}" for key in sorted(set(choices) - set(AXES)))
+    return {
+        "id": run_id,
+        "method": f"{method['name']} {extra}".strip(),
+        "method_name": method["name"],
+        "plain_label": labels.of(method)["label"] + (f" ({extra})" if extra else ""),
+        "model": model["name"],
+        "model_label": labels.of(model)["label"],
+        "model_size": model.get("size", "full"),
+        "dataset": data["name"],
+        "dataset_label": labels.of(data)["label"],
+        "task": (data.get("task") or {}).get("kind", ""),
+        "recipe": str(choices.get("recipe", spec["recipe"].get("name", ""))),
+        "seed": int(spec["seed"]),
+        "metric": data["metric"],
+        "direction": data["direction"],
+        "chance": data.get("chance"),
+        "formula_params": _parameters(method, model),
+        "skip": "",
+    }
+
+
+def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], ...]) -> dict[str, Any]:
+    """A skipped cell has no spec: labels are borrowed from planned runs of the same model, dataset and method."""
+    models, datasets, methods = known
+    model, dataset, method = (str(choices.get(axis, "")) for axis in ("model", "dataset", "method"))
+    row: dict[str, Any] = dict.fromkeys(("recipe", "task"), "") | {"chance": None, "formula_params": None}
+    row |= {key: models.get(model, {}).get(key, model) for key in ("model", "model_label")}
+    row |= {key: datasets.get(dataset, {}).get(key, dataset) for key in ("dataset", "dataset_label")}
+    row |= {
+        key: datasets.get(dataset, {}).get(key, "max" if key == "direction" else "score")
+        for key in ("metric", "direction")
+    }
+    row |= {key: methods.get(method, {}).get(key, method) for key in ("method", "method_name", "plain_label")}
+    return row | {"id": "", "model_size": "full", "seed": -1, "skip": why}
+
+
+def _recipe_matters(frame: pd.DataFrame) -> pd.Series:
+    """True for rows whose method × model × dataset is planned under several recipes: the recipe is then part of the label."""
+    counts = frame.groupby(["method", "model", "dataset"], sort=False)["recipe"].transform("nunique")
+    return (counts > 1) & (frame["recipe"] != "")
+
+
+def _unique_labels(frame: pd.DataFrame, with_recipe: pd.Series) -> pd.Series:
+    """Labels that tell methods apart: two methods with one label get their names beside it."""
+    labels = frame["plain_label"].where(~with_recipe, frame["plain_label"] + " [" + frame["recipe"] + "]")
+    pairs = {(label, method) for label, method in zip(labels, frame["method"], strict=True)}
+    twice = {label for label, n in Counter(label for label, _ in pairs).items() if n > 1}
+    return labels.where(~labels.isin(twice), labels + " (" + frame["method"] + ")")
+
+
+def _parameters(method: Mapping[str, Any], model: Mapping[str, Any]) -> float | None:
+    """Adapter parameters by the formula (study, 1.2): r(in + out), r·out or r·in a target; None where the card does not say widths."""
+    update, config = method["update"], model.get("config") or {}
+    hidden = config.get("hidden_size") or config.get("n_embd")
+    layers = config.get("num_hidden_layers") or config.get("n_layer")
+    rank = update.get("rank")
+    if not (hidden and layers and rank) or method["schedule"].get("kind") not in ("constant", "chain"):
+        return None
+    heads = config.get("num_attention_heads") or config.get("n_head") or 1
+    key_value = (config.get("num_key_value_heads") or heads) * (config.get("head_dim") or hidden // heads)
+    inner = config.get("intermediate_size") or config.get("n_inner") or 4 * hidden
+    widths = {"q": (hidden, hidden), "k": (hidden, key_value), "v": (hidden, key_value), "o": (hidden, hidden),
+              "gate": (hidden, inner), "up": (hidden, inner), "down": (inner, hidden)}  # fmt: skip
+    if any(target not in widths for target in method["targets"]):
+        return None
+    trained = _trained_sides(update)
+    return (
+        None
+        if trained is None
+        else float(
+            layers * rank * sum(a * i + b * o for t in method["targets"] for i, o in [widths[t]] for a, b in [trained])
+        )
+    )
+
+
+def _trained_sides(update: Mapping[str, Any]) -> tuple[int, int] | None:
+    """(is A trained, is B trained), or None for an update whose count this formula does not describe."""
+    if update["kind"] == "low_rank":
+        return int(update["train_a"]), int(update["train_b"])
+    return (0, 1) if update["kind"] == "columns" else None

@@ -1,0 +1,1 @@
+"""One table value in five formats: terminal, Markdown, LaTeX, CSV, HTML."""

@@ -1,0 +1,32 @@
+"""A table for the terminal, through rich. Names are printed as they are: no mark-up in them is ever read."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table as RichTable
+from rich.text import Text
+
+from analysis.table import Cell, Table
+
+_STYLE = {"best": "bold green", "second": "underline", "third": "italic", "absent": "dim", "bad": "red", "": ""}
+
+
+def print_table(table: Table, console: Console) -> None:
+    """Print it, with reasons and notes under it."""
+    shown = RichTable(title=Text(table.title, style="bold"), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    for i, head in enumerate(table.heads):
+        shown.add_column(Text(head.text), justify="left" if i == 0 else "right", no_wrap=i <= 1)
+    reasons: dict[str, int] = {}
+    for row in table.rows:
+        shown.add_row(*(_text(cell, reasons) for cell in row))
+    console.print(shown)
+    for why, n in reasons.items():
+        console.print(Text(f"  [{n}] {why}", style="red" if why.startswith("failed") else "dim"))
+    for note in table.notes:
+        console.print(Text(f"  {note}", style="dim"))
+
+
+def _text(cell: Cell, reasons: dict[str, int]) -> Text:
+    text = Text(cell.text, style=_STYLE[cell.mark])
+    if cell.why:
+        text.append(f" [{reasons.setdefault(cell.why, len(reasons) + 1)}]", style="dim")
+    return text

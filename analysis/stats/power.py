@@ -1,0 +1,58 @@
+"""What a number of seeds can and cannot show."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+from scipy import optimize, stats
+
+from analysis.metric import Shown, number
+
+
+def detectable(sd: float, n: int, power: float = 0.8, alpha: float = 0.05) -> float:
+    """The smallest mean difference that a two-sided paired t test with n pairs finds with that power.
+
+    sd: sample SD of the paired differences, in the metric's unit. Noncentral t, exact (no normal approximation). n >= 2.
+    """
+    if n < 2:
+        raise ValueError(f"detectable: {n} pairs have no spread; at least 2 are needed")
+    critical = float(stats.t.ppf(1 - alpha / 2, n - 1))
+
+    def missing(effect: float) -> float:
+        shift = effect * np.sqrt(n)
+        return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)) - power
+
+    upper = 1.0
+    while missing(upper) < 0:
+        upper *= 2
+    return sd * float(optimize.brentq(missing, 0.0, upper, xtol=1e-10))  # type: ignore[arg-type]
+
+
+def detectable_note(values: pd.DataFrame, control: str | None, metric: Shown) -> tuple[str, ...]:
+    """The sentence under a table; values: (seeds, methods). Empty where no pair has two seeds."""
+    if control not in values:
+        return ()
+    differences = [(values[m] - values[control]).dropna() for m in values if m != control]
+    differences = [d for d in differences if len(d) >= 2]
+    if not differences:
+        return ()
+    n = int(np.median([len(d) for d in differences]))
+    sd = float(np.median([d.std(ddof=1) for d in differences]))
+    least = number(detectable(sd, n), metric.digits)
+    return (f"With {n} seeds, a difference to {control} below {least}{f' {metric.unit}' if metric.unit else ''} is not likely to be found "
+            f"(80 % power, paired t, p < .05; median SD of differences {number(sd, metric.digits)}).",)  # fmt: skip
+
+
+def expected_best(trials: ArrayLike, k: int) -> float:
+    """Expected best validation score of k trials drawn without replacement from `trials` (n,), higher better (Dodge et al. 2019, unbiased form).
+
+    E[max of k] = sum over sorted x_(i) of x_(i) · C(i-1, k-1) / C(n, k).
+    """
+    x = np.sort(np.asarray(trials, float))
+    n = len(x)
+    if not 1 <= k <= n:
+        raise ValueError(f"expected_best: k = {k} of {n} trials")
+    weight = np.zeros(n)
+    weight[k - 1] = 1.0  # C(i-1, k-1) by its recurrence, scaled, so that large n does not overflow
+    for i in range(k, n):
+        weight[i] = weight[i - 1] * i / (i - k + 1)
+    return float(x @ (weight / weight.sum()))

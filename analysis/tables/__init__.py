@@ -1,0 +1,1 @@
+"""One file per table; each is a function from a Frame to a Table."""

@@ -1,0 +1,127 @@
+"""What every table's cells share: a mean with its interval and n, a reason where there is no number, marks that are supported."""
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from analysis.frame import Frame
+from analysis.metric import number
+from analysis.stats.intervals import Estimate, t_interval
+from analysis.stats.paired import pairwise_t
+from analysis.table import Cell, Mark
+
+MARKS: tuple[Mark, ...] = ("best", "second", "third")
+
+
+def method_cell(label: str) -> Cell:
+    """The first cell of a row."""
+    return Cell(label)
+
+
+def estimate_of(rows: pd.DataFrame, column: str) -> Estimate:
+    """t interval over the finished runs of `rows` that measured `column`."""
+    return t_interval(rows.loc[rows["status"] == "done", column].dropna().to_numpy())
+
+
+def score_text(found: Estimate, digits: int, planned: int) -> str:
+    """`90.12 ± 0.40 (5)`; `(4/5)` where a planned run has no score; no ± from a single run."""
+    n = f"({found.n})" if found.n == planned else f"({found.n}/{planned})"
+    half = f" ± {number(found.half, digits)}" if found.n > 1 else ""
+    return f"{number(found.mean, digits)}{half} {n}"
+
+
+def score_cell(rows: pd.DataFrame, column: str, digits: int, mark: Mark = "") -> Cell:
+    """The cell of one method in one block: mean ± half of the 95 % t interval, n, and what became of the other seeds."""
+    found = estimate_of(rows, column)
+    if found.n == 0:
+        return absent_cell(rows, column)
+    planned = int((rows["status"] != "skipped").sum())
+    return Cell(score_text(found, digits, planned), found.mean, mark, lost(rows, column) if found.n < planned else "")
+
+
+def mean_cell(rows: pd.DataFrame, column: str, digits: int, factor: float = 1.0) -> Cell:
+    """The mean of a cost over finished runs, or the reason why there is none."""
+    values = rows.loc[rows["status"] == "done", column].dropna()
+    if values.empty:
+        return absent_cell(rows, column)
+    mean = float(values.mean()) * factor
+    return Cell(f"{mean:,.{digits}f}", mean)
+
+
+def absent_cell(rows: pd.DataFrame, column: str) -> Cell:
+    """No number: the status in one word, the sentence beside it."""
+    kinds = [s for s in ("failed", "damaged", "missing", "skipped") if s in set(rows["status"])]
+    done = rows[rows["status"] == "done"]
+    if len(done):
+        return Cell(
+            "not measured", mark="absent", why=f"not measured: {_why_absent(str(done.iloc[0]['absent']), column)}"
+        )
+    return Cell(kinds[0] if kinds else "–", mark="bad" if kinds[:1] == ["failed"] else "absent", why=lost(rows, column))
+
+
+def lost(rows: pd.DataFrame, column: str) -> str:
+    """One sentence on the runs of a cell that gave no value: `2 of 5 runs: failed: oom in train at step 3: …`."""
+    out = rows[(rows["status"] != "done") | rows[column].isna()]
+    if set(out["status"]) == {"skipped"}:
+        return str(out.iloc[0]["reason"])
+    reasons = list(dict.fromkeys(r or "not measured" for r in out["reason"]))
+    more = f"; and {len(reasons) - 2} other reasons" if len(reasons) > 2 else ""
+    return f"{len(out)} of {len(rows)} runs: {'; '.join(reasons[:2])}{more}"
+
+
+def _why_absent(absent: str, column: str) -> str:
+    reasons = json.loads(absent or "{}")
+    parts = {"peak_bytes": "train_rss_bytes", "gap_abs": "train_loss", "gap": "train_loss", "shown": "score"}
+    return str(reasons.get(column) or reasons.get(parts.get(column, ""), "no reason in the record"))
+
+
+def supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[str, Mark]:
+    """Label -> mark. A place is marked only where the method is complete and beats every lower one (paired t, Holm over all pairs)."""
+    values = frame.values(block, column)
+    planned = frame.block(block).groupby("label")["seed"].count()
+    complete = [m for m in values if values[m].notna().sum() == planned[m] and planned[m] >= 3]
+    if len(complete) < 2:
+        return {}
+    means = values[complete].mean()
+    order = list(means.sort_values(ascending=better == "min", kind="stable").index)
+    p = pd.DataFrame(pairwise_t(values[order].to_numpy()), index=order, columns=order)
+    marks: dict[str, Mark] = {}
+    for mark, method in zip(MARKS, order[:-1], strict=False):
+        if not (p.loc[method, order[order.index(method) + 1 :]] < 0.05).all():
+            break
+        marks[method] = mark
+    return marks
+
+
+MARK_NOTE = "Best bold, second underlined, third italic: only where a paired t test over seeds (Holm over all pairs of the block, p < .05) supports it."  # fmt: skip
+
+
+def footer(frame: Frame, blocks: tuple[str, ...] | None = None) -> str:
+    """Plan digest, n, commit and environment, from the records themselves."""
+    rows = frame.rows[frame.rows["block"].isin(blocks or frame.blocks)]
+    done = rows[rows["status"] == "done"]
+    planned = rows[rows["status"] != "skipped"]
+    said = [
+        f"plan {frame.digest}",
+        f"{len(done)} of {len(planned)} runs done",
+        f"seeds {_few(sorted(set(planned['seed'])))}",
+    ]
+    for word, name in (("commit", "commit"), ("environment", "fingerprint"), ("device", "device")):
+        said.append(f"{word} {_few(sorted({str(v) for v in done[name] if v} or {'unknown'}))}")
+    return " · ".join(said)
+
+
+def _few(values: list[object]) -> str:
+    return ", ".join(map(str, values[:8])) + (f" and {len(values) - 8} more" if len(values) > 8 else "")
+
+
+def slug(text: str) -> str:
+    """A file name from a label: `vit_micro / digits` -> `vit_micro-digits`."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_.") else "-" for c in text.lower())
+    return "-".join(part for part in kept.split("-") if part) or "table"
+
+
+def finite(value: float) -> float | None:
+    """None for NaN, so that no NaN reaches JSON or a sort key."""
+    return float(value) if np.isfinite(value) else None

@@ -1,0 +1,65 @@
+"""The trade-off table of one block: what each method scored, and what it cost. Failed and missing runs stand in it with their reason."""
+
+import pandas as pd
+
+from analysis.frame import Frame
+from analysis.stats.power import detectable_note
+from analysis.table import Cell, Head, Table
+from analysis.tables.cells import MARK_NOTE, footer, mean_cell, method_cell, score_cell, slug, supported_marks
+
+MB = 1e-6
+_COSTS = (
+    ("train_s", 1, 1.0),
+    ("step_ms", 1, 1.0),
+    ("peak_bytes", 0, MB),
+    ("saved_bytes", 1, MB),
+    ("trainable_params", 0, 1.0),
+)
+
+
+def tradeoff(frame: Frame, block: str) -> Table:
+    """Method × (score mean ± 95 % t interval over seeds, train s, step ms, peak MB, saved-for-backward MB, trainable parameters)."""
+    metric, better = frame.shown(block), frame.better(block)
+    marks = supported_marks(frame, block, "shown", better)
+    rows = []
+    for method in frame.methods_of(block):
+        runs = frame.block(block)
+        runs = runs[runs["label"] == method]
+        score = score_cell(runs, "shown", metric.digits, marks.get(method, ""))
+        costs = (
+            [mean_cell(runs, *cost) for cost in _COSTS]
+            if score.value is not None
+            else [Cell("–", mark="absent")] * len(_COSTS)
+        )
+        rows.append((method_cell(method), score, *costs))
+    notes = ("± is half of the 95 % t interval over seeds, (n) the runs behind it. MB = 1,000,000 bytes.", MARK_NOTE,
+             *detectable_note(frame.values(block, "shown"), frame.control, metric), footer(frame, (block,)))  # fmt: skip
+    return Table(
+        f"tradeoff-{slug(block)}",
+        f"{block}: score and cost",
+        heads(frame, block),
+        tuple(rows),
+        notes,
+        _data(frame, block),
+    )
+
+
+def tradeoffs(frame: Frame) -> tuple[Table, ...]:
+    """One trade-off table per block."""
+    return tuple(tradeoff(frame, block) for block in frame.blocks)
+
+
+def heads(frame: Frame, block: str) -> tuple[Head, ...]:
+    """The headings; the peak says how it was measured."""
+    metric = frame.shown(block)
+    done = frame.block(block)
+    kinds = sorted(set(done.loc[done["peak_bytes"].notna(), "peak_kind"])) or ["peak"]
+    return (Head("method"), Head(metric.name, metric.unit, frame.better(block)), Head("train", "s", "min"),  # type: ignore[arg-type]
+            Head("step", "ms", "min"), Head(f"peak {' or '.join(kinds)}", "MB", "min"), Head("saved for backward", "MB", "min"),
+            Head("trainable parameters", "", "min"))  # fmt: skip
+
+
+def _data(frame: Frame, block: str) -> pd.DataFrame:
+    columns = ["label", "model", "dataset", "seed", "id", "status", "reason", "metric", "score", "train_s", "step_ms", "peak_bytes",
+               "peak_kind", "saved_bytes", "trainable_params"]  # fmt: skip
+    return frame.block(block)[columns].rename(columns={"label": "method"}).reset_index(drop=True)
