@@ -1,1 +1,1 @@
-"""Many runs: what is missing is submitted as job arrays. The only room that imports submitit; nothing imports this room."""
+"""Many runs: what is missing is submitted as job arrays. The only room that imports submitit; none imports it."""

@@ -1,4 +1,4 @@
-"""sacct for a sandbox: a MariaDB and a slurmdbd of its own, in the sandbox's folder. Optional: nothing of ours needs it."""
+"""sacct for a sandbox: a MariaDB and a slurmdbd of its own, in its folder. Optional: nothing of ours needs it."""
 
 import os
 import shutil
@@ -19,8 +19,19 @@ def prepare(folder: Path, ports: Ports) -> None:
     conf.write_text(slurmdbd_conf(folder, ports))
     conf.chmod(0o600)  # slurmdbd refuses a file others can read
     (folder / "etc/database_port").write_text(str(ports.database))
-    subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={folder}/database", "--user=root",
-                    "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True, timeout=120)  # fmt: skip
+    subprocess.run(
+        [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={folder}/database",
+            "--user=root",
+            "--auth-root-authentication-method=normal",
+            "--skip-test-db",
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
 
 
 def start(folder: Path, env: dict[str, str]) -> None:
@@ -28,13 +39,26 @@ def start(folder: Path, env: dict[str, str]) -> None:
     port = (folder / "etc/database_port").read_text()
     socket = folder / "run/database.sock"
     subprocess.Popen(
-        ["mariadbd", "--no-defaults", f"--datadir={folder}/database", f"--socket={socket}", f"--port={port}", "--user=root",
-         "--bind-address=127.0.0.1", f"--pid-file={folder}/run/mariadbd.pid", f"--log-error={folder}/log/database.log",
-         "--innodb-buffer-pool-size=64M"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    )  # fmt: skip
-    words = ("CREATE DATABASE IF NOT EXISTS slurm_acct; CREATE USER IF NOT EXISTS slurm@'%' IDENTIFIED BY 'slurm'; "
-             "GRANT ALL ON slurm_acct.* TO slurm@'%';")  # fmt: skip
+        [
+            "mariadbd",
+            "--no-defaults",
+            f"--datadir={folder}/database",
+            f"--socket={socket}",
+            f"--port={port}",
+            "--user=root",
+            "--bind-address=127.0.0.1",
+            f"--pid-file={folder}/run/mariadbd.pid",
+            f"--log-error={folder}/log/database.log",
+            "--innodb-buffer-pool-size=64M",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    words = (
+        "CREATE DATABASE IF NOT EXISTS slurm_acct; CREATE USER IF NOT EXISTS slurm@'%' IDENTIFIED BY 'slurm'; "
+        "GRANT ALL ON slurm_acct.* TO slurm@'%';"
+    )
     _until(["mariadb", "--no-defaults", f"--socket={socket}", "-e", words], "MariaDB", folder)
     subprocess.run(["slurmdbd"], env=os.environ | env, check=True, timeout=60)
     _until(["sacctmgr", "-n", "list", "cluster"], "slurmdbd", folder, env=os.environ | env)

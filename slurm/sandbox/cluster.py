@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +22,8 @@ FOLDERS = ("etc", "run", "log", "state", "spool", "dev")
 
 def why_not() -> str | None:
     """Why no sandbox can be started here; None when it can."""
-    absent = [name for name in ("slurmctld", "slurmd", "munged", "sbatch") if not shutil.which(name, path=_search_path())]
+    needed = ("slurmctld", "slurmd", "munged", "sbatch")
+    absent = [name for name in needed if not shutil.which(name, path=_search_path())]
     if absent:
         return f"{', '.join(absent)} not installed (Debian: apt-get install slurm-wlm munge)"
     return None if os.geteuid() == 0 else "the sandbox needs root: slurmd switches users"
@@ -81,8 +83,15 @@ class Sandbox:
 
     def start_munge(self) -> None:
         run = self.folder / "run"
-        self._spawn("munged", f"--key-file={self.folder}/etc/munge.key", f"--socket={run}/munge.sock", f"--pid-file={run}/munged.pid",
-                    f"--log-file={self.folder}/log/munged.log", f"--seed-file={run}/munge.seed", "--force")  # fmt: skip
+        self._spawn(
+            "munged",
+            f"--key-file={self.folder}/etc/munge.key",
+            f"--socket={run}/munge.sock",
+            f"--pid-file={run}/munged.pid",
+            f"--log-file={self.folder}/log/munged.log",
+            f"--seed-file={run}/munge.seed",
+            "--force",
+        )
 
     def start_controller(self) -> None:
         self._spawn("slurmctld")
@@ -113,7 +122,9 @@ class Sandbox:
 
     def ask(self, *command: str, check: bool = True) -> str:
         """A client command's output; with check=False "" when it fails."""
-        done = subprocess.run(command, env=os.environ | self.env, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, env=os.environ | self.env, capture_output=True, text=True, timeout=60, check=False
+        )
         if check and done.returncode:
             raise PlanError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
         return done.stdout if done.returncode == 0 else ""
@@ -128,7 +139,9 @@ class Sandbox:
 
     def _spawn(self, *command: str) -> None:
         """Daemons put themselves into the background; what they say at the start goes to their logs."""
-        done = subprocess.run(command, env=_clean(os.environ) | self.env, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            command, env=_clean(os.environ) | self.env, capture_output=True, text=True, timeout=60, check=False
+        )
         if done.returncode:
             raise PlanError(f"{command[0]} did not start: {done.stderr.strip()}; see {self.folder}/log.")
 
@@ -146,7 +159,7 @@ class Sandbox:
 
 
 def _search_path() -> str:
-    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # Debian puts the daemons where an ordinary PATH does not look
+    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"  # Debian's daemons lie outside an ordinary PATH
 
 
 def _clean(env: Mapping[str, str]) -> dict[str, str]:
@@ -172,10 +185,8 @@ def _free_ports(count: int) -> list[int]:
 
 
 def _kill(pid: int, how: signal.Signals) -> None:
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, how)
-    except ProcessLookupError:
-        pass
 
 
 def _alive(pid: int) -> bool:

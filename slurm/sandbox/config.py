@@ -27,13 +27,23 @@ class Ports:
 def slurm_conf(folder: Path, ports: Ports, *, accounting: bool) -> str:
     """Everything under `folder`, no systemd, no cgroups, nothing in /etc; two partitions, `high` preempts `low`."""
     nodes = [
-        f"NodeName=n{i} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs={CPUS} RealMemory={MEMORY_MB} Gres=gpu:{GPUS}"
+        f"NodeName=n{i} NodeHostname=localhost NodeAddr=127.0.0.1 Port={port} CPUs={CPUS} "
+        f"RealMemory={MEMORY_MB} Gres=gpu:{GPUS}"
         for i, port in enumerate(ports.nodes, start=1)
     ]
-    return "\n".join([*_daemons(folder, ports), *_jobs(), *_scheduling(), *_accounting(folder, ports, accounting), *nodes,
-                      "PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 "
-                      f"PreemptMode=REQUEUE GraceTime={GRACE_SECONDS}",
-                      "PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF", ""])  # fmt: skip
+    return "\n".join(
+        [
+            *_daemons(folder, ports),
+            *_jobs(),
+            *_scheduling(),
+            *_accounting(folder, ports, accounting),
+            *nodes,
+            "PartitionName=low Nodes=ALL Default=YES MaxTime=INFINITE State=UP PriorityTier=1 "
+            f"PreemptMode=REQUEUE GraceTime={GRACE_SECONDS}",
+            "PartitionName=high Nodes=ALL MaxTime=INFINITE State=UP PriorityTier=10 PreemptMode=OFF",
+            "",
+        ]
+    )
 
 
 def _daemons(folder: Path, ports: Ports) -> list[str]:
@@ -108,20 +118,22 @@ def gres_conf(folder: Path) -> str:
 
 def slurmdbd_conf(folder: Path, ports: Ports) -> str:
     """Accounting in a MariaDB of the sandbox's own."""
-    return "\n".join([
-        "AuthType=auth/munge",
-        f"AuthInfo=socket={folder}/run/munge.sock",
-        "DbdHost=localhost",
-        "DbdAddr=127.0.0.1",
-        f"DbdPort={ports.accounting}",
-        "SlurmUser=root",
-        f"PidFile={folder}/run/slurmdbd.pid",
-        f"LogFile={folder}/log/slurmdbd.log",
-        "StorageType=accounting_storage/mysql",
-        "StorageHost=127.0.0.1",
-        f"StoragePort={ports.database}",
-        "StorageUser=slurm",
-        "StoragePass=slurm",
-        "StorageLoc=slurm_acct",
-        "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            "AuthType=auth/munge",
+            f"AuthInfo=socket={folder}/run/munge.sock",
+            "DbdHost=localhost",
+            "DbdAddr=127.0.0.1",
+            f"DbdPort={ports.accounting}",
+            "SlurmUser=root",
+            f"PidFile={folder}/run/slurmdbd.pid",
+            f"LogFile={folder}/log/slurmdbd.log",
+            "StorageType=accounting_storage/mysql",
+            "StorageHost=127.0.0.1",
+            f"StoragePort={ports.database}",
+            "StorageUser=slurm",
+            "StoragePass=slurm",
+            "StorageLoc=slurm_acct",
+            "",
+        ]
+    )

@@ -1,0 +1,197 @@
+"""Who runs a run: generation-numbered lease files in its folder, on any shared file system. Standard library only.
+
+`lease.1`, `lease.2`, … are created with O_EXCL; the holder is the highest. Its heartbeat is the file's modification
+time, and age is measured on the file system's own clock, so that the clocks of nodes need not agree. A lease is free
+when it was released, when its process is gone (seen from the same machine, or known because SLURM started the same job
+again), or when its heartbeat is old. A higher number ends a lease: its holder asks `still_mine()` before it writes.
+"""
+
+import json
+import os
+import re
+import socket
+import threading
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+STALE_SECONDS = 60.0  # far above BEAT_SECONDS, so that a slow file server is not taken for a dead node
+BEAT_SECONDS = 10.0
+_NAME = re.compile(r"lease\.(\d+)")
+
+
+class LeaseLost(Exception):
+    """Another process has taken the run over; nothing more may be written by this one."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process, known well enough to say later whether it is gone."""
+
+    host: str
+    boot: str  # boot id and pid namespace: only where they are equal does a pid mean anything
+    pid: int
+    started: str  # the process's start in clock ticks since boot: pids are used again
+    job: str  # SLURM job id, "" elsewhere
+    restart: int  # how often SLURM has started that job again
+    nonce: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The highest lease of a folder, as another process finds it."""
+
+    generation: int
+    holder: Holder | None  # None: the file is still empty, or was torn
+    beat: float  # modification time; 0 once released
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to run what `folder` stands for."""
+
+    folder: Path
+    generation: int
+
+    @property
+    def path(self) -> Path:
+        return self.folder / f"lease.{self.generation}"
+
+    def still_mine(self) -> bool:
+        """False as soon as anybody has taken over."""
+        return max(_generations(self.folder), default=0) == self.generation
+
+    def release(self) -> None:
+        """Free from now on. Needs no disk space: the heartbeat is set to the epoch, the number is never used again."""
+        with suppress(FileNotFoundError):  # taken over, and tidied up by the new holder
+            os.utime(self.path, (0, 0))
+
+    def remove(self) -> None:
+        """When the run has its record, which from then on keeps everyone away."""
+        self.path.unlink(missing_ok=True)
+
+
+def claim(folder: Path) -> Lease | None:
+    """The lease of `folder` (made if absent), or None while another process holds it. Raises OSError (disk full)."""
+    folder.mkdir(parents=True, exist_ok=True)
+    seen = look(folder)
+    if seen and not is_free(seen, folder):
+        return None
+    lease = Lease(folder, (seen.generation if seen else 0) + 1)
+    try:
+        handle = os.open(lease.path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
+    except FileExistsError:  # somebody was faster
+        return None
+    try:
+        with os.fdopen(handle, "w") as file:
+            file.write(json.dumps(asdict(this_process())))
+    except OSError:
+        lease.remove()
+        raise
+    for generation in _generations(folder):
+        if generation < lease.generation:
+            Lease(folder, generation).remove()
+    return lease
+
+
+def look(folder: Path) -> Seen | None:
+    """The highest lease in a folder, None when there is none."""
+    for generation in sorted(_generations(folder), reverse=True):
+        try:
+            with Lease(folder, generation).path.open() as file:  # opening makes NFS ask its server for the time
+                return Seen(generation, _holder(file.read()), os.fstat(file.fileno()).st_mtime)
+        except FileNotFoundError:
+            continue
+    return None
+
+
+def is_free(seen: Seen, folder: Path) -> bool:
+    """Whether a lease may be taken over now."""
+    if seen.beat == 0:
+        return True
+    here, holder = this_process(), seen.holder
+    if holder and holder.boot == here.boot and here.boot and not process_lives(holder):
+        return True
+    if holder and holder.boot != here.boot and holder.job and holder.job == here.job and holder.restart < here.restart:
+        return True  # SLURM has ended the earlier start of this very job
+    return file_clock(folder) - seen.beat > STALE_SECONDS
+
+
+@contextmanager
+def beating(lease: Lease, seconds: float = BEAT_SECONDS) -> Iterator[None]:
+    """Keep the heartbeat going in a daemon thread; release at the end, however it ends."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(seconds):
+            try:
+                os.utime(lease.path)
+            except FileNotFoundError:
+                return  # taken over: still_mine() says so from now on
+            except OSError:
+                continue  # a file server that is away for a moment
+
+    thread = threading.Thread(target=beat, name="lease", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        lease.release()
+
+
+def this_process() -> Holder:
+    """This process, as its leases name it."""
+    pid = os.getpid()
+    job = os.environ.get("SLURM_JOB_ID", "")
+    restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
+    return Holder(socket.gethostname(), _boot(), pid, _started(pid), job, restart, uuid.uuid4().hex)
+
+
+def process_lives(holder: Holder) -> bool:
+    """Whether that very process runs on this machine (a zombie does not)."""
+    return _started(holder.pid) == holder.started
+
+
+def file_clock(folder: Path) -> float:
+    """Now, on the clock that stamps files in `folder`: a server's, not this machine's."""
+    probe = folder / f".clock.{uuid.uuid4().hex[:8]}"
+    try:
+        probe.touch()
+        os.utime(probe)
+        return probe.stat().st_mtime
+    finally:
+        probe.unlink(missing_ok=True)
+
+
+def _generations(folder: Path) -> list[int]:
+    try:
+        return [int(match[1]) for name in os.listdir(folder) if (match := _NAME.fullmatch(name))]
+    except FileNotFoundError:
+        return []
+
+
+def _holder(text: str) -> Holder | None:
+    try:
+        return Holder(**json.loads(text))
+    except (ValueError, TypeError):
+        return None
+
+
+def _boot() -> str:
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + " " + os.readlink("/proc/self/ns/pid")
+    except OSError:  # no /proc: only the heartbeat decides
+        return ""
+
+
+def _started(pid: int) -> str:
+    """Clock ticks from boot to the process's start; "" when there is none, or a zombie."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in "ZX" else fields[19]

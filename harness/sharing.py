@@ -1,0 +1,39 @@
+"""Runs that share a device at the same time: scores stand, timings and device memory do not, and the record says so."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from harness.ledger.quantity import NotMeasured, Quantity
+from harness.ledger.record import Record
+from harness.ledger.store import Store
+
+
+@dataclass(frozen=True)
+class SharedStore(Store):
+    """A store that marks the records it is given."""
+
+    inner: Store
+    at_once: int
+
+    def write(self, record: Record) -> None:
+        self.inner.write(not_comparable(record, self.at_once))
+
+
+def shared(store: Store, at_once: int) -> Store:
+    """The store itself when a run has its device alone."""
+    return store if at_once == 1 else SharedStore(store.root, store, at_once)
+
+
+def not_comparable(record: Record, at_once: int) -> Record:
+    """Every clock and speed becomes its reason; the exact ledger, the FLOPs and the scores stay."""
+    why = f"{at_once} runs shared the device at the same time"
+
+    def blank(quantities: Mapping[str, Quantity]) -> dict[str, Quantity]:
+        return {name: NotMeasured(why) for name in quantities}
+
+    return replace(
+        record,
+        seconds=blank(record.seconds),
+        speed=blank(record.speed),
+        notes=(*record.notes, f"timings not comparable: {why}"),
+    )

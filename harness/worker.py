@@ -1,0 +1,88 @@
+"""`python -m harness.worker --runs DIR --plan NAME [--settings JSON] [ID …]`: a process that works through runs.
+
+Started by the local launcher and inside SLURM jobs. SIGTERM, SIGINT and SIGUSR2 ask for a checkpoint and an end.
+Exit code: 0 when every run it did is done, 1 when one failed, 75 when it was stopped before the end.
+"""
+
+import argparse
+import importlib
+import json
+import logging
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+
+from harness.ledger.errors import HarnessError
+from harness.ledger.plan import Planned, read_plan
+from harness.ledger.record import Record
+from harness.ledger.store import Store
+from harness.sharing import shared
+from harness.work import RunOne, work
+
+STOPPED = 75  # EX_TEMPFAIL: try again later
+DEFAULT_RUNNER = "harness.runner:run"
+
+
+def main(argv: list[str]) -> int:
+    given = _parse(argv)
+    logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(message)s")
+    stop = _stop_on_signals()
+    store = Store(given.runs)
+    try:
+        plan = read_plan(given.runs, given.plan)
+        failed = work(given.ids or plan.ids, plan, store, _runner(given, stop), stop=stop.is_set)
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        return 2
+    if failed:
+        return 1
+    return STOPPED if stop.is_set() else 0
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m harness.worker", description=__doc__)
+    parser.add_argument("--runs", type=Path, required=True, help="the store")
+    parser.add_argument("--plan", required=True, help="the name of a plan written there")
+    parser.add_argument("--settings", type=json.loads, help="harness.settings.settings_to_plain, as JSON")
+    parser.add_argument("--runner", default=DEFAULT_RUNNER, help="module:function that does one run")
+    parser.add_argument("--at-once", type=int, default=1, help="runs that share the device; above 1 no timing counts")
+    parser.add_argument("ids", nargs="*", help="run ids; none: all of the plan")
+    return parser.parse_args(argv)
+
+
+def _stop_on_signals() -> threading.Event:
+    stop = threading.Event()
+
+    def ask(signum: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    for name in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
+        signal.signal(name, ask)
+    return stop
+
+
+def _runner(given: argparse.Namespace, stop: threading.Event) -> RunOne:
+    """The runner with its settings, saying how each run ended."""
+    module, _, name = given.runner.partition(":")
+    function = getattr(importlib.import_module(module), name)
+    settings = None
+    if given.settings:
+        from harness.settings import settings_from
+
+        settings = settings_from(given.settings, given.settings.get("sweep"))
+
+    def run_one(planned: Planned, store: Store) -> Record | None:
+        start = time.monotonic()
+        record = function(planned, shared(store, given.at_once), settings, stop.is_set)
+        how = "stopped" if record is None else record.status
+        logging.info("%s %s after %.1f s", planned.id, how, time.monotonic() - start)
+        return record
+
+    return run_one
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,204 @@
+"""Working through a list of runs: with real worker processes that are killed, doubled, stopped and starved of disk."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from harness.lease import Lease, LeaseLost, claim
+from harness.ledger.plan import write_plan
+from harness.ledger.quantity import Measured, NotMeasured
+from harness.ledger.store import Store
+from harness.sharing import not_comparable
+from harness.work import LeasedStore, work
+from slurm.sandbox import sleepy
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+def start_worker(store, plan, *ids):
+    write_plan(store.root, plan)
+    command = [sys.executable, "-m", "harness.worker", "--runs", str(store.root), "--plan", plan.name]
+    command += ["--runner", "slurm.sandbox.sleepy:run", *ids]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def finish(process, seconds=60):
+    output, _ = process.communicate(timeout=seconds)
+    return process.returncode, output
+
+
+def starts(store, run_id, what="start"):
+    lines = (store.paths(run_id).folder / "starts.log").read_text().splitlines()
+    return [line for line in lines if line.startswith(what + " ")]
+
+
+def scores(store, plan):
+    return {run.id: store.read(run.id).scores["test"]["accuracy"].value for run in plan.runs}
+
+
+def until(ready, seconds=20):
+    end = time.monotonic() + seconds
+    while not ready():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def here(plan, store, stop=lambda: False):
+    """The same work in this process."""
+    return work(plan.ids, plan, store, lambda one, held: sleepy.run(one, held, None, stop), stop=stop)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "runs")
+
+
+def test_every_run_is_done_once_and_a_second_call_does_nothing(store):
+    plan = sleepy.plan(4)
+    assert here(plan, store) == []
+    assert here(plan, store) == []
+    assert [len(starts(store, run_id)) for run_id in plan.ids] == [1, 1, 1, 1]
+    assert not list(store.root.glob("*/lease.*")), "a run with a record needs no lease"
+
+
+def test_a_failed_run_is_named_and_does_not_end_the_others(store):
+    good, bad = sleepy.plan(3), sleepy.plan(1, fail="diverged")
+    assert work(bad.ids, bad, store, lambda one, held: sleepy.run(one, held, None, lambda: False), stop=lambda: False)
+    assert here(good, store) == [], "a failed record of before is no failure of this call"
+    assert [store.status(run_id) for run_id in good.ids] == ["failed", "done", "done"]
+
+
+def test_two_workers_on_one_list_share_it(store):
+    plan = sleepy.plan(8, steps=2, seconds=0.05)
+    workers = [start_worker(store, plan), start_worker(store, plan)]
+    assert [finish(worker)[0] for worker in workers] == [0, 0]
+    began = [starts(store, run_id) for run_id in plan.ids]
+    assert [len(lines) for lines in began] == [1] * 8
+    assert len(Counter(line.split()[1] for (line,) in began)) == 2, "both took part"
+
+
+def test_a_killed_worker_loses_no_run_and_changes_no_score(store, tmp_path):
+    plan = sleepy.plan(3, steps=5, seconds=0.05)
+    worker = start_worker(store, plan)
+    first = store.paths(plan.ids[0]).folder / "sleepy.json"
+    until(lambda: first.exists() and json.loads(first.read_text())[0] >= 2)
+    worker.kill()
+    finish(worker)
+    assert store.status(plan.ids[0]) == "unfinished"
+    assert finish(start_worker(store, plan))[0] == 0
+    undisturbed = Store(tmp_path / "undisturbed")
+    here(plan, undisturbed)
+    assert scores(store, plan) == scores(undisturbed, plan)
+    events = [json.loads(line) for line in store.paths(plan.ids[0]).events.read_text().splitlines()]
+    assert [event["step"] for event in events] == [1, 2, 3, 4, 5], "it went on from its checkpoint"
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+def test_a_signal_asks_for_a_checkpoint_and_an_end_of_its_own(store, how):
+    plan = sleepy.plan(2, steps=400, seconds=0.02)
+    worker = start_worker(store, plan)
+    until(lambda: (store.paths(plan.ids[0]).folder / "sleepy.json").exists())
+    worker.send_signal(how)
+    code, output = finish(worker, seconds=5)
+    assert code == 75 and f"{plan.ids[0]} stopped" in output
+    assert store.status(plan.ids[0]) == "unfinished" and store.status(plan.ids[1]) == "absent"
+    assert claim(store.paths(plan.ids[0]).folder) is not None, "the next worker need not wait"
+
+
+def test_a_worker_that_was_taken_over_writes_nothing(store):
+    plan = sleepy.plan(1)
+    folder = store.paths(plan.ids[0]).folder
+
+    def run_one(planned, held):
+        os.utime(Lease(folder, 1).path, (0, 0))  # as if its heart had stood still
+        assert claim(folder) is not None
+        return sleepy.run(planned, held, None, lambda: False)
+
+    assert work(plan.ids, plan, store, run_one, stop=lambda: False) == []
+    assert store.status(plan.ids[0]) == "unfinished"
+
+
+def test_a_store_without_its_lease_refuses_to_write(store):
+    plan = sleepy.plan(1)
+    lease = claim(store.paths(plan.ids[0]).folder)
+    lease.release()
+    claim(store.paths(plan.ids[0]).folder)
+    with pytest.raises(LeaseLost, match="taken it over"):
+        sleepy.run(plan.runs[0], LeasedStore(store.root, lease), None, lambda: False)
+
+
+def test_a_truncated_record_is_kept_aside_and_the_run_done_again(store):
+    plan = sleepy.plan(1)
+    here(plan, store)
+    record = store.paths(plan.ids[0]).record
+    whole = record.read_bytes()
+    record.write_bytes(whole[: len(whole) // 2])
+    here(plan, store)
+    assert store.status(plan.ids[0]) == "done"
+    assert record.with_name("record.json.damaged").read_bytes() == whole[: len(whole) // 2]
+
+
+def test_a_run_cut_off_from_outside_goes_on_and_one_that_failed_by_itself_does_not(store):
+    for kind, again in (("node", True), ("diverged", False)):
+        plan = sleepy.plan(1, fail=kind, name=kind)
+        here(plan, store)
+        before = len(starts(store, plan.ids[0]))
+        here(plan, store)
+        assert (len(starts(store, plan.ids[0])) > before) is again
+        store.paths(plan.ids[0]).record.unlink()
+
+
+def test_an_id_that_the_plan_no_longer_has_is_left_out(store):
+    plan = sleepy.plan(2)
+    code, output = finish(start_worker(store, plan, "f" * 16, plan.ids[1]))
+    assert code == 0 and "no longer in the plan" in output
+    assert [store.status(run_id) for run_id in plan.ids] == ["absent", "done"]
+
+
+def test_a_full_disk_leaves_the_run_unfinished_and_the_exit_code_says_so(small_disk):
+    store, plan = Store(small_disk / "runs"), sleepy.plan(3)
+    write_plan(store.root, plan)
+    ballast = small_disk / "ballast"
+    with ballast.open("wb") as file, pytest.raises(OSError, match="No space left"):
+        while True:
+            os.write(file.fileno(), bytes(4096))
+    code, output = finish(start_worker_as_planned(store, plan))
+    assert code == 1 and "No space left" in output
+    assert {store.status(run_id) for run_id in plan.ids} <= {"absent", "unfinished"}
+    ballast.unlink()
+    assert finish(start_worker_as_planned(store, plan))[0] == 0
+    assert len(scores(store, plan)) == 3
+
+
+def start_worker_as_planned(store, plan):
+    command = [sys.executable, "-m", "harness.worker", "--runs", str(store.root), "--plan", plan.name]
+    command += ["--runner", "slurm.sandbox.sleepy:run"]
+    return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A tmpfs of half a megabyte."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", folder], capture_output=True, text=True)
+    if mount.returncode:
+        pytest.skip(f"no small tmpfs here: {mount.stderr.strip()}")
+    yield folder
+    subprocess.run(["umount", folder], check=True)
+
+
+def test_runs_that_shared_a_device_keep_their_score_and_lose_their_timings(store):
+    plan = sleepy.plan(1)
+    here(plan, store)
+    marked = not_comparable(store.read(plan.ids[0]), 2)
+    assert isinstance(marked.scores["test"]["accuracy"], Measured)
+    assert all(isinstance(quantity, NotMeasured) and "2 runs" in quantity.why for quantity in marked.seconds.values())
+    assert "not comparable" in marked.notes[-1]
