@@ -1,4 +1,4 @@
-"""The command line: a verb, then Hydra overrides. The one place that names every room, and it loads none before its verb.
+"""The command line: a verb, then Hydra overrides. The one place that names every room; each is loaded with its verb.
 
 `python -m harness method=lora` is `peftlab run method=lora`; `python -m harness -m …` is `peftlab sweep …`.
 """
@@ -73,10 +73,8 @@ def _verb_of(words: list[str]) -> tuple[str, list[str]]:
     if words[0] in VERBS:
         return words[0], words[1:]
     if "=" in words[0]:
-        return ("sweep", [w for w in words if w not in ("-m", "--multirun")]) if {"-m", "--multirun"} & set(words) else (
-            "run",
-            words,
-        )
+        multirun = {"-m", "--multirun"} & set(words)
+        return ("sweep" if multirun else "run"), [word for word in words if word not in multirun]
     from harness.ledger.errors import SpecError, nearest
 
     raise SpecError(f"unknown verb '{words[0]}'.{nearest(words[0], VERBS)}")

@@ -1,4 +1,4 @@
-"""What the terminal shows: one run's answer, a plan, and how a sweep ended. Reads records; measures and decides nothing."""
+"""What the terminal shows: one run's answer, a plan, and how a sweep ended. It measures and decides nothing."""
 
 from collections import Counter
 from collections.abc import Mapping

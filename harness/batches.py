@@ -41,7 +41,7 @@ class Feed:
 
 
 def bucketed(lengths: Sequence[int], batch_size: int, seed: int) -> list[list[int]]:
-    """Every row once, in batches of similar length: shuffle, sort within pools of `POOL` batches, shuffle the batches."""
+    """Every row once, in batches of similar length: shuffle, sort in pools of `POOL` batches, shuffle the batches."""
     rng = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(lengths), generator=rng).tolist()
     batches: list[list[int]] = []
@@ -54,7 +54,7 @@ def bucketed(lengths: Sequence[int], batch_size: int, seed: int) -> list[list[in
 def in_order(
     examples: Sequence[Example], lengths: Sequence[int], task: Task, batch_size: int
 ) -> Iterator[tuple[list[int], Batch]]:
-    """Every example once, longest first, with the rows of each batch: the order of an evaluation, equal for all runs."""
+    """Every example once, longest first, with the rows of each batch: the order of every evaluation."""
     rows = sorted(range(len(examples)), key=lambda row: (-lengths[row], row))
     for start in range(0, len(rows), batch_size):
         chunk = rows[start : start + batch_size]

@@ -39,7 +39,9 @@ def parse_overrides(words: Sequence[str]) -> list[Override]:
     try:
         overrides = OverridesParser.create().parse_overrides(list(words))
     except HydraException as error:
-        raise SpecError(f"cannot read the override: {_first_line(error)} Write key=value, as in method=lora.") from error
+        raise SpecError(
+            f"cannot read the override: {_first_line(error)} Write key=value, as in method=lora."
+        ) from error
     for override in overrides:
         override.key_or_group = ALIASES.get(override.key_or_group, override.key_or_group)
     return overrides

@@ -10,7 +10,7 @@ Listener = Callable[[str, Mapping[str, Any]], None]
 
 
 class Events:
-    """Appends to events.jsonl and passes each event on. Each line is written at once, so a killed run leaves whole lines."""
+    """Appends to events.jsonl and passes each event on. Lines are written at once and whole."""
 
     def __init__(self, path: Path, listeners: tuple[Listener, ...] = ()) -> None:
         self._file = path.open("a", encoding="utf-8", buffering=1)

@@ -13,7 +13,7 @@ from harness.tasks.task import Prediction
 
 
 def keep_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
-    """predictions.parquet: id, target, prediction, score, loss, weight; one row per test example, in the split's order."""
+    """predictions.parquet: id, target, prediction, score, loss, weight; a row per test example, in order."""
     columns = {name: [getattr(row, name) for row in predictions] for name in Prediction.__dataclass_fields__}
     part = path.with_name(path.name + ".part")
     pq.write_table(pa.table(columns), part)

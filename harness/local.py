@@ -18,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
 from harness.settings import Settings, settings_to_plain
+from harness.work import is_settled
 
 POLL_SECONDS = 0.5
 
@@ -25,18 +26,12 @@ POLL_SECONDS = 0.5
 def launch(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> int:
     """Do every run of the plan that is missing; 0 when all runs are done, 1 when one failed or is unfinished."""
     console = Console(stderr=True, highlight=False)
-    missing = [run.id for run in plan.runs if is_missing(store, run.id)]
+    missing = [run.id for run in plan.runs if not is_settled(store, run.id)]
     if not missing:
         console.print(f"{plan.name}: all {len(plan.runs)} runs have a record; nothing to run.")
     else:
         _work_through(plan, missing, store, settings, cluster, console)
     return 0 if all(store.status(run.id) == "done" for run in plan.runs) else 1
-
-
-def is_missing(store: Store, run_id: str) -> bool:
-    """Whether a sweep has to do this run: no record, a damaged one, or one cut off from outside."""
-    status = store.status(run_id)
-    return status in ("absent", "unfinished", "damaged") or (status == "failed" and store.read(run_id).may_go_on)
 
 
 def _work_through(
@@ -49,7 +44,8 @@ def _work_through(
         + (f" ({known} have a record)" if known else "")
         + f", {count} at a time"
     )
-    workers = [_start(plan, missing[i:] + missing[:i], settings, count, i) for i in range(count)]
+    threads = cluster["threads"] or max(1, _cores() // count)
+    workers = [_start(plan, missing, settings, threads, i) for i in range(count)]
     try:
         _watch(workers, missing, store, console)
     except BaseException:
@@ -61,23 +57,26 @@ def _work_through(
 
 
 def _processes() -> int:
-    """One worker per core up to two GPUs' worth of sense: a GPU is not shared, and small runs gain nothing from threads."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """One worker per core, and one for a GPU: small runs gain nothing from threads, and a GPU is not shared."""
     gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    return 1 if gpus else max(1, min(cores, 4))
+    return 1 if gpus else min(_cores(), 4)
 
 
-def _start(plan: Plan, ids: list[str], settings: Settings, count: int, number: int) -> "subprocess.Popen[bytes]":
-    """One worker process; threads are shared out, and what it prints goes to a file beside the runs."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = str(max(1, cores // count))
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _start(plan: Plan, ids: list[str], settings: Settings, threads: int, number: int) -> "subprocess.Popen[bytes]":
+    """One worker process; what it prints goes to a file beside the runs."""
     log = settings.runs / "workers" / f"{plan.name}-{number}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "harness.worker", "--runs", str(settings.runs), "--plan", plan.name]
     command += ["--settings", json.dumps(settings_to_plain(settings)), *ids]
-    environment = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
     with log.open("wb") as out:
-        return subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, env=environment, stdin=subprocess.DEVNULL)
+        return subprocess.Popen(
+            command, stdout=out, stderr=subprocess.STDOUT, env=environment, stdin=subprocess.DEVNULL
+        )
 
 
 def _watch(workers: "list[subprocess.Popen[bytes]]", ids: list[str], store: Store, console: Console) -> None:
@@ -89,13 +88,15 @@ def _watch(workers: "list[subprocess.Popen[bytes]]", ids: list[str], store: Stor
         failed = 0
         while True:
             alive = any(worker.poll() is None for worker in workers)
-            ended = {run for run in pending if not is_missing(store, run)}
+            ended = {run for run in pending if is_settled(store, run)}
             for run in ended:
                 if store.status(run) == "failed":
                     failed += 1
                     failure = store.read(run).failure
                     assert failure is not None
-                    progress.console.print(f"failed {run} ({failure.kind}): {failure.message.splitlines()[0]}", markup=False)
+                    progress.console.print(
+                        f"failed {run} ({failure.kind}): {failure.message.splitlines()[0]}", markup=False
+                    )
             pending -= ended
             running = f", {min(len(workers), len(pending))} running" if alive and pending else ""
             done = len(ids) - len(pending) - failed

@@ -89,7 +89,7 @@ def failed_record(planned: Planned, failure: Failure, clocks: Clocks, state: Sta
 
 
 def summary(record: Record) -> dict[str, Any]:
-    """The record's numbers under flat names (test/accuracy, seconds/train, …): what trackers and the last event hold."""
+    """The record's numbers under flat names (test/accuracy, seconds/train): what trackers and the last event hold."""
     groups = {"seconds": record.seconds, "speed": record.speed, "memory": record.memory, "ledger": record.ledger}
     groups |= {"work": record.work, "parameters": record.parameters} | dict(record.scores)
     found = {
@@ -131,5 +131,3 @@ def _parameters(parts: Parts) -> dict[str, Quantity]:
     total = sum(parameter.numel() for parameter in parts.model.parameters())
     found = counts | {"trainable": sum(counts.values()), "total": total}
     return {name: Measured(value, "parameter") for name, value in found.items()}
-
-

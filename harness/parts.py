@@ -12,10 +12,10 @@ from harness.batches import Feed
 from harness.data.load import Data
 from harness.events import Events
 from harness.ledger.paths import RunPaths
+from harness.ledger.quantity import Measured
 from harness.ledger.record import Point
 from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
-from harness.ledger.quantity import Measured
 from harness.measure import Clocks, Peak
 from harness.models.load import LoadedModel
 from harness.step_timer import StepTimer

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from harness.compose import compose_plain, expand, parse_overrides
 from harness.compatible import why_not
+from harness.compose import compose_plain, expand, parse_overrides
 from harness.ledger.errors import PlanError, SpecError
 from harness.ledger.identity import id_from_parts
 from harness.ledger.plan import Plan, Planned, Skipped
@@ -39,7 +39,7 @@ def read_request(words: Sequence[str]) -> Request:
 
 
 def plan_one(request: Request, resolver: Resolver) -> Planned:
-    """The one run that `peftlab run` means. Raises SpecError for a sweep, PlanError for a combination that cannot be."""
+    """The one run that `peftlab run` means. SpecError: it is a sweep; PlanError: it cannot be."""
     swept = [key for key, words in request.axes.items() if len(words) != 1]
     if swept or request.config["sweep"]["grids"]:
         raise SpecError(f"{', '.join(swept) or 'sweep'}: this asks for several runs; use `peftlab sweep`.")
@@ -70,7 +70,7 @@ def plan_sweep(request: Request, resolver: Resolver) -> Plan:
 
 
 def _cells(sweep: Mapping[str, Any], typed: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
-    """Every cell (all axes but the seed) as key -> override word; the command line's axes replace or narrow the grids'."""
+    """Every cell (all axes but the seed) as key -> override word; typed axes replace or narrow the grids'."""
     typed = {key: words for key, words in typed.items() if key != "seed"}
     for grid in sweep["grids"] or [{}]:
         axes = {key: tuple(f"{key}={value}" for value in values) for key, values in grid.items() if key != "zip"}
@@ -95,7 +95,9 @@ def _seed(raw: Any) -> int:
     return int(raw)
 
 
-def _runs_of(words: Sequence[str], seeds: Sequence[int] | None, resolver: Resolver) -> tuple[list[Planned], Skipped | None]:
+def _runs_of(
+    words: Sequence[str], seeds: Sequence[int] | None, resolver: Resolver
+) -> tuple[list[Planned], Skipped | None]:
     """The runs of one cell, one per seed; or the sentence that says why it cannot be."""
     given = {word.partition("=")[0]: word.partition("=")[2] for word in words}
     seeds = seeds if seeds is not None else [_seed(given.get("seed", "0"))]
@@ -107,7 +109,9 @@ def _runs_of(words: Sequence[str], seeds: Sequence[int] | None, resolver: Resolv
         return [], Skipped(choices, why)
     plain = {axis: parts[axis].plain for axis in PARTS}
     texts = [parts[axis].text for axis in PARTS]
-    return [Planned(id_from_parts(*texts, seed), choices | {"seed": seed}, plain | {"seed": seed}) for seed in seeds], None
+    return [
+        Planned(id_from_parts(*texts, seed), choices | {"seed": seed}, plain | {"seed": seed}) for seed in seeds
+    ], None
 
 
 def _values(cell: Mapping[str, str]) -> dict[str, str]:
@@ -116,7 +120,9 @@ def _values(cell: Mapping[str, str]) -> dict[str, str]:
 
 def _matches(cell: Mapping[str, str], where: Mapping[str, Any]) -> bool:
     values = _values(cell)
-    return all(values.get(key) in map(str, value if isinstance(value, list) else [value]) for key, value in where.items())
+    return all(
+        values.get(key) in map(str, value if isinstance(value, list) else [value]) for key, value in where.items()
+    )
 
 
 def _excluded(cell: Mapping[str, str], rules: Iterable[Mapping[str, Any]]) -> str | None:

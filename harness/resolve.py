@@ -1,4 +1,4 @@
-"""One cell's override words to one frozen RunSpec. Each part is composed and parsed once, however many runs share it."""
+"""One cell's override words to one frozen RunSpec. Each part is composed and parsed once for all runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

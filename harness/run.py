@@ -12,8 +12,8 @@ from harness.data.load import load_data
 from harness.events import Events
 from harness.failures import failure_of
 from harness.keep import keep_predictions, keep_weights
-from harness.ledger.paths import RunPaths, to_json, write_whole
 from harness.ledger.parse import parse
+from harness.ledger.paths import RunPaths, to_json, write_whole
 from harness.ledger.plan import Planned
 from harness.ledger.record import Record
 from harness.ledger.seeds import Seeds
@@ -23,20 +23,20 @@ from harness.measure import Clocks, Peak
 from harness.models.load import load_model
 from harness.optimizer import build_optimizer
 from harness.outcome import Tested, done_record, examine, failed_record, summary
-from harness.parts import Parts, State, Stop, Stopped
+from harness.parts import Parts, State, Stop
 from harness.settings import Settings
 from harness.step_timer import StepTimer
 from harness.tasks.build import build as build_task
 from harness.timeline import timeline
-from harness.train import predict_split, score_split, train
 from harness.trackers.open import open_tracker
+from harness.train import predict_split, score_split, train
 from methods.build import build as build_method
 
 
 def run_one(planned: Planned, store: Store, settings: Settings, *, stop: Stop = lambda: False) -> Record:
     """Do the run and write its record, which is also returned. A run that fails has a record that says so.
 
-    Raises Stopped when `stop()` asked for an end: a checkpoint is left, no record is, and the same call goes on from there.
+    Raises Stopped when `stop()` asked for an end: a checkpoint is left and no record; the same call goes on from it.
     Raises KeyboardInterrupt after it was recorded.
     """
     folder = store.paths(planned.id)

@@ -1,4 +1,4 @@
-"""When things happen in a training: pure functions of the step, so that chains, restarts and methods share one clockwork."""
+"""When things happen in a training: pure functions of the step, so restarts and all methods share one clockwork."""
 
 import math
 from dataclasses import dataclass

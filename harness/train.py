@@ -1,4 +1,4 @@
-"""The training loop: forward, backward, step, and a look at validation now and then. It knows no method and no task by name."""
+"""The training loop: forward, backward, step, and a look at validation now and then. No method or task by name."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,7 +26,8 @@ def train(
 ) -> None:
     """Train from `state.step` to the end of the timeline; leaves the best checkpoint in `state.best`.
 
-    `save_every`: seconds between checkpoints. Raises Diverged when the loss is not finite, Stopped (after a checkpoint) when `stop()` says so.
+    `save_every`: seconds between checkpoints. Raises Diverged when the loss is not finite, Stopped (after a checkpoint)
+    when `stop()` says so.
     """
     steps = parts.feed.steps(state.step)
     saved = told = time.monotonic()
@@ -73,7 +74,9 @@ def _until_evaluation(
             raise Diverged(f"the training loss is {loss_sum.item()} at step {state.step} of {line.total}")
         now = time.monotonic()
         if now - told >= EVENT_SECONDS:
-            parts.events.say("step", step=state.step, total=line.total, train_s=round(parts.clocks.seconds()["train"], 3))
+            parts.events.say(
+                "step", step=state.step, total=line.total, train_s=round(parts.clocks.seconds()["train"], 3)
+            )
             told = now
         if state.step in line.evaluations or state.step >= line.total or now >= save_at or stop():
             break
@@ -84,9 +87,7 @@ def _until_evaluation(
     return told
 
 
-def _step(
-    parts: Parts, optimizer: torch.optim.Optimizer, line: Timeline, window: list[Batch], step: int
-) -> Tensor:
+def _step(parts: Parts, optimizer: torch.optim.Optimizer, line: Timeline, window: list[Batch], step: int) -> Tensor:
     """One optimizer step over its micro-batches; returns the mean loss over the window's weight, on the device."""
     torch.manual_seed(parts.seeds.of("dropout", step))  # the same masks for every method, and after a restart
     set_rate(optimizer, line.rate(step))
@@ -129,9 +130,7 @@ def _validate(parts: Parts, state: State, line: Timeline) -> None:
     parts.events.say("val", step=state.step, total=line.total, best=state.best.step, **_flat(point))
 
 
-def score_split(
-    parts: Parts, split: Split, predictions: Sequence[Prediction] | None = None
-) -> dict[str, Measured]:
+def score_split(parts: Parts, split: Split, predictions: Sequence[Prediction] | None = None) -> dict[str, Measured]:
     """Every metric of one split, from its predictions (made here unless given)."""
     return score(parts.task, predictions or predict_split(parts, split), len(split))
 

@@ -4,13 +4,14 @@ import json
 from collections.abc import Sequence
 
 from harness.answer import print_record, print_sweep_end
-from harness.ledger.errors import SpecError, nearest
+from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.plan import Plan, Planned, plan_to_json, write_plan
 from harness.ledger.record import record_to_json
 from harness.ledger.store import Store
 from harness.plan import plan_one, plan_sweep, read_request
 from harness.resolve import Resolver
 from harness.settings import Settings, settings_from
+from harness.work import is_settled, work
 
 
 def flags_of(argv: Sequence[str], known: Sequence[str]) -> tuple[set[str], list[str]]:
@@ -28,7 +29,7 @@ def run(argv: list[str]) -> int:
     settings = settings_from(request.config)
     planned = plan_one(request, Resolver())
     store = Store(settings.runs)
-    if store.status(planned.id) not in ("done", "failed") or store.read(planned.id).may_go_on:
+    if not is_settled(store, planned.id):
         _do(planned, store, settings)
     record = store.read(planned.id)
     if "--json" in flags:
@@ -75,10 +76,12 @@ def plan(argv: list[str]) -> int:
 
 
 def _do(planned: Planned, store: Store, settings: Settings) -> None:
+    """The run, under its lease: a second shell that asks for it does not do it twice."""
     from harness.run import run_one
-    from harness.work import work
 
     single = Plan("", (planned,), (), {})
-    work([planned.id], single, store, lambda one: run_one(one, store, settings), stop=lambda: False)
-
-
+    work([planned.id], single, store, lambda one, leased: run_one(one, leased, settings), stop=lambda: False)
+    if not is_settled(store, planned.id):
+        raise PlanError(
+            f"run {planned.id} is being done by another process; follow: peftlab logs {planned.id} -f"
+        )

@@ -33,5 +33,7 @@ def run_id(spec: RunSpec) -> str:
 
 def id_from_parts(method: str, model: str, dataset: str, recipe: str, seed: int) -> str:
     """The id from canonical parts, so that a plan of 10,000 runs serialises each part once."""
-    text = f'{{"dataset":{dataset},"method":{method},"model":{model},"recipe":{recipe},"schema":{SCHEMA},"seed":{seed}}}'
+    text = (
+        f'{{"dataset":{dataset},"method":{method},"model":{model},"recipe":{recipe},"schema":{SCHEMA},"seed":{seed}}}'
+    )
     return hashlib.sha256(text.encode()).hexdigest()[:16]  # 3e-12 chance of a collision among 10,000 runs

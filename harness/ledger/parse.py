@@ -1,7 +1,7 @@
 """Plain dicts to frozen dataclasses, strictly: a wrong key, choice or type is one sentence that names its path.
 
 Knows dataclasses, unions of dataclasses told apart by their `kind`, Optional, Literal, tuple[X, ...], Mapping[str, X],
-and the four plain kinds. No dataclass default is ever used for an absent key: what a run is must be written in the config.
+and the four plain kinds. No dataclass default is used for an absent key: what a run is must be written in the config.
 """
 
 import types

@@ -1,4 +1,4 @@
-"""A plan: the runs a sweep intends, and the cells it leaves out with a sentence. Written down at launch, read by analysis."""
+"""A plan: the runs a sweep intends, and the cells it leaves out with a reason. Written at launch, read by analysis."""
 
 import hashlib
 import json
@@ -93,8 +93,10 @@ def read_plan(runs: Path, name: str) -> Plan:
     path = plan_path(runs, name)
     if not path.is_file():
         known = sorted(p.stem for p in path.parent.glob("*.json"))
-        raise PlanError(f"no plan of sweep '{name}' in {path.parent}; planned so far: {', '.join(known) or 'none'}. "
-                        f"Start one with: peftlab sweep sweep={name}")
+        raise PlanError(
+            f"no plan of sweep '{name}' in {path.parent}; planned so far: {', '.join(known) or 'none'}. "
+            f"Start one with: peftlab sweep sweep={name}"
+        )
     raw = json.loads(path.read_bytes())
     axes = list(raw["parts"])
 

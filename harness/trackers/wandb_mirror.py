@@ -1,7 +1,7 @@
 """The one mirror to Weights & Biases, and the only file that imports wandb.
 
-The run id is ours, so a run in three attempts is one run there; group = sweep; config and summary carry the record's own
-names. Whatever goes wrong in here is one warning, and then silence: it can never fail a run.
+The run id is ours, so a run in three attempts is one run there; group = sweep; config and summary carry the record's
+own names. Whatever goes wrong in here is one warning, and then silence: it can never fail a run.
 """
 
 import logging
@@ -62,6 +62,6 @@ class WandbMirror:
             return
         try:
             call()
-        except Exception as error:  # noqa: BLE001 (wandb raises its own, urllib's, json's and OS errors alike)
+        except Exception as error:
             self._broken = True
             log.warning("W&B: %s: %s. The run goes on without it; its record is complete.", type(error).__name__, error)

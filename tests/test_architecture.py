@@ -1,0 +1,73 @@
+"""The arrows between the rooms, the size of functions, and what must not be imported early."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+DATA = {"numpy", "scipy", "pandas", "matplotlib", "pyarrow", "jinja2", "rich"}
+MODELS = {"torch", "transformers", "tokenizers", "safetensors", "datasets", "evaluate", "sklearn", "PIL", "numpy", "pyarrow"}
+# room -> what it may import, itself and the standard library apart. The longest room that holds a file is its room.
+MAY = {
+    "methods": {"torch"},
+    "methods/spec.py": set(),
+    "methods/why_not.py": set(),
+    "methods/peft_library.py": {"torch", "peft", "methods"},
+    "harness": {"methods", "hydra", "omegaconf", "rich", "pandas", "scipy", *MODELS},
+    "harness/ledger": {"methods.spec"},
+    "harness/lease.py": {"harness.ledger"},
+    "harness/work.py": {"harness.ledger", "harness.lease"},
+    "harness/trackers/wandb_mirror.py": {"wandb", "harness"},
+    "harness/sync.py": {"wandb", "harness"},
+    "slurm": {"harness", "submitit", "rich", "yaml", "omegaconf"},
+    "analysis": {"harness.ledger", *DATA},
+    "analysis/from_wandb.py": {"wandb", "analysis", "harness.ledger", *DATA},
+}
+ROOMS = ("methods", "harness", "slurm", "analysis")
+FILES = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
+
+
+def _room(file: Path) -> str:
+    inside = file.relative_to(ROOT).as_posix()
+    return max((room for room in MAY if inside == room or inside.startswith(room + "/")), key=len)
+
+
+def _imported(tree: ast.AST) -> set[str]:
+    plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_imports_follow_the_arrows(file):
+    room = _room(file)
+    allowed = MAY[room] | {room.split("/")[0] if room.endswith(".py") and not MAY[room] else room.replace("/", ".")}
+    allowed |= set(sys.stdlib_module_names)
+    found = _imported(ast.parse(file.read_text(encoding="utf-8")))
+    bad = sorted(m for m in found if not any(m == a or m.startswith(a + ".") for a in allowed))
+    assert not bad, f"{file.relative_to(ROOT)} imports {bad}; {room} may import {sorted(MAY[room])}"
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_function_is_longer_than_a_screen(file):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 60, f"{file.name}:{node.lineno} {node.name}"
+
+
+@pytest.mark.parametrize(
+    "module",
+    ["harness.__main__", "harness.verbs", "harness.plan", "harness.status", "harness.work", "slurm.launch", "analysis.verbs"],
+)
+def test_planning_status_and_analysis_load_no_torch(module):
+    heavy = "{'torch', 'transformers', 'datasets', 'evaluate', 'wandb', 'peft'}"
+    code = f"import sys, {module}; print(sorted({heavy} & set(sys.modules)))"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert said.stdout.strip() == "[]"
+
+
+def test_configs_do_not_refer_to_other_groups():
+    for file in (ROOT / "conf").rglob("*.yaml"):
+        assert "${" not in file.read_text(encoding="utf-8").replace("(no ${...})", ""), file
