@@ -1,0 +1,65 @@
+"""From the predictions of a split to the metrics that a card names. The same numbers follow from predictions.parquet."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from harness.ledger.errors import SpecError, nearest
+from harness.ledger.quantity import Measured
+from harness.tasks.task import Prediction
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A metric's class in `harness.tasks.metrics`, its unit, and what it is given."""
+
+    cls: str
+    unit: str
+    inputs: Callable[[Sequence[Prediction]], dict[str, list[Any]]]
+
+
+def _compared(found: Sequence[Prediction]) -> dict[str, list[Any]]:
+    return {"predictions": [p.prediction for p in found], "references": [p.target for p in found]}
+
+
+def _losses(found: Sequence[Prediction]) -> dict[str, list[Any]]:
+    return {"values": [p.loss for p in found], "weights": [p.weight for p in found]}
+
+
+def _scores(found: Sequence[Prediction]) -> dict[str, list[Any]]:
+    return {"values": [p.score for p in found], "weights": [p.weight for p in found]}
+
+
+METRICS: Mapping[str, Kind] = {
+    "accuracy": Kind("Accuracy", "share", _compared),
+    "f1": Kind("F1", "share", _compared),
+    "f1_macro": Kind("F1Macro", "share", _compared),
+    "matthews": Kind("Matthews", "correlation", _compared),
+    "pearson": Kind("Pearson", "correlation", _compared),
+    "spearman": Kind("Spearman", "correlation", _compared),
+    "perplexity": Kind("Perplexity", "perplexity", _losses),
+    "token_accuracy": Kind("TokenAccuracy", "share", _scores),
+    "exact_match": Kind("ExactMatch", "share", _compared),
+    "bleu": Kind("Bleu", "BLEU", _compared),
+    "rouge_l": Kind("RougeL", "share", _compared),
+}
+
+
+def score(predictions: Sequence[Prediction], metrics: Sequence[str], *, positive: str = "") -> dict[str, Measured]:
+    """Every metric of the card, and "loss" in nats per unit of weight; `positive` is the class that f1 is of.
+
+    Raises SpecError for a metric nobody knows.
+    """
+    from harness.tasks import metrics as module
+
+    weight = sum(p.weight for p in predictions)
+    found = {"loss": Measured(sum(p.loss for p in predictions) / weight, "nats", weight)}
+    for name in metrics:
+        if name not in METRICS:
+            raise SpecError(f"dataset.metrics: unknown metric '{name}'.{nearest(name, METRICS)}")
+        kind = METRICS[name]
+        extra = {"positive": positive} if name == "f1" else {}
+        value = getattr(module, kind.cls)().compute(**kind.inputs(predictions), **extra)[name]
+        n = weight if "weights" in getattr(module, kind.cls).FEATURES else len(predictions)
+        found[name] = Measured(float(value), kind.unit, n)
+    return found
