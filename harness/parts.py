@@ -16,9 +16,9 @@ from harness.ledger.quantity import Measured
 from harness.ledger.record import Point
 from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
-from harness.measure import Clocks, Peak
+from harness.measure import Clocks, StepTimer
+from harness.memory import Memory
 from harness.models.load import LoadedModel
-from harness.step_timer import StepTimer
 from harness.tasks.task import Task
 from methods.method import Method
 
@@ -39,7 +39,7 @@ class Parts:
     device: torch.device
     clocks: Clocks
     timer: StepTimer
-    memory: Peak
+    memory: Memory
     events: Events
 
     def autocast(self) -> AbstractContextManager[Any]:

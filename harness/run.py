@@ -19,13 +19,13 @@ from harness.ledger.record import Record
 from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
-from harness.measure import Clocks, Peak
+from harness.measure import Clocks, StepTimer
+from harness.memory import Memory
 from harness.models.load import load_model
 from harness.optimizer import build_optimizer
 from harness.outcome import Tested, done_record, examine, failed_record, summary
 from harness.parts import Parts, State, Stop
 from harness.settings import Settings
-from harness.step_timer import StepTimer
 from harness.tasks.build import build as build_task
 from harness.timeline import timeline
 from harness.trackers.open import open_tracker
@@ -101,14 +101,14 @@ def load(
         model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
     recipe = spec.recipe
     feed = Feed(data.train, data.train.lengths, task, recipe.batch_size, recipe.accumulate, seeds)
-    timer, memory = StepTimer(device), Peak(device)
+    timer, memory = StepTimer(device), Memory(device)
     return Parts(spec, folder, loaded, model, method, task, data, feed, seeds, device, clocks, timer, memory, events)
 
 
 def test(parts: Parts, state: State) -> Tested:
     """Evaluate the test split, once, at the checkpoint that validation chose (and train, where the recipe asks)."""
     assert state.best is not None, "the timeline ends with an evaluation"
-    with parts.clocks.run("eval"), parts.memory.run("eval"):
+    with parts.clocks.run("eval"), parts.memory.window("eval"):
         parts.method.restore(state.best.tensors, state.best.facts)
         predictions = predict_split(parts, parts.data.test)
         scores = {"test": score_split(parts, parts.data.test, predictions)}

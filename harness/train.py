@@ -33,10 +33,10 @@ def train(
     saved = told = time.monotonic()
     parts.model.train()
     while state.step < line.total:
-        with parts.clocks.run("train"), parts.memory.run("train"):
+        with parts.clocks.run("train"), parts.memory.window("train"):
             told = _until_evaluation(parts, state, optimizer, line, steps, told, saved + save_every, stop)
         if state.step in line.evaluations:
-            with parts.clocks.run("eval"), parts.memory.run("eval"):
+            with parts.clocks.run("eval"), parts.memory.window("eval"):
                 _validate(parts, state, line)
             if _no_better(state, parts.spec.recipe.early_stop):
                 return

@@ -1,0 +1,36 @@
+"""Why a method cannot act on a model, decided from plain data before anything is loaded. No torch."""
+
+from collections.abc import Mapping
+
+from methods.spec import BaSparse, Chain, Columns, LowRank, MethodSpec, Peft
+
+
+def why_not(spec: MethodSpec, *, targets: Mapping[str, str], smallest: int | None = None) -> str | None:
+    """A sentence when the method cannot act, else None.
+
+    targets: canonical name -> module, of the model's card. smallest: the smallest width of its targeted weights, if known.
+    """
+    if unknown := [target for target in spec.targets if target not in targets]:
+        return f"{spec.name} acts on {', '.join(unknown)}, which the model does not have; it has {', '.join(targets)}."
+    update = spec.update
+    if isinstance(update, LowRank | Columns | BaSparse):
+        if not spec.targets:
+            return f"{spec.name} names no target; the model has {', '.join(targets)}."
+        if update.rank < 1:
+            return f"{spec.name} has rank {update.rank}; a rank is at least 1."
+        if smallest is not None and update.rank > smallest:
+            return f"{spec.name} has rank {update.rank}, above the smallest width {smallest} of its targets."
+        return _shared_half(spec, targets)
+    if isinstance(spec.schedule, Chain):
+        return f"{spec.name} has nothing to merge at a link's end: a chain needs a low-rank or a column update."
+    if isinstance(update, Peft) and any("[" in targets[target] for target in spec.targets):
+        return f"{spec.name}: the peft library adapts whole modules, and the model's projections are fused."
+    return None
+
+
+def _shared_half(spec: MethodSpec, targets: Mapping[str, str]) -> str | None:
+    """Two targets must not be the same rows of the same module."""
+    places = [targets[target] for target in spec.targets]
+    if len(set(places)) < len(places):
+        return f"{spec.name} names the same weight twice: {', '.join(spec.targets)}."
+    return None
