@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from methods.spec import BaSparse, Chain, Columns, LowRank, MethodSpec, Peft
+from methods.spec import BaSparse, Chain, Columns, LowRank, MethodSpec
 
 
 def why_not(spec: MethodSpec, *, targets: Mapping[str, str], smallest: int | None = None) -> str | None:
@@ -20,15 +20,13 @@ def why_not(spec: MethodSpec, *, targets: Mapping[str, str], smallest: int | Non
             return f"{spec.name} has rank {update.rank}; a rank is at least 1."
         if smallest is not None and update.rank > smallest:
             return f"{spec.name} has rank {update.rank}, above the smallest width {smallest} of its targets."
-        return _shared_half(spec, targets)
+        return _named_twice(spec, targets)
     if isinstance(spec.schedule, Chain):
         return f"{spec.name} has nothing to merge at a link's end: a chain needs a low-rank or a column update."
-    if isinstance(update, Peft) and any("[" in targets[target] for target in spec.targets):
-        return f"{spec.name}: the peft library adapts whole modules, and the model's projections are fused."
     return None
 
 
-def _shared_half(spec: MethodSpec, targets: Mapping[str, str]) -> str | None:
+def _named_twice(spec: MethodSpec, targets: Mapping[str, str]) -> str | None:
     """Two targets must not be the same rows of the same module."""
     places = [targets[target] for target in spec.targets]
     if len(set(places)) < len(places):

@@ -49,7 +49,7 @@ class LowRankUpdate(nn.Module):
     @torch.no_grad()
     def begin(self, draw: Draw, link: int) -> None:
         """Draw the factors of a link from the adapter's own stream; the factor that starts at zero is zero again."""
-        generator = draw("adapter", self.site.path, link)
+        generator = draw("init", "adapter", self.site.path, link)
         for tensor, init in zip((self.a, self.b), self._inits, strict=True):
             tensor.copy_(factor(init, (tensor.shape[0], tensor.shape[1]), generator))
 
