@@ -1,0 +1,118 @@
+"""Who takes part in a probe: methods of this project, the frozen floor, and LoRA and DoRA of the peft library."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.ledger.seeds import Seeds
+from harness.probe.backbone import Backbone, blocks_of
+from harness.probe.request import FLOOR, PEFT_DORA
+from methods.build import build
+from methods.method import Progress
+from methods.sites import find_sites, is_transposed
+from methods.spec import MethodSpec
+
+LR = 1e-5  # any rate costs the same; a small one keeps weights finite that entrants share
+_FOREVER = Progress(step=1, total=10**9, steps_per_epoch=10**9)  # no chain link ends in a probe
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """Something whose training step is measured."""
+
+    name: str
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loss: Callable[[], Tensor]
+    after_step: Callable[[], object]
+
+    def forward_backward(self) -> Tensor:
+        loss = self.loss()
+        loss.backward()
+        return loss
+
+    def step(self) -> None:
+        """One optimizer step: forward, backward, update, and what the method does after it."""
+        self.forward_backward()
+        self.optimizer.step()
+        self.after_step()
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def trainable(self) -> int:
+        return sum(p.numel() for group in self.optimizer.param_groups for p in group["params"])
+
+
+def method_entrant(spec: MethodSpec, backbone: Backbone, autocast: Callable[[], Any], seed: int) -> Entrant:
+    """A method of this project, attached to a model of its own. Raises MethodError when it cannot be."""
+    model, method, seeds = backbone.twin(), build(spec, backbone.layout), Seeds(seed)
+    method.attach(model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
+    groups = [group for group in method.groups(LR, LR, 0.0) if group["params"]]
+    return _entrant(spec.name, model, groups, backbone, autocast, lambda: method.after_step(_FOREVER))
+
+
+def floor_entrant(backbone: Backbone, autocast: Callable[[], Any]) -> Entrant:
+    """The frozen backbone: forward, and the gradient through every block down to its input. The head is trained."""
+    model = backbone.twin()
+    head = _only_head(model, backbone)
+    blocks_of(model)[0].register_forward_pre_hook(_input_needs_gradient, with_kwargs=True)
+    return _entrant(FLOOR, model, [{"name": "head", "params": head}], backbone, autocast, lambda: None)
+
+
+def peft_entrant(name: str, spec: MethodSpec, backbone: Backbone, autocast: Callable[[], Any]) -> Entrant:
+    """The peft library's LoRA or DoRA as its users have it, with rank, alpha and targets of `spec`; head trained."""
+    from peft import LoraConfig, get_peft_model
+
+    model, update = backbone.twin(), spec.update
+    head = _only_head(model, backbone)
+    sites = find_sites(model, backbone.layout, spec.targets)
+    config = LoraConfig(
+        r=update.rank,  # type: ignore[union-attr]
+        lora_alpha=update.alpha,  # type: ignore[union-attr]
+        target_modules=sorted({site.module_path for site in sites}),
+        use_dora=name == PEFT_DORA,
+        fan_in_fan_out=is_transposed(sites[0].module),
+    )
+    logging.getLogger("peft").setLevel(logging.ERROR)
+    wrapped = get_peft_model(model, config)  # type: ignore[arg-type]
+    for parameter in head:
+        parameter.requires_grad_(True)
+    known = {id(parameter) for parameter in head}
+    adapter = [p for p in wrapped.parameters() if p.requires_grad and id(p) not in known]
+    groups = [{"name": "adapter", "params": adapter}, {"name": "head", "params": head}]
+    return _entrant(name, wrapped, groups, backbone, autocast, lambda: None)
+
+
+def _entrant(
+    name: str,
+    model: nn.Module,
+    groups: list[dict[str, Any]],
+    backbone: Backbone,
+    autocast: Callable[[], Any],
+    after_step: Callable[[], object],
+) -> Entrant:
+    fused = all(p.device.type != "meta" for group in groups for p in group["params"])
+    optimizer = torch.optim.AdamW(groups, lr=LR, fused=fused)
+
+    def loss() -> Tensor:
+        with autocast():
+            return backbone.loss(model)
+
+    return Entrant(name, model.train(), optimizer, loss, after_step)
+
+
+def _only_head(model: nn.Module, backbone: Backbone) -> list[nn.Parameter]:
+    model.requires_grad_(False)
+    head = [p for path in backbone.layout.head for p in model.get_submodule(path).parameters()]
+    for parameter in head:
+        parameter.requires_grad_(True)
+    return head
+
+
+def _input_needs_gradient(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Any]:
+    if args:
+        return (args[0].detach().requires_grad_(), *args[1:]), kwargs
+    return args, kwargs | {"hidden_states": kwargs["hidden_states"].detach().requires_grad_()}

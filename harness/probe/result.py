@@ -1,0 +1,119 @@
+"""What a probe found: one row per entrant, and how each compares with the floor and with the peft library's LoRA.
+
+A ratio of times is taken round by round, between steps that were run within seconds of each other, so that a machine
+which slows down (other work, heat) does not decide it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from harness.ledger.quantity import Measured, Quantity, quantity_to_json
+
+RESAMPLES = 2000
+NOISY = 0.03  # MAD / median of the step time beyond which a row is flagged (a machine that is not ours alone)
+
+
+@dataclass(frozen=True)
+class Round:
+    """One entrant's steps within one round."""
+
+    ms: tuple[float, ...]  # of each step
+    cpu_ms: float  # of the process (all threads, waiting excluded), per step
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Median over rounds of a ratio, with the 2.5 and 97.5 % quantiles of that median under resampling of rounds."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """One entrant. `why`: the reason when it could not be measured; then there is nothing else."""
+
+    name: str
+    label: str
+    why: str | None = None
+    exact: Mapping[str, Quantity] = field(
+        default_factory=dict
+    )  # ledger, flops_per_step, trainable: equal on any machine
+    memory: Mapping[str, Quantity] = field(default_factory=dict)
+    speed: Mapping[str, Quantity] = field(default_factory=dict)
+    rounds: tuple[Round, ...] = ()
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the step times spread so much that the machine cannot have been ours alone."""
+        median, mad = self.speed.get("step_ms_median"), self.speed.get("step_ms_mad")
+        return isinstance(median, Measured) and isinstance(mad, Measured) and mad.value > NOISY * median.value
+
+
+@dataclass(frozen=True)
+class Probe:
+    """Everything that one probe found."""
+
+    setting: Mapping[str, Any]  # model, layers, batch, length, device, precision, targets
+    rows: tuple[Row, ...]
+    provenance: Mapping[str, Any]
+
+    def row(self, name: str) -> Row | None:
+        return next((row for row in self.rows if row.name == name and row.why is None), None)
+
+    def time_ratio(self, row: Row, reference: str, *, cpu: bool = False) -> Ratio | None:
+        """Step time of `row` over that of `reference` (`cpu`: CPU time of the process); None without rounds of both."""
+        other = self.row(reference)
+        if other is None or not row.rounds or not other.rounds:
+            return None
+        return paired_ratio(_each(row.rounds, cpu), _each(other.rounds, cpu))
+
+    def exact_ratio(self, row: Row, reference: str, name: str) -> float | None:
+        """An exact quantity of `row` over that of `reference`, say "saved_for_backward"."""
+        other = self.row(reference)
+        if other is None or name not in row.exact:
+            return None
+        above, below = row.exact[name], other.exact[name]
+        return above.value / below.value if isinstance(above, Measured) and isinstance(below, Measured) else None
+
+
+def paired_ratio(above: Sequence[float], below: Sequence[float], seed: int = 0) -> Ratio:
+    """Ratio of paired times, by log-ratios and a percentile bootstrap over the pairs."""
+    logs = np.log(np.asarray(above)) - np.log(np.asarray(below))
+    picks = np.random.default_rng(seed).integers(0, len(logs), (RESAMPLES, len(logs)))
+    low, high = np.quantile(np.median(logs[picks], axis=1), (0.025, 0.975))
+    return Ratio(*(float(np.exp(v)) for v in (np.median(logs), low, high)), n=len(logs))
+
+
+def probe_to_json(probe: Probe) -> dict[str, Any]:
+    """JSON-ready; every number with its unit and n, every round kept."""
+    return {
+        "setting": dict(probe.setting),
+        "rows": [_row_to_json(probe, row) for row in probe.rows],
+        "provenance": dict(probe.provenance),
+    }
+
+
+def _row_to_json(probe: Probe, row: Row) -> dict[str, Any]:
+    if row.why is not None:
+        return {"name": row.name, "label": row.label, "why": row.why}
+    ratios: dict[str, Any] = {}
+    for reference in ("floor", "peft_lora"):
+        for kind, cpu in (("step_ms", False), ("cpu_ms", True)):
+            ratio = probe.time_ratio(row, reference, cpu=cpu)
+            ratios[f"{kind}_over_{reference}"] = None if ratio is None else vars(ratio)
+        for name in ("saved_for_backward", "flops_per_step"):
+            ratios[f"{name}_over_{reference}"] = probe.exact_ratio(row, reference, name)
+    groups = {"exact": row.exact, "memory": row.memory, "speed": row.speed}
+    plain = {group: {name: quantity_to_json(q) for name, q in found.items()} for group, found in groups.items()}
+    rounds = [{"ms": list(one.ms), "cpu_ms": one.cpu_ms} for one in row.rounds]
+    return {"name": row.name, "label": row.label, "noisy": row.noisy} | plain | {"ratios": ratios, "rounds": rounds}
+
+
+def _each(rounds: Sequence[Round], cpu: bool) -> list[float]:
+    return [one.cpu_ms if cpu else float(np.median(one.ms)) for one in rounds]

@@ -1,0 +1,191 @@
+"""The story of a probe: build one backbone, examine every entrant alone, then time all in one interleaved run."""
+
+import ctypes
+import gc
+import random
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from harness.flops import step_flops
+from harness.ledger.quantity import Measured, Quantity
+from harness.ledger_bytes import measure_ledger
+from harness.measure import StepTimer, synchronise
+from harness.memory import Memory
+from harness.probe.backbone import Backbone, build_backbone
+from harness.probe.entrants import Entrant, floor_entrant, method_entrant, peft_entrant
+from harness.probe.request import FLOOR, PEFT_DORA, PEFT_LORA, Options, Request
+from harness.probe.result import Probe, Round, Row
+from harness.provenance import provenance
+from methods.errors import MethodError
+from methods.spec import BaSparse, Columns, LowRank, MethodSpec
+
+Build = Callable[[], Entrant]
+LABELS = {FLOOR: "frozen floor", PEFT_LORA: "peft LoRA", PEFT_DORA: "peft DoRA"}
+
+
+def probe(request: Request, say: Callable[[str], None] = lambda line: None) -> Probe:
+    """Measure every entrant of `request`. One that cannot be attached, or does not fit, is a row with its reason."""
+    options = request.options
+    device = _device(options)
+    backbone = build_backbone(
+        request.model,
+        batch=options.batch,
+        length=options.length,
+        layers=options.layers,
+        device=device,
+        seed=options.seed,
+    )
+    builds = _builds(request, backbone, lambda: _autocast(options, device))
+    labels = LABELS | {method.name: str(method.about.get("label", method.name)) for method in request.methods}
+    rows: dict[str, Row] = {}
+    for name, build in builds.items():
+        say(f"{labels[name]}: exact counts")
+        rows[name] = _examined(Row(name, labels[name]), build, options, device)
+    if not options.counts:
+        alive = {name: build() for name, build in builds.items() if rows[name].why is None}
+        for name, rounds in _timed(alive, options, device, say).items():
+            speed = _speed(rounds, options.batch, backbone.tokens)
+            rows[name] = replace(rows[name], speed=speed, rounds=tuple(rounds))
+    return Probe(_setting(request, backbone, device), tuple(rows.values()), provenance(device))
+
+
+def _builds(request: Request, backbone: Backbone, autocast: Callable[[], Any]) -> dict[str, Build]:
+    """How to make each entrant; the floor first."""
+    seed = request.options.seed
+    found: dict[str, Build] = {FLOOR: lambda: floor_entrant(backbone, autocast)}
+    if request.options.peft and (like := _peft_like(request)) is not None:
+        for name in (PEFT_LORA, PEFT_DORA):
+            found[name] = lambda name=name: peft_entrant(name, like, backbone, autocast)
+    for method in request.methods:
+        found[method.name] = lambda method=method: method_entrant(method, backbone, autocast, seed)
+    return found
+
+
+def _peft_like(request: Request) -> MethodSpec | None:
+    """The first method that has a rank: peft's LoRA takes its rank, alpha and targets."""
+    return next((m for m in request.methods if isinstance(m.update, LowRank | Columns | BaSparse)), None)
+
+
+def _examined(row: Row, build: Build, options: Options, device: torch.device) -> Row:
+    """Everything about an entrant that needs no clock, while it is alone beside the backbone."""
+    try:
+        entrant = build()
+        if not options.counts:
+            entrant.step()  # the optimizer's state and every workspace exist from here on
+        parameters = [p for group in entrant.optimizer.param_groups for p in group["params"]]
+        exact: dict[str, Quantity] = {
+            **measure_ledger(entrant.model, entrant.forward_backward, entrant.optimizer),
+            "flops_per_step": step_flops(entrant.model, entrant.forward_backward, parameters),
+            "trainable": Measured(entrant.trainable(), "parameter"),
+        }
+        memory = {} if options.counts else _peak(entrant, device)
+    except MethodError as error:
+        return replace(row, why=str(error))
+    except torch.OutOfMemoryError as error:
+        return replace(row, why=f"out of memory: {str(error).splitlines()[0]}")
+    return replace(row, exact=exact, memory=memory)
+
+
+def _peak(entrant: Entrant, device: torch.device) -> dict[str, Quantity]:
+    """Peak of one training step; on a CPU also what the step adds to what was resident before it."""
+    memory = Memory(device)
+    gc.collect()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).malloc_trim(0)  # free memory that the allocator keeps would hide a part of the peak
+    with memory.window("train"):
+        entrant.step()
+    found = {k.removeprefix("train_"): v for k, v in memory.quantities().items() if k.startswith("train_")}
+    peak, start = found["peak_rss"], found["start_rss"]
+    if isinstance(peak, Measured) and isinstance(start, Measured) and device.type == "cpu":
+        found["step_rss"] = Measured(peak.value - start.value, "byte")
+    return found
+
+
+def _timed(
+    alive: Mapping[str, Entrant], options: Options, device: torch.device, say: Callable[[str], None]
+) -> dict[str, list[Round]]:
+    """Every entrant's rounds. Warm-up is a round like the others, and its times are dropped."""
+    order, chance = list(alive), random.Random(options.seed)
+    sizes = [len(part) for part in np.array_split(range(options.steps), options.rounds)]
+    found: dict[str, list[Round]] = {name: [] for name in alive}
+    for number, size in enumerate([options.warmup, *sizes]):
+        say(f"round {number} of {options.rounds}" if number else "warm-up")
+        chance.shuffle(order)
+        for name in order:
+            one = _round(alive[name], size, device)
+            if number:
+                found[name].append(one)
+    return found
+
+
+def _round(entrant: Entrant, steps: int, device: torch.device) -> Round:
+    """Some steps in a row. The first after a change of entrant is not timed where there are others: caches are cold."""
+    timer = StepTimer(device, drop=0)
+    if steps > 1:
+        entrant.step()
+    synchronise(device)
+    before = time.process_time()
+    for _ in range(steps):
+        timer.start()
+        entrant.step()
+        timer.stop(samples=0, tokens=0, slots=0)
+    synchronise(device)
+    cpu_ms = 1e3 * (time.process_time() - before) / max(1, steps)
+    return Round(tuple(timer.milliseconds()), cpu_ms)
+
+
+def _speed(rounds: list[Round], samples: int, tokens: int) -> dict[str, Quantity]:
+    ms = np.concatenate([one.ms for one in rounds])
+    median, p5, p95 = (float(v) for v in np.percentile(ms, (50, 5, 95)))
+    found = {
+        "step_ms_median": (median, "ms"),
+        "step_ms_p5": (p5, "ms"),
+        "step_ms_p95": (p95, "ms"),
+        "step_ms_mad": (float(np.median(np.abs(ms - median))), "ms"),
+        "cpu_ms_median": (float(np.median([one.cpu_ms for one in rounds])), "ms"),
+        "samples_per_s": (1e3 * samples / median, "1/s"),
+        "tokens_per_s": (1e3 * tokens / median, "1/s"),
+    }
+    return {name: Measured(value, unit, len(ms)) for name, (value, unit) in found.items()}
+
+
+def _setting(request: Request, backbone: Backbone, device: torch.device) -> dict[str, Any]:
+    options = request.options
+    return {
+        "model": request.model.name,
+        "parameters": sum(p.numel() for p in backbone.model.parameters()),
+        "layers": backbone.model.config.num_hidden_layers,  # type: ignore[union-attr]
+        "batch": options.batch,
+        "tokens": backbone.tokens // options.batch,
+        "targets": {method.name: list(method.targets) for method in request.methods},
+        "rank": {method.name: getattr(method.update, "rank", None) for method in request.methods},
+        "device": device.type,
+        "autocast": "bfloat16" if _bfloat16(options, device) else None,
+        "weights": request.model.dtype,
+        "dropout": "off",
+        "steps": options.steps,
+        "warmup": options.warmup,
+        "rounds": options.rounds,
+    }
+
+
+def _device(options: Options) -> torch.device:
+    if options.counts:
+        return torch.device("meta")
+    cuda = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
+    return torch.device("cuda" if cuda else "cpu")
+
+
+def _bfloat16(options: Options, device: torch.device) -> bool:
+    return options.precision == "bfloat16" or (options.precision == "auto" and device.type == "cuda")
+
+
+def _autocast(options: Options, device: torch.device) -> AbstractContextManager[Any]:
+    return torch.autocast(device.type, dtype=torch.bfloat16) if _bfloat16(options, device) else nullcontext()
