@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Glob, Override
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -49,11 +49,15 @@ def parse_overrides(words: Sequence[str]) -> list[Override]:
 
 def expand(override: Override) -> list[str]:
     """The words that one override stands for: `method=lora,cla` gives two, `seed=range(3)` three."""
-    key = _key(override)
+    key = override.get_key_element()
+    if override.is_delete():
+        return [override.input_line or key]
     if not override.is_sweep_override():
-        return [f"{key}={override.get_value_element_as_str()}" if not override.is_delete() else _as_word(override)]
-    if override.is_discrete_sweep() and override.sweep_string_iterator is not None:
-        return [f"{key}={value}" for value in override.sweep_string_iterator(transformer=_Globs(override.key_or_group))]
+        return [f"{key}={override.get_value_element_as_str()}"]
+    if isinstance(pattern := override.value(), Glob):
+        return [f"{key}={name}" for name in pattern.filter(list(choices(override.key_or_group)))]
+    if override.is_discrete_sweep():
+        return [f"{key}={value}" for value in override.sweep_string_iterator()]
     raise SpecError(f"{override.input_line}: only lists, range(...) and glob(...) can be swept.")
 
 
@@ -71,34 +75,10 @@ def compose_plain(words: Sequence[str]) -> dict[str, Any]:
         raise SpecError(_sentence(error, words)) from error
 
 
-class _Globs:
-    """`glob(*)` over the names of a group; Hydra calls it for every element of a sweep."""
-
-    def __init__(self, group: str) -> None:
-        self.group = group
-
-    def __call__(self, value: Any) -> Any:
-        from hydra.core.override_parser.types import Glob, Transformer
-
-        if isinstance(value, Glob):
-            return value.filter(list(choices(self.group)))
-        return Transformer.encode(value)
-
-
 def _check_choice(word: str) -> None:
     key, _, value = word.lstrip("+").partition("=")
     if key in GROUPS and value not in choices(key):
         raise SpecError(f"{key}: unknown choice '{value}'.{nearest(value, choices(key))}")
-
-
-def _key(override: Override) -> str:
-    prefix = "" if not override.is_add() else ("++" if override.is_force_add() else "+")
-    return f"{prefix}{override.key_or_group}"
-
-
-def _as_word(override: Override) -> str:
-    value = override.get_value_element_as_str() if override.value() is not None else ""
-    return f"~{override.key_or_group}" + (f"={value}" if value else "")
 
 
 def _sentence(error: Exception, words: Sequence[str]) -> str:
