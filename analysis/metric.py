@@ -1,25 +1,20 @@
-"""How a metric is shown and which way is better. Refuses a metric it does not know: a guessed direction turns a ranking round."""
+"""How a metric is shown, and which way is better.
+
+Refuses to guess the direction of a metric it does not know: a wrong guess turns a ranking round.
+"""
 
 import math
+import re
 from dataclasses import dataclass
 
 from harness.ledger.errors import RecordError, nearest
 
-_SHARES = (
-    "accuracy",
-    "f1",
-    "matthews",
-    "mcc",
-    "pearson",
-    "spearman",
-    "exact_match",
-    "token_accuracy",
-    "recall",
-    "precision",
+_SHARES = ("accuracy", "f1", "matthews", "mcc", "pearson", "spearman", "exact_match", "token_accuracy", "recall", "precision")
+_MORE_IS_BETTER = (*_SHARES, "auc", "bleu", "rouge", "score", "win", "throughput", "samples_per", "tokens_per")
+_LESS_IS_BETTER = (
+    *("perplexity", "ppl", "loss", "nll", "error", "generalization", "mse", "rmse", "mae", "wer"),
+    *("time", "seconds", "latency", "memory", "bytes", "flops", "parameters"),
 )
-_MORE_IS_BETTER = (*_SHARES, "auc", "bleu", "rouge", "score", "win_rate", "throughput", "samples_per_s", "tokens_per_s")
-_LESS_IS_BETTER = ("perplexity", "ppl", "loss", "error", "generalization", "mse", "rmse", "mae", "time", "seconds", "memory",
-                   "bytes", "latency", "flops", "parameters", "wer", "nll")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -42,16 +37,15 @@ def shown(metric: str, unit: str = "") -> Shown:
 
 
 def direction(metric: str) -> str:
-    """ "max" or "min" for a metric's name, by the words in it; raises RecordError when no word is known."""
-    words = metric.lower().replace("-", "_").replace(" ", "_")
-    if any(word in words for word in _LESS_IS_BETTER):
+    """"max" or "min" for a metric's name, by the words in it; raises RecordError when no word is known."""
+    words = [word for word in re.split(r"[^a-z0-9]+", metric.lower()) if word]
+    words += ["_".join(pair) for pair in zip(words, words[1:], strict=False)]
+    if any(word.startswith(known) for word in words for known in _LESS_IS_BETTER):
         return "min"
-    if any(word in words for word in _MORE_IS_BETTER):
+    if any(word.startswith(known) for word in words for known in _MORE_IS_BETTER):
         return "max"
-    known = {*_MORE_IS_BETTER, *_LESS_IS_BETTER}
-    raise RecordError(
-        f"metric '{metric}': higher or lower better? Add a column `direction` (max or min) to the table.{nearest(metric, known)}"
-    )
+    hint = nearest(metric, {*_MORE_IS_BETTER, *_LESS_IS_BETTER})
+    raise RecordError(f"metric '{metric}': is higher or lower better? Add a column `direction` (max or min).{hint}")
 
 
 def number(value: float, digits: int) -> str:

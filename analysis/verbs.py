@@ -30,19 +30,49 @@ def report(argv: list[str]) -> int:
     from analysis.report.summary import summary
 
     path = write_report(frame, given.out / frame.name)
-    json.dump(summary(frame) | {"report": str(path)}, sys.stdout, allow_nan=False, indent=2)
+    return _print_json(summary(frame) | {"report": str(path)})
+
+
+def compare(argv: list[str]) -> int:
+    """`peftlab compare TABLE.csv [--json]`: the ranking tests on any table of published numbers."""
+    from analysis.arguments import parser
+    from analysis.compare import as_json, compare_csv
+    from analysis.tables.ranking import pair_table, rank_table
+
+    made = parser("compare", "mean ranks, Friedman, Iman-Davenport, pairwise Wilcoxon with Holm, wins", sweep=False)
+    made.add_argument("table", type=Path, help="CSV with the columns model, dataset, method, metric, value")
+    given = made.parse_args(argv)
+    found = compare_csv(given.table)
+    return _print_json(as_json(found)) if given.json else _print_tables([rank_table(found), pair_table(found)])
+
+
+def _print_json(tree: object) -> int:
+    json.dump(tree, sys.stdout, allow_nan=False, indent=2, ensure_ascii=False)
     print()
     return 0
 
 
-def _answer(frame, out: Path) -> Path:  # noqa: ANN001  a Frame: named here, pandas would load with the command line
+def _print_tables(tables, code: int = 0) -> int:  # noqa: ANN001
+    from analysis.render.terminal import print_table
+
+    for table in tables:
+        print_table(table, _console())
+    return code
+
+
+def _console():  # noqa: ANN202
+    """A log file is wider than rich's guess of 80 columns."""
     from rich.console import Console
 
+    return Console() if sys.stdout.isatty() else Console(width=130)
+
+
+def _answer(frame, out: Path) -> Path:  # noqa: ANN001  a Frame: named here, pandas would load with the command line
     from analysis.render.terminal import print_table
     from analysis.report.build import write_report
     from analysis.tables.tradeoff import tradeoffs
 
-    console = Console() if sys.stdout.isatty() else Console(width=130)  # a log file is wider than a guess of 80
+    console = _console()
     for note in frame.notes:
         console.print(note, style="yellow", markup=False)
     for table in tradeoffs(frame):

@@ -18,20 +18,28 @@ class PairedTest:
 
 
 def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
-    """Student's paired t test of a - b, both (n_seeds,). Differences without any spread give p = 0, or 1 when they are all zero."""
+    """Student's paired t test of a - b, both (n_seeds,). Differences without spread give p = 0, or 1 when all are zero."""
     difference = np.asarray(a, float) - np.asarray(b, float)
-    estimate = t_interval(difference)
-    if estimate.n < 2:
-        return PairedTest(estimate, np.nan)
-    spread = float(difference.std(ddof=1))
-    if spread <= 1e-12 * max(1.0, float(np.abs(np.asarray(a, float)).max())):
-        return PairedTest(estimate, float(np.isclose(estimate.mean, 0.0)))
-    t = estimate.mean / (spread / np.sqrt(estimate.n))
-    return PairedTest(estimate, float(2 * stats.t.sf(abs(t), estimate.n - 1)))
+    return PairedTest(t_interval(difference), float(t_p(difference)))
+
+
+def t_p(differences: ArrayLike) -> NDArray[np.float64]:
+    """Two-sided p of the one-sample t test along the last axis, NaN values left out; (..., n) -> (...). NaN below two."""
+    d = np.asarray(differences, float)
+    here = ~np.isnan(d)
+    n = here.sum(axis=-1)
+    some = np.maximum(n, 1)
+    mean = np.where(here, d, 0.0).sum(axis=-1) / some
+    squares = np.where(here, (d - mean[..., None]) ** 2, 0.0).sum(axis=-1)
+    error = np.sqrt(squares / np.maximum(n - 1, 1) / some)
+    flat = error <= 1e-12 * np.maximum(np.abs(mean), 1e-300)  # no spread: rounding is not evidence
+    t = np.abs(mean) / np.where(flat, 1.0, error)
+    p = np.where(flat, (mean == 0).astype(float), 2 * stats.t.sf(t, np.maximum(n - 1, 1)))
+    return np.where(n >= 2, p, np.nan)
 
 
 def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> float:
-    """Exact two-sided McNemar test on one test set, both (n_examples,) of booleans: a binomial test on the discordant pairs."""
+    """Exact two-sided McNemar test on one test set, both (n_examples,) booleans: a binomial test on discordant pairs."""
     a, b = np.asarray(a_correct, bool), np.asarray(b_correct, bool)
     if a.shape != b.shape:
         raise ValueError(f"mcnemar: {a.shape} and {b.shape} answers are not paired")
@@ -40,29 +48,35 @@ def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> float:
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down adjustment of a family of p values (m,). NaN (not testable) stays NaN and does not count in the family."""
+    """Holm's step-down adjustment along the last axis, (..., m). NaN (not testable) stays NaN and is not in the family."""
     raw = np.asarray(p, float)
-    adjusted = np.full(raw.shape, np.nan)
-    tested = np.flatnonzero(~np.isnan(raw))
-    order = tested[np.argsort(raw[tested], kind="stable")]
-    steps = raw[order] * (len(order) - np.arange(len(order)))
-    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(steps))
+    if raw.shape[-1] == 0:
+        return raw
+    order = np.argsort(raw, axis=-1, kind="stable")  # NaN last
+    left = (~np.isnan(raw)).sum(axis=-1, keepdims=True) - np.arange(raw.shape[-1])
+    steps = np.take_along_axis(raw, order, axis=-1) * np.maximum(left, 1)
+    climbed = np.minimum(1.0, np.fmax.accumulate(steps, axis=-1))
+    climbed[np.isnan(steps)] = np.nan
+    adjusted = np.empty_like(raw)
+    np.put_along_axis(adjusted, order, climbed, axis=-1)
     return adjusted
 
 
-def pairwise_t(scores: ArrayLike) -> NDArray[np.float64]:
-    """Holm-adjusted p of every paired t test; scores: (n_seeds, n_methods), NaN where a run has no score. Returns (m, m).
+def pairs(m: int) -> NDArray[np.intp]:
+    """(m(m-1)/2, 2): every pair i < j."""
+    return np.stack(np.triu_indices(m, 1), axis=1)
 
-    Each pair uses the seeds both methods have; pairs with fewer than three seeds are not tested (no claim below 3).
+
+def pairwise_t(scores: ArrayLike) -> NDArray[np.float64]:
+    """Holm-adjusted p of every paired t test; scores (..., n_seeds, n_methods), NaN where a run has none. -> (..., m, m).
+
+    A pair uses the seeds that both methods have; fewer than three of them are no test (no claim below 3 seeds).
     """
     x = np.asarray(scores, float)
-    m = x.shape[1]
-    upper = [(i, j) for i in range(m) for j in range(i + 1, m)]
-    raw = []
-    for i, j in upper:
-        both = ~np.isnan(x[:, i]) & ~np.isnan(x[:, j])
-        raw.append(paired_t(x[both, i], x[both, j]).p if both.sum() >= 3 else np.nan)
-    table = np.full((m, m), np.nan)
-    for (i, j), p in zip(upper, holm(raw), strict=True):
-        table[i, j] = table[j, i] = p
+    i, j = pairs(x.shape[-1]).T
+    differences = np.swapaxes(x[..., i] - x[..., j], -1, -2)  # (..., pairs, seeds)
+    enough = (~np.isnan(differences)).sum(axis=-1) >= 3
+    adjusted = holm(np.where(enough, t_p(differences), np.nan))
+    table = np.full((*x.shape[:-2], x.shape[-1], x.shape[-1]), np.nan)
+    table[..., i, j] = table[..., j, i] = adjusted
     return table

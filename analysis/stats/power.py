@@ -19,7 +19,8 @@ def detectable(sd: float, n: int, power: float = 0.8, alpha: float = 0.05) -> fl
 
     def missing(effect: float) -> float:
         shift = effect * np.sqrt(n)
-        return float(stats.nct.sf(critical, n - 1, shift) + stats.nct.cdf(-critical, n - 1, shift)) - power
+        far_tail = np.nan_to_num(stats.nct.cdf(-critical, n - 1, shift))  # scipy underflows to NaN where it is zero
+        return float(stats.nct.sf(critical, n - 1, shift) + far_tail) - power
 
     upper = 1.0
     while missing(upper) < 0:

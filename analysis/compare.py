@@ -1,0 +1,137 @@
+"""Anybody's table of results, re-examined: mean ranks, Friedman, Iman–Davenport, every pairwise Wilcoxon with Holm, wins.
+
+Input is a CSV with the columns model, dataset, method, metric, value (and optionally direction: max or min). A block is
+one model × dataset × metric. Refuses a metric of unknown direction, a value that is no number, and a cell given twice.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import stats
+
+from analysis.metric import direction
+from analysis.stats.ranks import Omnibus, Ranking, ranking
+from harness.ledger.errors import RecordError
+
+NEEDED = ("model", "dataset", "method", "metric", "value")
+MIXED = ("Wilcoxon ranks the sizes of differences across blocks, and these blocks have metrics of different units ({}): "
+         "read it beside the sign test, which does not.")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The answer. `scores` (blocks, methods) are turned so that higher is better; `dropped` blocks had holes."""
+
+    source: str
+    methods: tuple[str, ...]
+    blocks: tuple[str, ...]
+    directions: dict[str, str]
+    scores: NDArray[np.float64]
+    ranking: Ranking
+    dropped: dict[str, tuple[str, ...]]
+    worst_imputed: dict[str, float]
+    notes: tuple[str, ...]
+
+
+def compare_csv(path: Path) -> Comparison:
+    """The comparison of a CSV file; raises RecordError with the line and the reason."""
+    return compare(read_table(path), str(path))
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """The CSV, checked: columns, numbers, no cell twice."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, comment="#")
+    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise RecordError(f"{path}: cannot be read as CSV ({error}). It needs the columns {', '.join(NEEDED)}.") from error
+    if absent := [name for name in NEEDED if name not in table]:
+        raise RecordError(f"{path}: no column {', '.join(absent)}; it has {', '.join(table)}. Needed: {', '.join(NEEDED)}.")
+    table = table.map(str.strip)
+    number = pd.to_numeric(table["value"], errors="coerce")
+    empty = table["value"] == ""
+    if (bad := ~np.isfinite(number) & ~empty).any():
+        line = int(np.flatnonzero(bad)[0])
+        raise RecordError(f"{path}, row {line + 2}: value {table['value'][line]!r} is no finite number; leave it empty for a hole.")
+    table = table.assign(value=number)[~empty]
+    twice = table[table.duplicated(["model", "dataset", "method", "metric"])]
+    if len(twice):
+        first = twice.iloc[0]
+        raise RecordError(f"{path}: {first['model']} / {first['dataset']} / {first['method']} / {first['metric']} is given twice; "
+                          "average its seeds first, or name the settings apart in `method`.")  # fmt: skip
+    return table
+
+
+def compare(table: pd.DataFrame, source: str) -> Comparison:
+    """Rank methods over the blocks that have all of them; blocks with holes are dropped, listed, and imputed once for sensitivity."""
+    directions = _directions(table)
+    methods = tuple(dict.fromkeys(table["method"]))
+    block = table["model"] + " / " + table["dataset"] + " / " + table["metric"]
+    turned = table["value"] * table["metric"].map({m: 1 if d == "max" else -1 for m, d in directions.items()})
+    wide = table.assign(block=block, turned=turned).pivot(index="block", columns="method", values="turned")
+    wide = wide.reindex(index=list(dict.fromkeys(block)), columns=list(methods))
+    whole = wide.dropna()
+    if len(methods) < 2 or whole.empty:
+        raise RecordError(f"{source}: {len(methods)} methods, and {len(whole)} blocks that have all of them; "
+                          "a comparison needs two methods and one such block.")  # fmt: skip
+    dropped = {str(name): tuple(row.index[row.isna()]) for name, row in wide.iterrows() if row.isna().any()}
+    scores = whole.to_numpy(float)
+    metrics = sorted({str(name).rsplit(" / ", 1)[1] for name in whole.index})
+    notes = (MIXED.format(", ".join(metrics)),) if len(metrics) > 1 else ()
+    return Comparison(source, methods, tuple(map(str, whole.index)), directions, scores, ranking(scores), dropped,
+                      _imputed(wide) if dropped else {}, notes)  # fmt: skip
+
+
+def as_json(found: Comparison) -> dict[str, Any]:
+    """Strict JSON data: no NaN (null where a test cannot be computed)."""
+    names, rank = found.methods, found.ranking
+    best = found.scores == found.scores.max(axis=1, keepdims=True)
+    pairs = [
+        {"a": names[p.a], "b": names[p.b], "wilcoxon_p": _null(p.p), "holm_p": _null(p.holm), "sign_p": sign_p(p.wins, p.losses),
+         "wins": p.wins, "losses": p.losses, "ties": p.ties, "different": bool(p.holm < 0.05)}
+        for p in rank.pairs
+    ]  # fmt: skip
+    return {
+        "table": found.source, "methods": list(names), "n_blocks": rank.n, "blocks": list(found.blocks),
+        "directions": found.directions, "dropped_blocks": {name: list(lost) for name, lost in found.dropped.items()},
+        "mean_ranks": {m: float(r) for m, r in zip(names, rank.ranks, strict=True)},
+        "friedman": _omnibus(rank.friedman), "iman_davenport": _omnibus(rank.iman_davenport), "pairwise": pairs,
+        "wins": {m: int(n) for m, n in zip(names, best.sum(axis=0), strict=True)},
+        "cliques": [[names[i] for i in group] for group in rank.cliques],
+        "mean_ranks_worst_imputed": found.worst_imputed, "notes": list(found.notes),
+    }  # fmt: skip
+
+
+def sign_p(wins: int, losses: int) -> float:
+    """Exact two-sided sign test; ties are left out."""
+    return 1.0 if wins + losses == 0 else float(stats.binomtest(wins, wins + losses, 0.5).pvalue)
+
+
+def _directions(table: pd.DataFrame) -> dict[str, str]:
+    if "direction" not in table:
+        return {metric: direction(metric) for metric in dict.fromkeys(table["metric"])}
+    found: dict[str, str] = {}
+    for metric, said in dict.fromkeys(zip(table["metric"], table["direction"], strict=True)):
+        if said not in ("max", "min", ""):
+            raise RecordError(f"direction '{said}' of metric '{metric}': it must be max or min (empty: by the metric's name).")
+        if found.setdefault(metric, said or direction(metric)) != (said or direction(metric)):
+            raise RecordError(f"metric '{metric}' has both directions; a metric has one.")
+    return found
+
+
+def _imputed(wide: pd.DataFrame) -> dict[str, float]:
+    """Mean ranks with every hole set to worse than the worst of its block: the other end of the sensitivity."""
+    worst = wide.apply(lambda row: row.fillna(row.min() - 1.0), axis=1)
+    ranks = stats.rankdata(-worst.to_numpy(float), axis=1).mean(axis=0)
+    return {str(m): float(r) for m, r in zip(wide.columns, ranks, strict=True)}
+
+
+def _omnibus(test: Omnibus) -> dict[str, Any]:
+    return {"statistic": _null(test.statistic), "p": _null(test.p), "df": list(test.df)}
+
+
+def _null(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

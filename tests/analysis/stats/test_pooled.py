@@ -1,0 +1,34 @@
+"""Pooled statistics against plain loops, and coverage of their intervals."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.stats.pooled import improvement, iqm, pooled_improvement, pooled_iqm
+
+
+def test_the_iqm_is_scipys_trimmed_mean() -> None:
+    x = np.random.default_rng(0).normal(0, 1, (5, 8, 3))
+    assert iqm(x) == pytest.approx([stats.trim_mean(x[..., m].ravel(), 0.25) for m in range(3)])
+
+
+def test_the_probability_of_improvement_is_mann_whitneys_u() -> None:
+    x = np.round(np.random.default_rng(1).normal(0, 1, (6, 4, 2)), 1)
+    u = [stats.mannwhitneyu(x[:, b, 1], x[:, b, 0]).statistic / 36 for b in range(4)]
+    assert improvement(x, x[..., 0])[1] == pytest.approx(np.mean(u))
+    assert improvement(x, x[..., 0])[0] == pytest.approx(0.5)
+
+
+def test_equal_generators_give_equal_pooled_intervals() -> None:
+    x = np.random.default_rng(2).normal(0, 1, (5, 4, 3))
+    for statistic in (pooled_iqm, lambda v, g, reps: pooled_improvement(v, 0, g, reps=reps)):
+        first, second = (statistic(x, np.random.default_rng(3), reps=200) for _ in range(2))
+        assert (first.low == second.low).all() and (first.high == second.high).all()
+        assert (first.low <= first.value).all() and (first.value <= first.high).all()
+
+
+def test_the_pooled_interval_covers_over_many_blocks() -> None:
+    """Ten seeds in ten blocks, symmetric scores: the true IQM is zero."""
+    rng = np.random.default_rng(4)
+    found = [pooled_iqm(rng.normal(0, 1, (10, 10, 1)), rng, reps=400) for _ in range(400)]
+    assert 0.92 <= np.mean([f.low[0] <= 0 <= f.high[0] for f in found]) <= 0.97

@@ -1,0 +1,128 @@
+"""`peftlab compare` on the published tables and on tables that are wrong."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+import analysis
+from analysis.compare import as_json, compare, compare_csv, read_table
+from analysis.metric import direction
+from analysis.verbs import compare as verb
+from harness.ledger.errors import RecordError
+
+PUBLISHED = Path(analysis.__file__ or "").parent / "published"
+
+
+def long(rows: dict[str, dict[str, float]], metric: str = "accuracy") -> pd.DataFrame:
+    cells = [("m", block, method, metric, value) for block, values in rows.items() for method, value in values.items()]
+    return pd.DataFrame(cells, columns=["model", "dataset", "method", "metric", "value"])
+
+
+def test_the_published_table_2_agrees_with_scipy_worked_by_hand() -> None:
+    raw = pd.read_csv(PUBLISHED / "beyond_lora_table2.csv")
+    raw["turned"] = raw["value"] * np.where(raw["metric"] == "perplexity", -1, 1)
+    wide = raw.pivot(index=["model", "dataset"], columns="method", values="turned")
+    found = as_json(compare_csv(PUBLISHED / "beyond_lora_table2.csv"))
+    assert found["n_blocks"] == 20
+    ranks = dict(zip(wide.columns, stats.rankdata(-wide.to_numpy(), axis=1).mean(axis=0), strict=True))
+    assert found["mean_ranks"] == pytest.approx(ranks)
+    chi = stats.friedmanchisquare(*wide.to_numpy().T)
+    assert found["friedman"]["statistic"] == pytest.approx(chi.statistic)
+    raw_p = [stats.wilcoxon(wide[p["a"]], wide[p["b"]]).pvalue for p in found["pairwise"]]
+    assert [p["wilcoxon_p"] for p in found["pairwise"]] == pytest.approx(raw_p)
+    assert [p["holm_p"] for p in found["pairwise"]] == pytest.approx(list(multipletests(raw_p, method="holm")[1]))
+    assert len(raw_p) == 45
+
+
+def test_lower_is_better_for_the_generalization_error() -> None:
+    found = as_json(compare_csv(PUBLISHED / "beyond_lora_table3.csv"))
+    assert set(found["directions"].values()) == {"min"}
+    raw = pd.read_csv(PUBLISHED / "beyond_lora_table3.csv")
+    best = raw.loc[raw.groupby(["model", "dataset"])["value"].idxmin(), "method"].value_counts()
+    assert {m: n for m, n in found["wins"].items() if n} == best.to_dict()
+
+
+def test_turning_a_metric_round_turns_the_ranks_round() -> None:
+    rows = {f"d{i}": {"a": 1.0 + i, "b": 2.0 + i, "c": 3.0 + i} for i in range(4)}
+    up, down = (as_json(compare(long(rows, metric), "t"))["mean_ranks"] for metric in ("accuracy", "perplexity"))
+    assert up == {"a": 3.0, "b": 2.0, "c": 1.0}
+    assert down == {"a": 1.0, "b": 2.0, "c": 3.0}
+
+
+def test_shuffling_the_rows_changes_no_number() -> None:
+    table = read_table(PUBLISHED / "beyond_lora_table2.csv")
+    first = as_json(compare(table, "t"))
+    second = as_json(compare(table.sample(frac=1, random_state=1), "t"))
+    assert second["mean_ranks"] == pytest.approx(first["mean_ranks"])
+
+    def by_pair(found: dict) -> dict:
+        return {frozenset((p["a"], p["b"])): p["holm_p"] for p in found["pairwise"]}
+
+    assert by_pair(second) == pytest.approx(by_pair(first))
+
+
+def test_a_block_with_a_hole_is_dropped_listed_and_imputed() -> None:
+    rows = {f"d{i}": {"a": 3.0 + i, "b": 2.0 + i, "c": 1.0} for i in range(5)}
+    del rows["d4"]["a"]
+    found = as_json(compare(long(rows), "t"))
+    assert found["n_blocks"] == 4
+    assert found["dropped_blocks"] == {"m / d4 / accuracy": ["a"]}
+    assert found["mean_ranks"]["a"] == 1.0
+    assert found["mean_ranks_worst_imputed"]["a"] == pytest.approx((4 * 1 + 3) / 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model,dataset,method,value\nm,d,a,1\n", "no column metric"),
+        ("model,dataset,method,metric,value\nm,d,a,accuracy,good\n", "row 2: value 'good'"),
+        ("model,dataset,method,metric,value\nm,d,a,accuracy,inf\n", "no finite number"),
+        ("model,dataset,method,metric,value\nm,d,a,zing,1\nm,d,b,zing,2\n", "is higher or lower better"),
+        ("model,dataset,method,metric,value\nm,d,a,accuracy,1\nm,d,a,accuracy,2\n", "given twice"),
+        ("model,dataset,method,metric,value\nm,d,a,accuracy,1\n", "needs two methods"),
+        ("", "cannot be read as CSV"),
+    ],
+)
+def test_a_table_that_is_wrong_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text(text)
+    with pytest.raises(RecordError, match=said):
+        compare_csv(path)
+
+
+def test_a_direction_column_is_believed(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    rows = "".join(f"m,d{i},{method},zing,{value},min\n" for i in range(3) for method, value in (("a", 1), ("b", 2)))
+    path.write_text("model,dataset,method,metric,value,direction\n" + rows)
+    assert as_json(compare_csv(path))["mean_ranks"] == {"a": 1.0, "b": 2.0}
+
+
+def test_the_verb_prints_strict_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verb([str(PUBLISHED / "beyond_lora_table2.csv"), "--json"]) == 0
+
+    def no_nan(word: str) -> float:
+        raise AssertionError(word)
+
+    found = json.loads(capsys.readouterr().out, parse_constant=no_nan)
+    assert found["iman_davenport"]["df"] == [9, 171]
+
+
+def test_the_verb_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    assert verb([str(PUBLISHED / "beyond_lora_table2.csv")]) == 0
+    said = capsys.readouterr().out
+    assert "Iman–Davenport" in said
+    assert "FFT – r-c3LA" in said
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [("accuracy_pct", "max"), ("Perplexity", "min"), ("mcc_x100", "max"), ("test loss", "min"), ("answer_accuracy", "max"),
+     ("exact_match", "max"), ("peak-memory", "min"), ("rougeL", "max"), ("empirical_generalization_error_G(W)", "min")],
+)  # fmt: skip
+def test_directions_are_known_by_whole_words(metric: str, expected: str) -> None:
+    assert direction(metric) == expected
