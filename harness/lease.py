@@ -34,7 +34,7 @@ class Holder:
     boot: str  # boot id and pid namespace: only where they are equal does a pid mean anything
     pid: int
     started: str  # the process's start in clock ticks since boot: pids are used again
-    job: str  # SLURM job id, "" elsewhere
+    job: str  # SLURM job id, as squeue shows it: 12_3 in an array; "" elsewhere
     restart: int  # how often SLURM has started that job again
     nonce: str
 
@@ -146,7 +146,8 @@ def beating(lease: Lease, seconds: float = BEAT_SECONDS) -> Iterator[None]:
 def this_process() -> Holder:
     """This process, as its leases name it."""
     pid = os.getpid()
-    job = os.environ.get("SLURM_JOB_ID", "")
+    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
     restart = int(os.environ.get("SLURM_RESTART_COUNT", "0"))
     return Holder(socket.gethostname(), _boot(), pid, _started(pid), job, restart, uuid.uuid4().hex)
 

@@ -32,6 +32,7 @@ class SlurmCluster:
     gpu_memory_gb: int | None  # of one GPU, for the check before submission; null: not checked
     minutes: int  # a job is packed with runs up to about this long
     run_minutes: float | None  # of one run; null: from earlier records of the same cell, else from the cards
+    limit_minutes: int | None  # time limit of a job; null: from the estimate, see slurm/packing.py
     max_pack: int  # runs of a job, at most
     at_once: int  # runs that share a job's resources at the same time; above 1 their timings are marked not comparable
     concurrency: int | None  # jobs of an array that run at the same time

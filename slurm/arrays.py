@@ -1,0 +1,87 @@
+"""Packs to submitted arrays, through submitit: one array per memory class, split where SLURM's MaxArraySize asks for it."""
+
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import submitit
+
+from harness.ledger.cluster_spec import SlurmCluster
+from harness.ledger.errors import PlanError
+from slurm.job import Job
+from slurm.packing import Pack, limit_minutes
+from slurm.submission import Submission, folder_of, new_name, write_submission
+
+
+def max_array_size() -> int:
+    """Tasks that one array may have. Raises PlanError when SLURM does not answer."""
+    try:
+        done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=20, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise PlanError(f"SLURM does not answer (scontrol show config: {error}); nothing was submitted.") from error
+    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
+    return int(found[1]) if found else 1001
+
+
+def split(packs: Sequence[Pack], size: int) -> list[list[Pack]]:
+    """Groups of one memory class and at most `size` jobs."""
+
+    def kind(pack: Pack) -> tuple[int, bool]:
+        return pack.memory_gb, pack.again
+
+    groups = [list(group) for _, group in groupby(sorted(packs, key=kind), key=kind)]
+    return [group[i : i + size] for group in groups for i in range(0, len(group), size)]
+
+
+def submit(runs: Path, group: Sequence[Pack], base: Submission, cluster: SlurmCluster, exclude: Sequence[str]) -> str:
+    """Submit one array; returns its job id. Raises PlanError with SLURM's own words when it refuses."""
+    name = new_name(base.plan)
+    tasks = tuple(pack.ids for pack in group)
+    submission = replace(base, name=name, memory_gb=group[0].memory_gb, more_memory=group[0].again, tasks=tasks)
+    write_submission(runs, submission)
+    executor = submitit.SlurmExecutor(folder=folder_of(runs, name), max_num_timeout=cluster.requeues)
+    minutes = limit_minutes(max(pack.seconds for pack in group), cluster)
+    executor.update_parameters(**_options(submission, cluster, minutes, exclude))
+    try:
+        with executor.batch():
+            jobs = [executor.submit(Job(str(runs), name, pack.ids)) for pack in group]
+    except (submitit.core.utils.FailedJobError, subprocess.SubprocessError) as error:
+        (folder_of(runs, name) / "submission.json").unlink()
+        raise PlanError(f"SLURM refused the submission: {_last_line(error)} (see docs/slurm.md, refused)") from error
+    return jobs[0].job_id.partition("_")[0]
+
+
+def _options(submission: Submission, cluster: SlurmCluster, minutes: int, exclude: Sequence[str]) -> dict[str, Any]:
+    """sbatch options, in submitit's words."""
+    wanted: Mapping[str, Any] = {
+        "job_name": submission.name,
+        "partition": cluster.partition,
+        "account": cluster.account,
+        "qos": cluster.qos,
+        "constraint": cluster.constraint,
+        "time": minutes,
+        "mem": f"{submission.memory_gb}GB",
+        "cpus_per_task": cluster.cpus,
+        "gpus_per_node": cluster.gpus or None,
+        "array_parallelism": cluster.concurrency or len(submission.tasks),
+        "signal_delay_s": cluster.warn_seconds,
+        "exclude": ",".join(exclude) or None,
+        "setup": [*cluster.setup, *_environment(submission.snapshot)],
+        "srun_args": ["--cpus-per-task", str(cluster.cpus)],  # since 22.05 srun no longer takes it from sbatch
+        "additional_parameters": {"requeue": True} | dict(cluster.extra),
+    }
+    return {key: value for key, value in wanted.items() if value is not None}
+
+
+def _environment(snapshot: str) -> list[str]:
+    """The snapshot first on the path, and the submitter's folder not on it at all."""
+    return [f'export PYTHONPATH="{snapshot}${{PYTHONPATH:+:$PYTHONPATH}}"', "export PYTHONSAFEPATH=1"]
+
+
+def _last_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__

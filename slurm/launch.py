@@ -1,0 +1,135 @@
+"""`cluster=slurm`: compare plan, records and live jobs; submit what is missing as arrays; exit. Safe to repeat.
+
+Refuses to submit while SLURM does not answer, and while another submission from this store is under way.
+"""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from harness.lease import beating, claim, look
+from harness.ledger.cluster_spec import SlurmCluster
+from harness.ledger.errors import PlanError
+from harness.ledger.parse import parse
+from harness.ledger.plan import Plan
+from harness.ledger.store import Store
+from harness.reconcile import Todo, reconcile, scan
+from harness.settings import Settings, settings_to_plain
+from harness.worker import DEFAULT_RUNNER
+from slurm.arrays import max_array_size, split, submit
+from slurm.memory import judge
+from slurm.nodes import bad_nodes
+from slurm.packing import Pack, pack
+from slurm.resources import Need, needs
+from slurm.snapshot import snapshot
+from slurm.status import live, queue
+from slurm.submission import Submission
+
+LOCK_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What one call did."""
+
+    todo: Todo
+    arrays: tuple[str, ...]  # SLURM job ids
+    jobs: int
+    runs: int  # submitted
+    left: int  # runs that did not fit under the submit limit: the jobs submit them as they end
+    excluded: Mapping[str, str]  # node -> why
+    more_memory: tuple[str, ...]  # runs that ran out of memory and get a second try
+    out_of_memory: tuple[str, ...]  # runs that ran out of memory twice: recorded as failed
+
+
+def launch(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> int:
+    """Submit what is missing and say so. Exit code 0: submitted, or nothing to do."""
+    spec = parse(SlurmCluster, dict(cluster), "cluster")
+    launched = start(plan, store, spec, settings_to_plain(settings))
+    _say(plan, launched, Console(stderr=True, highlight=False, soft_wrap=True))
+    return 0
+
+
+def start(
+    plan: Plan,
+    store: Store,
+    cluster: SlurmCluster,
+    settings: Mapping[str, Any] | None,
+    *,
+    runner: str = DEFAULT_RUNNER,
+) -> Launched:
+    """Reconcile and submit, alone. Raises PlanError when SLURM does not answer or refuses; what was submitted stays."""
+    with _alone(store.root):
+        live_jobs = live(store.root)
+        alive = None if live_jobs is None else [run_id for job in live_jobs for run_id in job.ids]
+        states = scan(store, plan.ids)
+        todo = reconcile(plan, states, alive)
+        verdict = judge(plan, todo, states, store, cluster)
+        starting = frozenset(todo.start)
+        ids = [i for i in plan.ids if (i in starting or i in verdict.more_memory) and i not in verdict.hopeless]
+        needed = needs(plan, ids, store, cluster)
+        needed |= {i: Need(gigabytes, needed[i].seconds, again=True) for i, gigabytes in verdict.more_memory.items()}
+        excluded = bad_nodes(store.root, cluster.bad_node_after, time.time())
+        packs = sorted(pack(ids, needed, cluster), key=lambda each: not each.again)[: _room(cluster)]
+        base = Submission("", plan.name, 0, False, (), settings, asdict(cluster), runner, "")
+        arrays = _submit(packs, store.root, base, cluster, excluded)
+    runs = sum(len(each.ids) for each in packs)
+    more, lost = tuple(sorted(verdict.more_memory)), tuple(sorted(verdict.hopeless))
+    return Launched(todo, arrays, len(packs), runs, len(ids) - runs, excluded, more, lost)
+
+
+def _submit(
+    packs: list[Pack], runs: Path, base: Submission, cluster: SlurmCluster, excluded: Mapping[str, str]
+) -> tuple[str, ...]:
+    if not packs:
+        return ()
+    size, code = max_array_size(), str(snapshot(runs))
+    nodes = (*cluster.exclude, *sorted(excluded))
+    return tuple(submit(runs, group, replace(base, snapshot=code), cluster, nodes) for group in split(packs, size))
+
+
+def _room(cluster: SlurmCluster) -> int | None:
+    """Jobs that may be submitted now; None: no limit."""
+    if cluster.submit_limit is None:
+        return None
+    waiting = queue()
+    return 0 if waiting is None else max(0, cluster.submit_limit - len(waiting))
+
+
+@contextmanager
+def _alone(runs: Path) -> Iterator[None]:
+    """Two submitters at once, from two shells or nodes: the second waits, then sees what the first has submitted."""
+    folder = runs / "jobs" / "submitting"
+    end = time.monotonic() + LOCK_SECONDS
+    while (lease := claim(folder)) is None:
+        if time.monotonic() > end:
+            holder = (seen := look(folder)) and seen.holder
+            who = f"process {holder.pid} on {holder.host}" if holder else "another process"
+            raise PlanError(f"{who} is submitting runs of {runs}; try again when it is done.")
+        time.sleep(0.1)
+    with beating(lease):
+        yield
+
+
+def _say(plan: Plan, done: Launched, console: Console) -> None:
+    todo = done.todo
+    console.print(
+        f"{plan.name}: {len(plan.runs)} runs; {len(todo.settled)} have a record, {len(todo.alive)} are in live jobs, "
+        f"{done.runs} submitted as {done.jobs} jobs"
+        + (f" in {len(done.arrays)} arrays ({', '.join(done.arrays)})" if done.arrays else "")
+    )
+    if done.left:
+        console.print(f"{done.left} more do not fit under submit_limit; the jobs submit them as they end.")
+    for run_id in done.more_memory:
+        console.print(f"{run_id} ran out of memory; submitted once more with the next memory class.")
+    for run_id in done.out_of_memory:
+        console.print(f"{run_id} ran out of memory twice; recorded as failed(oom).")
+    for node, why in done.excluded.items():
+        console.print(f"node {node} is excluded: {why}.")
+    if done.runs:
+        console.print(f"follow with: peftlab status sweep={plan.name}")

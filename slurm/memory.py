@@ -1,0 +1,76 @@
+"""Runs that ran out of memory: once more in the next memory class, by rule; twice is a record.
+
+A job that SLURM kills for its memory leaves no record. Its log does tell, with or without accounting.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.lease import look
+from harness.ledger.cluster_spec import SlurmCluster
+from harness.ledger.plan import Plan
+from harness.ledger.quantity import NotMeasured
+from harness.ledger.record import CLOCKS, Failure, Record
+from harness.ledger.spec import SCHEMA
+from harness.ledger.store import Store
+from harness.reconcile import State, Todo, set_record_aside
+from slurm.submission import Submission, folder_of, submissions
+
+# slurmstepd's words: by polling (OverMemoryKill), and by the kernel through cgroups.
+_KILLED = re.compile(r"exceeded (?:job )?memory limit|oom.kill event|out of memory|OUT_OF_MEMORY", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What becomes of the runs that ran out of memory."""
+
+    more_memory: Mapping[str, int]  # run id -> GB of its second try
+    hopeless: frozenset[str]  # were killed in their second try, or in the largest class: recorded as failed(oom) now
+
+
+def judge(plan: Plan, todo: Todo, states: Mapping[str, State], store: Store, cluster: SlurmCluster) -> Verdict:
+    """Sets aside the record of a run that gets its second try, and writes that of one that was killed twice."""
+    suspects = {i for i in todo.start if states[i].status == "unfinished"}
+    suspects |= {i for i in todo.settled if states[i].kind == "oom" and "CUDA" not in states[i].message}
+    more: dict[str, int] = {}
+    hopeless = set()
+    for run_id, submission in _last_submissions(store.root, suspects).items():
+        recorded = states[run_id].kind == "oom"
+        if not recorded and not _was_killed(store, run_id, submission):
+            continue
+        larger = next((size for size in cluster.memory_gb if size > submission.memory_gb), None)
+        if larger and not submission.more_memory:
+            more[run_id] = larger
+            if recorded:
+                set_record_aside(store, run_id, "oom")
+        elif not recorded:
+            hopeless.add(run_id)
+            _write_failure(plan, run_id, store, submission)
+    return Verdict(more, frozenset(hopeless))
+
+
+def _last_submissions(runs: Path, ids: set[str]) -> dict[str, Submission]:
+    if not ids:
+        return {}
+    return {run_id: each for each in submissions(runs) for task in each.tasks for run_id in task if run_id in ids}
+
+
+def _was_killed(store: Store, run_id: str, submission: Submission) -> bool:
+    """Whether the job that held the run to its end was killed for its memory. A run that ended by itself let go."""
+    seen = look(store.paths(run_id).folder)
+    if seen is None or seen.holder is None or seen.beat == 0:
+        return False
+    log = folder_of(store.root, submission.name) / f"{seen.holder.job}_0_log.err"
+    return log.is_file() and _KILLED.search(log.read_text(errors="replace")) is not None
+
+
+def _write_failure(plan: Plan, run_id: str, store: Store, submission: Submission) -> None:
+    planned = next(run for run in plan.runs if run.id == run_id)
+    message = f"SLURM killed the job for its memory ({submission.memory_gb} GB), twice or in the largest class"
+    failure = Failure("oom", "train", 0, message)
+    seconds = {clock: NotMeasured("the job was killed") for clock in CLOCKS}
+    store.write(
+        Record(SCHEMA, run_id, planned.spec, "failed", failure, {}, {}, seconds, {}, {}, {}, {}, {}, (), {}, (), {})
+    )

@@ -1,0 +1,62 @@
+"""A copy of the code at submission, so that queued jobs run what was submitted, whatever is edited meanwhile."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import uuid
+from pathlib import Path
+
+import harness
+from harness.ledger.paths import to_json, write_whole
+
+PACKAGES = ("harness", "methods", "slurm", "conf")
+
+
+def snapshot(runs: Path) -> Path:
+    """runs/snapshots/<digest>, made if absent; equal code is one copy. SOURCE.json in it says which commit it was of."""
+    root = Path(harness.__file__).resolve().parents[1]
+    files = _files(root)
+    home = runs / "snapshots" / _digest(root, files)
+    if home.is_dir():
+        return home
+    part = home.with_name(f".{home.name}.{uuid.uuid4().hex[:8]}")
+    for file in files:
+        target = part / file.relative_to(root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, target)
+    write_whole(part / "SOURCE.json", to_json(_source(root)))
+    try:
+        os.rename(part, home)  # whole or not at all
+    except OSError:  # another submitter was faster; its copy is equal
+        shutil.rmtree(part)
+    return home
+
+
+def _files(root: Path) -> list[Path]:
+    found = (path for name in PACKAGES for path in (root / name).rglob("*") if path.is_file())
+    return sorted(path for path in found if "__pycache__" not in path.parts and not path.name.endswith(".pyc"))
+
+
+def _digest(root: Path, files: list[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(f"{file.relative_to(root)}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _source(root: Path) -> dict[str, str | bool | None]:
+    """Commit, and whether tracked files differed from it; null outside a git checkout."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
+            return {"commit": None, "dirty": None}
+        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {"commit": None, "dirty": None}

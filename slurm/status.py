@@ -1,0 +1,40 @@
+"""Which of our jobs are live, by squeue alone: it needs no accounting, and its silence is never an empty queue."""
+
+import getpass
+import subprocess
+from pathlib import Path
+
+from harness.live import LiveJob
+from slurm.submission import PREFIX, folder_of, read_submission
+
+_FORMAT = "%j|%F|%K|%T|%N|%r"  # name, array job id, array index, state, nodes, reason
+_SECONDS = 20
+
+
+def live(runs: Path) -> tuple[LiveJob, ...] | None:
+    """Live jobs of this store; None when SLURM does not answer."""
+    lines = queue()
+    if lines is None:
+        return None
+    jobs = []
+    tasks: dict[str, tuple[tuple[str, ...], ...]] = {}
+    for line in lines:
+        name, number, index, state, node, reason = line.split("|", 5)
+        if not name.startswith(PREFIX) or not (folder_of(runs, name) / "submission.json").is_file():
+            continue  # not ours, or of another store
+        if name not in tasks:
+            tasks[name] = read_submission(runs, name).tasks
+        alone = not index.isdigit()  # a submission of one job is no array
+        ids = tasks[name][0 if alone else int(index)]
+        jobs.append(LiveJob(number if alone else f"{number}_{index}", state, node, reason, ids))
+    return tuple(jobs)
+
+
+def queue() -> list[str] | None:
+    """One line for each of this user's jobs and array tasks that is not over; None when SLURM does not answer."""
+    try:
+        command = ["squeue", "-h", "-r", "-u", getpass.getuser(), "-o", _FORMAT]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.splitlines() if done.returncode == 0 else None

@@ -1,0 +1,89 @@
+"""One real SLURM for the whole session: two nodes, two partitions, preemption. Skipped where it is not installed."""
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from harness.ledger.cluster_spec import SlurmCluster
+from harness.ledger.parse import parse
+from harness.ledger.plan import write_plan
+from harness.ledger.store import Store
+from slurm.launch import start
+from slurm.sandbox.cluster import Sandbox, why_not
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SLEEPY = "slurm.sandbox.sleepy:run"
+
+
+@pytest.fixture(scope="session")
+def sandbox(tmp_path_factory) -> Iterator[Sandbox]:
+    if reason := why_not():
+        pytest.skip(f"no real SLURM here: {reason}")
+    cluster = Sandbox(tmp_path_factory.mktemp("slurm"))
+    cluster.create(nodes=2)
+    before = dict(os.environ)
+    os.environ |= cluster.env
+    cluster.start()
+    yield cluster
+    cluster.stop()
+    os.environ.clear()
+    os.environ |= before
+
+
+@pytest.fixture
+def site(sandbox, tmp_path) -> Iterator["Site"]:
+    """An empty store on the sandbox; afterwards nothing is left in the queue."""
+    yield Site(sandbox, Store(tmp_path / "runs"))
+    sandbox.ask("scancel", "--user=root", check=False)
+    sandbox.wait(lambda: not sandbox.ask("squeue", "-h", check=False), "an empty queue", seconds=40)
+
+
+class Site:
+    """What the tests do again and again."""
+
+    def __init__(self, sandbox: Sandbox, store: Store):
+        self.sandbox, self.store = sandbox, store
+
+    def cluster(self, **changes) -> SlurmCluster:
+        raw = yaml.safe_load((REPOSITORY / "conf/cluster/slurm.yaml").read_text())
+        quick = {"cpus": 1, "memory_gb": [1, 2], "warn_seconds": 10, "run_minutes": 30.0}
+        return replace(parse(SlurmCluster, raw | quick, "cluster"), **changes)
+
+    def sweep(self, plan, runner=SLEEPY, **changes):
+        """The command a person issues, and issues again."""
+        write_plan(self.store.root, plan)
+        return start(plan, self.store, self.cluster(**changes), None, runner=runner)
+
+    def step(self, run_id) -> int:
+        state = self.store.paths(run_id).folder / "sleepy.json"
+        return json.loads(state.read_text())[0] if state.exists() else 0
+
+    def until(self, ready, what, seconds=60):
+        end = time.monotonic() + seconds
+        while not ready():
+            assert time.monotonic() < end, (
+                f"{what}: not within {seconds} s; {self.sandbox.ask('squeue', '-h', check=False)}"
+            )
+            time.sleep(0.1)
+
+    def finished(self, plan) -> bool:
+        return all(self.store.status(run_id) in ("done", "failed") for run_id in plan.ids)
+
+    def idle(self) -> bool:
+        return not self.sandbox.ask("squeue", "-h", check=False)
+
+    def scores(self, plan) -> dict[str, float]:
+        return {run_id: self.store.read(run_id).scores["test"]["accuracy"].value for run_id in plan.ids}
+
+    def starts(self, run_id, what="start") -> int:
+        lines = (self.store.paths(run_id).folder / "starts.log").read_text().splitlines()
+        return sum(line.startswith(what + " ") for line in lines)
+
+    def logs(self) -> str:
+        return "\n".join(path.read_text() for path in sorted((self.store.root / "jobs").glob("*/*_log.*")))
