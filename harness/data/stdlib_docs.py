@@ -48,7 +48,7 @@ def clean(text: str, module: str) -> str:
 
 def _texts(module: str, limits: tuple[int, int]) -> set[str]:
     low, high = limits
-    texts = (clean(docstring, module).split() for path in _sources(module) for docstring in docstrings(path))
+    texts = (clean(docstring, module).split() for path in sources(module) for docstring in docstrings(path))
     return {" ".join(words[:high]) for words in texts if len(words) >= low}
 
 
@@ -59,7 +59,8 @@ def docstrings(path: Path) -> Iterator[str]:
             yield text
 
 
-def _sources(module: str) -> list[Path]:
+def sources(module: str) -> list[Path]:
+    """The source files of a module or package, tests aside; raises DataError when there are none."""
     files = [path for name in (module, *ALSO.get(module, ())) for path in _files(name)]
     if not files:
         raise DataError(f"dataset stdlib_docs: this Python has no source of the module '{module}'; install the full standard library.")

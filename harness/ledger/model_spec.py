@@ -12,6 +12,7 @@ class HubModel:
     kind: Literal["hub"]
     id: str
     revision: str | None
+    weights: Literal["safetensors", "torch"]  # torch: pytorch_model.bin, read with weights_only, where there is nothing else
 
 
 @dataclass(frozen=True)

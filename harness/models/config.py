@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from harness.ledger.dataset_spec import TaskSpec
+from harness.ledger.identity import to_plain
 from harness.ledger.model_spec import ModelSpec
 from harness.ledger.seeds import Seeds
 from harness.models.families import family_of, imported, is_lm, model_class, outputs
@@ -18,7 +19,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 def make_config(spec: ModelSpec, task: TaskSpec, **changes: Any) -> Any:
     """The family's config object: the card's values, `size=tiny` over them, then `changes`."""
     family = family_of(spec)
-    values = dict(spec.config) | (dict(family.tiny) if spec.size == "tiny" else {}) | changes
+    values = to_plain(spec.config) | (dict(family.tiny) if spec.size == "tiny" else {}) | changes
     config = imported(family.config)(**values)
     if not is_lm(task):
         config.num_labels = outputs(task)

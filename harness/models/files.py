@@ -1,4 +1,4 @@
-"""Pretrained weights from a folder in the hub's layout (config.json, *.safetensors), under a fresh head."""
+"""Pretrained weights from a folder in the hub's layout (config.json, *.safetensors or, where there are none, pytorch_model.bin), under a fresh head."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +18,9 @@ from harness.models.families import model_class
 from harness.models.head import draw_head
 
 
-def load_weights(spec: ModelSpec, task: TaskSpec, seeds: Seeds, folder: Path, **changes: Any) -> nn.Module:
+def load_weights(
+    spec: ModelSpec, task: TaskSpec, seeds: Seeds, folder: Path, *, safetensors: bool = True, **changes: Any
+) -> nn.Module:
     """The model of `spec` with the weights of `folder`; what the checkpoint's head lacks or has in another shape is drawn.
 
     Raises DataError when weights outside of the head are missing or do not fit the card's config.
@@ -30,7 +32,7 @@ def load_weights(spec: ModelSpec, task: TaskSpec, seeds: Seeds, folder: Path, **
                 folder,
                 config=make_config(spec, task, **changes),
                 dtype=DTYPES[spec.dtype],
-                use_safetensors=True,
+                use_safetensors=safetensors,  # else torch.load with weights_only, which transformers insists on
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 local_files_only=True,

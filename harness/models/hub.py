@@ -1,0 +1,66 @@
+"""Models by hub id: under PEFTLAB_MIRROR first, then the hub's cache, then the hub. No code and no free pickles."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from harness.data.hub import download
+from harness.ledger.dataset_spec import TaskSpec
+from harness.ledger.errors import DataError
+from harness.ledger.model_spec import HubModel, ModelSpec
+from harness.ledger.seeds import Seeds
+from harness.models.config import layout_of
+from harness.models.files import load_weights
+from harness.models.loaded import ImageProcessor, LoadedModel
+from harness.models.tokenizer import read_tokenizer, tokenizer_key
+
+SMALL = ["*.json", "*.txt", "*.model"]  # config and tokenizer
+WEIGHTS = {"safetensors": ["*.safetensors"], "torch": ["pytorch_model.bin", "pytorch_model-*.bin"]}
+
+
+def load_hub(spec: ModelSpec, source: HubModel, task: TaskSpec, seeds: Seeds) -> LoadedModel:
+    """Raises DataError in one sentence when the weights are not here and cannot be fetched now."""
+    folder, revision = _folder(spec, source)
+    processor, key = _processor(spec, folder)
+    changes = {} if isinstance(processor, ImageProcessor) else {"pad_token_id": processor.pad_token_id}
+    return LoadedModel(
+        spec=spec,
+        model=load_weights(spec, task, seeds, folder, safetensors=source.weights == "safetensors", **changes),
+        processor=processor,
+        layout=layout_of(spec, task),
+        revision=revision,
+        processor_key=key,
+    )
+
+
+def _folder(spec: ModelSpec, source: HubModel) -> tuple[Path, str]:
+    mirror = os.environ.get("PEFTLAB_MIRROR")
+    if mirror and (Path(mirror) / source.id / "config.json").is_file():
+        return Path(mirror) / source.id, "mirror"
+    try:
+        folder = download(source.id, "model", source.revision, [*SMALL, *WEIGHTS[source.weights]])
+    except DataError as error:
+        raise DataError(
+            f"model {spec.name}: {source.id} is neither under PEFTLAB_MIRROR nor in the hub's cache, and {error}; "
+            f"where there is a network, run: peftlab fetch model={spec.name} (or take model.size=tiny, which needs none)"
+        ) from error
+    return folder, folder.name
+
+
+def _processor(spec: ModelSpec, folder: Path) -> tuple[Any, str]:
+    if spec.kind != "image_encoder":
+        tokenizer = read_tokenizer(spec, folder)
+        return tokenizer, tokenizer_key(spec, tokenizer)
+    processor = read_image_processor(spec, folder / "preprocessor_config.json")
+    return processor, f"image-{processor.size}-{processor.channels}"
+
+
+def read_image_processor(spec: ModelSpec, path: Path) -> ImageProcessor:
+    """Mean and deviation are the checkpoint's own; raises DataError when it does not say them."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        mean, std = tuple(map(float, raw["image_mean"])), tuple(map(float, raw["image_std"]))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"model {spec.name}: {path} does not say image_mean and image_std ({error}).") from error
+    return ImageProcessor(int(spec.config["image_size"]), int(spec.config.get("num_channels", 3)), mean, std)
