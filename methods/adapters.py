@@ -47,8 +47,10 @@ class AdapterMethod:
         ratio = self.spec.rates.b_over_a
         fast = [p for name, p in trained if name == "b" and ratio != 1.0]
         slow = [p for name, p in trained if name != "b" or ratio == 1.0]
-        groups = [{"name": "adapter", "params": slow, "lr": lr, "weight_decay": 0.0},
-                  {"name": "adapter_b", "params": fast, "lr": lr * ratio, "weight_decay": 0.0}]
+        groups = [
+            {"name": "adapter", "params": slow, "lr": lr, "weight_decay": 0.0},
+            {"name": "adapter_b", "params": fast, "lr": lr * ratio, "weight_decay": 0.0},
+        ]
         return [group for group in groups if group["params"]] + self._head.groups(head_lr, weight_decay)
 
     def after_step(self, progress: Progress) -> Loop:
@@ -70,10 +72,15 @@ class AdapterMethod:
         ends = [update.end() for update in self.updates.values()]
         moved = math.sqrt(sum(end.update_squared for end in ends))
         lost = math.sqrt(sum(end.lost_squared for end in ends))
-        self._links.append({
-            "index": len(self._links), "step": step, "update_norm": moved, "cast_error": lost / moved if moved else 0.0,
-            "columns": max(end.columns for end in ends),
-        })
+        self._links.append(
+            {
+                "index": len(self._links),
+                "step": step,
+                "update_norm": moved,
+                "cast_error": lost / moved if moved else 0.0,
+                "columns": max(end.columns for end in ends),
+            }
+        )
         for update in self.updates.values():
             update.begin(self._draw, len(self._links))
 

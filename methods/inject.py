@@ -26,6 +26,7 @@ class Adapted(nn.Module):
         super().__init__()
         self.base = base
         self.updates = nn.ModuleList(updates)
+        self._parts = tuple(updates)
         self._spans = tuple((update.site.low, update.site.high) for update in updates)
         self._scale = updates[0].scale
         self._transposed = is_transposed(base)
@@ -42,18 +43,22 @@ class Adapted(nn.Module):
         return bias if isinstance(bias, Tensor) else None
 
     def forward(self, x: Tensor) -> Tensor:
-        if self._path == "columns":
-            pairs = [tensor for update in self.updates for tensor in (update.index, update.b)]
-            return columns_linear(x, self.weight, self.bias, self._transposed, self._scale, self._spans, pairs)
-        if self._path == "low_rank":
-            factors = [tensor for update in self.updates for tensor in (update.a, update.b)]
-            return low_rank_linear(x, self.weight, self.bias, self._transposed, self._scale, self._spans, factors)
-        return self._dense(x)
+        if self._path == "dense":
+            return self._dense(x)
+        columns = self._path == "columns"
+        run, tensors = (columns_linear, self._pairs()) if columns else (low_rank_linear, self._factors())
+        return run(x, self.weight, self.bias, self._transposed, self._scale, self._spans, tensors)
+
+    def _pairs(self) -> list[Tensor]:
+        return [t for update in self._parts if isinstance(update, ColumnsUpdate) for t in (update.index, update.b)]
+
+    def _factors(self) -> list[Tensor]:
+        return [t for update in self._parts if isinstance(update, LowRankUpdate) for t in (update.a, update.b)]
 
     def _dense(self, x: Tensor) -> Tensor:
         y = self.base(x)
         parts, end = [], 0
-        for (low, high), update in zip(self._spans, self.updates, strict=True):
+        for (low, high), update in zip(self._spans, self._parts, strict=True):
             parts += [y[..., end:low], y[..., low:high] + update.branch(x)]
             end = high
         return torch.cat([*parts, y[..., end:]], dim=-1)

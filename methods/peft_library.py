@@ -1,12 +1,11 @@
 """Any method of the `peft` library (https://github.com/huggingface/peft) that lives in modules, under our contract.
 
 The only file that imports peft. The library adapts whole modules: of a fused projection, all of its parts. The model is
-called as it is, not through the library's wrapper; so AdaLoRA's orthogonality penalty, which that wrapper adds to a loss,
-is added to the gradients here, once per optimizer step. Refuses methods that need the wrapper (prompts, prefixes), and
+called as it is, not through the library's wrapper; so AdaLoRA's orthogonality penalty, which that wrapper adds to the
+loss, is added to the gradients here, once per optimizer step. Refuses methods that need the wrapper (prompts, say), and
 `merge` where the library cannot.
 """
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -17,9 +16,10 @@ from torch import Tensor, nn
 from methods.errors import MethodError
 from methods.head import TrainedHead
 from methods.method import Draw, Layout, Loop, Progress
-from methods.sites import find_sites
+from methods.sites import find_sites, is_transposed
 from methods.spec import MethodSpec, Peft
 
+_NORMS = ("LayerNorm", "RMSNorm")
 _FAR = 2**40  # AdaLoRA wants the number of steps before the loop can tell it
 
 
@@ -46,7 +46,7 @@ class PeftMethod:
         heads = {id(parameter) for parameter in self.head.parameters.values()}
         self._trained = {n: p for n, p in model.named_parameters() if p.requires_grad and id(p) not in heads}
         if not self._trained:
-            raise MethodError(f"{self.spec.name}: peft {self._type} trains nothing on this model; check targets and options.")
+            raise MethodError(f"{self.spec.name}: peft {self._type} trains nothing here; check targets and options.")
         self._hooks = list(self._orthogonal()) if self._type == "ADALORA" else []
         self._penalised: set[str] = set()
 
@@ -54,7 +54,7 @@ class PeftMethod:
         kinds = {kind.value: config for kind, config in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
         if self._type not in kinds or issubclass(kinds[self._type], peft.PromptLearningConfig):
             usable = sorted(n for n, config in kinds.items() if not issubclass(config, peft.PromptLearningConfig))
-            raise MethodError(f"peft.type '{self._type}' is unknown or works outside the model; known: {', '.join(usable)}.")
+            raise MethodError(f"peft type '{self._type}' is unknown or not in modules; known: {', '.join(usable)}.")
         try:
             return peft.get_peft_model(model, kinds[self._type](**self._arguments(model, kinds[self._type])))
         except (TypeError, ValueError, KeyError) as error:
@@ -64,12 +64,14 @@ class PeftMethod:
         """The options, and what the library wants to know beside them."""
         fields = config.__dataclass_fields__
         if self._type == "LN_TUNING":
-            targets = [name for name, module in model.named_modules() if re.search("(LayerNorm|RMSNorm)$", type(module).__name__)]
+            targets = [name for name, module in model.named_modules() if type(module).__name__.endswith(_NORMS)]
         else:
             targets = _paths(model, self.layout, self.spec.targets)
         given = self._options | {"target_modules": targets}
         if "feedforward_modules" in fields:
             given["feedforward_modules"] = _paths(model, self.layout, [t for t in ("down",) if t in self.spec.targets])
+        if "fan_in_fan_out" in fields:
+            given["fan_in_fan_out"] = any(is_transposed(model.get_submodule(path)) for path in targets)
         if "total_step" in fields:
             given["total_step"] = _FAR
         return given
@@ -84,8 +86,10 @@ class PeftMethod:
         if self._type == "ADALORA":
             allocator = self._allocator()
             config = allocator.peft_config
-            if config.tinit >= progress.total - config.tfinal:
-                raise MethodError(f"AdaLoRA: tinit {config.tinit} + tfinal {config.tfinal} leave no step of {progress.total}.")
+            if config.tinit + config.tfinal >= progress.total:
+                raise MethodError(
+                    f"AdaLoRA's tinit and tfinal ({config.tinit}, {config.tfinal}) fill {progress.total} steps."
+                )
             allocator.set_total_step(progress.total)
             self.library.base_model.update_and_allocate(progress.step)
         return Loop.GO
@@ -94,7 +98,7 @@ class PeftMethod:
         return self.library.base_model.rankallocator
 
     def _orthogonal(self) -> Iterator[Any]:
-        """Penalty orth_reg_weight · mean ‖PᵀP − I‖_F over all P and Q (AdaLoRA, arXiv:2303.10512, eq. 4), as gradients."""
+        """The gradient of orth_reg_weight · mean ‖PᵀP − I‖_F over all P and Q (AdaLoRA, arXiv:2303.10512, eq. 4)."""
         factors = {name: p for name, p in self._trained.items() if "lora_A" in name or "lora_B" in name}
         weight = self._allocator().peft_config.orth_reg_weight / len(factors)
 
@@ -146,6 +150,18 @@ class PeftMethod:
 
     def counts(self) -> dict[str, int]:
         return {"adapter": sum(p.numel() for p in self._trained.values()), "head": self.head.count()}
+
+    def library_adapter(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """(adapter_config.json, adapter_model.safetensors) as the library itself would write them, head included."""
+        config = self.library.peft_config["default"]
+        pattern = getattr(config, "rank_pattern", None)
+        tensors = peft.get_peft_model_state_dict(self.library)
+        plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+        if self._type == "ADALORA":
+            config.rank_pattern = pattern  # the library renames its keys when it saves
+        heads = {f"base_model.model.{name}": p for name, p in self.head.parameters.items()}
+        both = {name: tensor.detach().cpu() for name, tensor in (tensors | heads).items()}
+        return plain | {"modules_to_save": list(self.layout.head) or None, "inference_mode": True}, both
 
     def merge(self) -> None:
         """Raises MethodError where the library has no merge for the method."""

@@ -9,13 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.errors import MethodError
 from methods.head import TrainedHead, decayed, wide
 from methods.method import Draw, Layout, Loop, Progress
 from methods.spec import MethodSpec
 
 
 class HeadMethod:
-    """Everything frozen, the head trained."""
+    """Everything frozen, the head trained. Refuses a model whose head is tied to its embeddings: nothing would train."""
 
     def __init__(self, spec: MethodSpec, layout: Layout) -> None:
         self.spec = spec
@@ -23,6 +24,8 @@ class HeadMethod:
 
     def attach(self, model: nn.Module, draw: Draw) -> None:
         self._head = TrainedHead(model, self._layout.head)
+        if not self._head.parameters and type(self) is HeadMethod:
+            raise MethodError(f"{self.spec.name}: {type(model).__name__} has no head of its own; take another method.")
 
     def groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
         return self._head.groups(head_lr, weight_decay)
@@ -76,7 +79,7 @@ class FullMethod(HeadMethod):
             tensor.copy_(tensors[f"base.{name}"])
 
     def counts(self) -> dict[str, int]:
-        """"adapter" counts the base weights, all of which are trained."""
+        """`adapter` counts the base weights, all of which are trained."""
         return {"adapter": sum(p.numel() for p in self._base.values()), "head": self._head.count()}
 
     def merge(self) -> None:

@@ -1,18 +1,23 @@
 """Why a method cannot act on a model, decided from plain data before anything is loaded. No torch."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from methods.spec import BaSparse, Chain, Columns, LowRank, MethodSpec
+from methods.spec import BaSparse, Chain, Columns, Head, LowRank, MethodSpec
 
 
-def why_not(spec: MethodSpec, *, targets: Mapping[str, str], smallest: int | None = None) -> str | None:
+def why_not(
+    spec: MethodSpec, *, targets: Mapping[str, str], smallest: int | None = None, head: Sequence[str] | None = None
+) -> str | None:
     """A sentence when the method cannot act, else None.
 
-    targets: canonical name -> module, of the model's card. smallest: the smallest width of its targeted weights, if known.
+    targets: canonical name -> module, of the model's card. smallest: the least width of the targeted weights, and head:
+    the module paths of the model's head, where known.
     """
     if unknown := [target for target in spec.targets if target not in targets]:
         return f"{spec.name} acts on {', '.join(unknown)}, which the model does not have; it has {', '.join(targets)}."
     update = spec.update
+    if isinstance(update, Head) and head is not None and not head:
+        return f"{spec.name} trains the head alone, and the model's head is tied to its embeddings."
     if isinstance(update, LowRank | Columns | BaSparse):
         if not spec.targets:
             return f"{spec.name} names no target; the model has {', '.join(targets)}."

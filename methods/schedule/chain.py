@@ -22,6 +22,8 @@ def link_ends(chain: Chain, total: int, steps_per_epoch: int) -> tuple[int, ...]
     ends = sorted({round(number * every) for number in range(1, int(total / every) + 1)} - {0})
     kept = tuple(end for end in ends if end < total)
     if not kept:
-        raise MethodError(f"links of {every:g} steps never end in a run of {total}: the chain would never merge. "
-                          "Train longer or take shorter links.")
+        raise MethodError(
+            f"links of {every:g} steps never end in a run of {total}: the chain would never merge. "
+            "Train longer or take shorter links."
+        )
     return kept

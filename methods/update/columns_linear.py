@@ -18,7 +18,13 @@ from methods.update.low_rank_linear import Span
 class _ColumnsLinear(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, scale: float, spans: Sequence[Span],
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        transposed: bool,
+        scale: float,
+        spans: Sequence[Span],
         *pairs: Tensor,
     ) -> Tensor:
         flat = x.reshape(-1, x.shape[-1]).to(compute_dtype(x))
@@ -43,7 +49,12 @@ class _ColumnsLinear(torch.autograd.Function):
 
 
 def columns_linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, scale: float, spans: Sequence[Span],
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    transposed: bool,
+    scale: float,
+    spans: Sequence[Span],
     pairs: Sequence[Tensor],
 ) -> Tensor:
     """x (…, in) to (…, out); `pairs` is idx₁, B₁, idx₂, B₂ … with idx (rank,) and B (rows of its span, rank)."""

@@ -20,7 +20,13 @@ Span = tuple[int, int]  # rows of W that one update moves
 class _LowRankLinear(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, scale: float, spans: Sequence[Span],
+        ctx: Any,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        transposed: bool,
+        scale: float,
+        spans: Sequence[Span],
         *factors: Tensor,
     ) -> Tensor:
         dtype = compute_dtype(x)
@@ -56,7 +62,12 @@ class _LowRankLinear(torch.autograd.Function):
 
 
 def low_rank_linear(
-    x: Tensor, weight: Tensor, bias: Tensor | None, transposed: bool, scale: float, spans: Sequence[Span],
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    transposed: bool,
+    scale: float,
+    spans: Sequence[Span],
     factors: Sequence[Tensor],
 ) -> Tensor:
     """x (…, in) to (…, out); `factors` is A₁, B₁, A₂, B₂ … with A (rank, in) and B (rows of its span, rank)."""

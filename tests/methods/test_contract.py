@@ -1,0 +1,157 @@
+"""What every method promises on every architecture family, each part once."""
+
+import pytest
+import torch
+
+from methods.errors import MethodError
+
+FAMILIES = ("bert", "roberta", "deberta", "vit", "gpt2", "llama")
+ADAPTERS = ("lora", "lora_plus", "asym", "cola", "rac", "cla", "r_cla", "c3la", "r_c3la", "paca", "asym_b", "rac_b",
+            "dpaca", "cpaca", "dcpaca", "ba_sparse_lora", "ba_sparse_final", "ba_sparse_fix_mask")  # fmt: skip
+METHODS = (*ADAPTERS, "full", "head")
+PARTS = ("lora", "cola", "c3la", "cpaca", "ba_sparse_lora")  # one of each update, chained where it can be
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", (*ADAPTERS, "full"))
+def test_the_output_is_unchanged_at_attach(lab, family, name):
+    tiny = lab.tiny(family)
+    with torch.no_grad():
+        before = tiny.logits()
+        lab.attach(tiny, lab.spec(name))
+        assert torch.equal(tiny.logits(), before)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", PARTS)
+def test_merge_leaves_the_function_and_only_plain_modules(lab, family, name):
+    tiny = lab.tiny(family)
+    kinds = [type(module) for module in tiny.model.modules()]
+    start = tiny.logits().detach()
+    method = lab.attach(tiny, lab.spec(name))
+    lab.train(tiny, method, 5)
+    with torch.no_grad():
+        trained = tiny.model.eval()(**tiny.inputs).logits
+        method.merge()
+        merged = tiny.logits()
+    assert (trained - start).abs().max() > 1e-2
+    assert (merged - trained).abs().max() < 1e-5 * trained.abs().max()
+    assert [type(module) for module in tiny.model.modules()] == kinds
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", PARTS)
+def test_everything_frozen_stays_bit_identical(lab, family, name):
+    tiny = lab.tiny(family)
+    before = {n: p.clone() for n, p in tiny.model.named_parameters()}
+    method = lab.attach(tiny, lab.spec(name))
+    sites = {site.module_path for site in method.sites}
+    lab.train(tiny, method, 5)
+    method.merge()
+    moved = {n for n, p in tiny.model.named_parameters() if not torch.equal(p, before[n])}
+    head = {n for n in before if n.startswith(tiny.layout.head or ("no head",))}
+    assert moved == {f"{site}.weight" for site in sites} | head
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_every_trained_tensor_gets_a_gradient(lab, family, name):
+    tiny = lab.tiny(family)
+    method = lab.attach(tiny, lab.spec(name))
+    lab.train(tiny, method, 1, total=10)  # once both factors are off zero
+    tiny.loss().backward()
+    for group in method.groups(1.0, 1.0, 0.0):
+        for parameter in group["params"]:
+            assert parameter.grad is not None and parameter.grad.abs().sum() > 0, group["name"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("name", (*PARTS, "full", "head"))
+def test_a_fresh_model_restored_in_mid_chain_goes_on_bit_for_bit(lab, family, name):
+    if (family, name) == ("gpt2", "head"):
+        return  # a tied head: the test below
+    first, second = lab.tiny(family), lab.tiny(family)
+    method = lab.attach(first, lab.spec(name))
+    optimizer = lab.train(first, method, 5, total=8)
+    kept, facts = {n: t.clone() for n, t in method.tensors().items()}, method.facts()
+    moments = {k: {n: v.clone() for n, v in s.items()} for k, s in optimizer.state_dict()["state"].items()}
+    lab.train(first, method, 8, first=5, optimizer=optimizer)
+
+    resumed = lab.attach(second, lab.spec(name), seed=0)
+    resumed.restore(kept, facts)
+    again = torch.optim.AdamW(resumed.groups(1e-2, 1e-2, 0.0))
+    again.load_state_dict({"state": moments, "param_groups": again.state_dict()["param_groups"]})
+    lab.train(second, resumed, 8, first=5, optimizer=again)
+    assert torch.equal(first.logits(), second.logits())
+    assert resumed.links() == method.links()
+
+
+@pytest.mark.parametrize("name", (*PARTS, "full", "head"))
+def test_going_back_to_an_earlier_state_is_bit_for_bit(lab, name):
+    tiny = lab.tiny()
+    method = lab.attach(tiny, lab.spec(name))
+    optimizer = lab.train(tiny, method, 2, total=8)
+    then = tiny.logits().detach()
+    kept, facts = {n: t.clone() for n, t in method.tensors().items()}, method.facts()
+    lab.train(tiny, method, 8, first=2, optimizer=optimizer)
+    assert not torch.equal(tiny.logits(), then)
+    method.restore(kept, facts)
+    assert torch.equal(tiny.logits(), then)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_whole_head_is_trained_and_nothing_else_beside_the_adapter(lab, name):
+    tiny = lab.tiny("deberta")
+    method = lab.attach(tiny, lab.spec(name))
+    counts = method.counts()
+    assert counts["head"] == 32 * 32 + 32 + 3 * 32 + 3
+    free = sum(p.numel() for p in tiny.model.parameters() if p.requires_grad)
+    grouped = sum(p.numel() for group in method.groups(1.0, 1.0, 0.0) for p in group["params"])
+    assert free == grouped == counts["adapter"] + counts["head"]
+
+
+def test_rates_and_decay_follow_one_rule(lab):
+    groups = {g["name"]: g for g in lab.attach(lab.tiny("roberta"), lab.spec("lora_plus")).groups(1e-3, 5e-4, 0.1)}
+    assert {name: (g["lr"], g["weight_decay"]) for name, g in groups.items()} == {
+        "adapter": (1e-3, 0.0),
+        "adapter_b": (16e-3, 0.0),
+        "head": (5e-4, 0.1),
+        "head_no_decay": (5e-4, 0.0),
+    }
+    groups = {g["name"]: g for g in lab.attach(lab.tiny("roberta"), lab.spec("full")).groups(1e-5, 5e-4, 0.1)}
+    assert set(groups) == {"base", "base_no_decay", "head", "head_no_decay"}
+    assert all(p.dim() == 1 for p in groups["base_no_decay"]["params"] + groups["head_no_decay"]["params"])
+
+
+def test_a_target_the_model_does_not_know_is_an_error(lab):
+    with pytest.raises(MethodError, match=r"target 'gate' is unknown for this model; known: q, k, v"):
+        lab.attach(lab.tiny("bert"), lab.spec("lora", targets=["gate"]))
+
+
+def test_a_target_that_names_no_module_is_an_error(lab):
+    tiny = lab.tiny("bert")
+    tiny.layout.targets["q"] = "attention.query"
+    try:
+        with pytest.raises(MethodError, match="is no module of BertForSequenceClassification"):
+            lab.attach(tiny, lab.spec("lora"))
+    finally:
+        tiny.layout.targets["q"] = "attention.self.query"
+
+
+def test_a_target_missing_in_one_block_is_an_error(lab):
+    tiny = lab.tiny("bert")
+    tiny.model.bert.encoder.layer[1].attention.self.value = None
+    with pytest.raises(MethodError, match="has 2 blocks, but its targets were found"):
+        lab.attach(tiny, lab.spec("lora"))
+
+
+def test_a_head_that_is_not_there_is_an_error(lab):
+    tiny = lab.tiny("bert")
+    tiny.layout = type(tiny.layout)(tiny.layout.targets, ("lm_head",))
+    with pytest.raises(MethodError, match="head lm_head"):
+        lab.attach(tiny, lab.spec("head"))
+
+
+def test_training_only_a_tied_head_is_an_error(lab):
+    with pytest.raises(MethodError, match="has no head of its own"):
+        lab.attach(lab.tiny("gpt2"), lab.spec("head"))
