@@ -42,7 +42,7 @@ def run_one(planned: Planned, store: Store, settings: Settings, *, stop: Stop = 
     folder = store.paths(planned.id)
     folder.folder.mkdir(parents=True, exist_ok=True)
     clocks, state = Clocks(device := pick_device(settings.device)), State()
-    with _told(planned, folder, settings) as events:
+    with _told(planned, folder, settings, clocks) as events:
         try:
             record = _live(planned, folder, settings, device, clocks, state, events, stop)
         except (Exception, KeyboardInterrupt) as error:  # the one broad except: whatever went wrong becomes a record
@@ -124,9 +124,10 @@ def pick_device(wanted: str) -> torch.device:
 
 
 @contextmanager
-def _told(planned: Planned, folder: RunPaths, settings: Settings) -> Iterator[Events]:
+def _told(planned: Planned, folder: RunPaths, settings: Settings, clocks: Clocks) -> Iterator[Events]:
     """The run's events, with its tracker listening; the tracker hears how it ended, whatever happens."""
-    tracker = open_tracker(planned, folder, settings)
+    with clocks.run("log"):
+        tracker = open_tracker(planned, folder, settings)
     events = Events(folder.events, (tracker.hear,))
     try:
         yield events

@@ -1,5 +1,6 @@
 """The training loop: forward, backward, step, and a look at validation now and then. No method or task by name."""
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -37,7 +38,10 @@ def train(
             told = _until_evaluation(parts, state, optimizer, line, steps, told, saved + save_every, stop)
         if state.step in line.evaluations:
             with parts.clocks.run("eval"), parts.memory.window("eval"):
-                _validate(parts, state, line)
+                point = _validate(parts, state, line)
+            with parts.clocks.run("log"):
+                best = state.best.step if state.best else None
+                parts.events.say("val", step=state.step, total=line.total, best=best, **_flat(point))
             if _no_better(state, parts.spec.recipe.early_stop):
                 return
         due = time.monotonic() >= saved + save_every
@@ -60,18 +64,17 @@ def _until_evaluation(
     stop: Stop,
 ) -> float:
     """One training window: until the next evaluation, the next checkpoint or a request to stop."""
-    loss_sum = torch.zeros((), device=parts.device)
+    losses: list[Tensor] = []
     every = 1 if parts.device.type == "cpu" else 20  # reading a loss waits for a GPU, and costs nothing on a CPU
-    first = state.step
     while True:
         parts.timer.start()
         window = next(steps)
-        loss_sum += _step(parts, optimizer, line, window, state.step)
+        losses.append(_step(parts, optimizer, line, window, state.step))
         state.step += 1
         state.samples += (samples := sum(len(batch.ids) for batch in window))
         parts.timer.stop(samples=samples, tokens=sum(b.tokens for b in window), slots=sum(b.slots for b in window))
-        if (state.step - first) % every == 0 and not torch.isfinite(loss_sum):
-            raise Diverged(f"the training loss is {loss_sum.item()} at step {state.step} of {line.total}")
+        if len(losses) == every:
+            _read(losses, state, line)
         now = time.monotonic()
         if now - told >= EVENT_SECONDS:
             parts.events.say(
@@ -80,11 +83,18 @@ def _until_evaluation(
             told = now
         if state.step in line.evaluations or state.step >= line.total or now >= save_at or stop():
             break
-    if not torch.isfinite(loss_sum):
-        raise Diverged(f"the training loss is {loss_sum.item()} by step {state.step} of {line.total}")
-    state.loss_sum += loss_sum.item()
-    state.loss_steps += state.step - first
+    _read(losses, state, line)
     return told
+
+
+def _read(losses: list[Tensor], state: State, line: Timeline) -> None:
+    """Add the losses to the state one by one, so that the sum does not depend on where windows end, and forget them."""
+    for value in torch.stack(losses).tolist() if losses else []:
+        if not math.isfinite(value):
+            raise Diverged(f"the training loss is {value} by step {state.step} of {line.total}")
+        state.loss_sum += value
+        state.loss_steps += 1
+    losses.clear()
 
 
 def _step(parts: Parts, optimizer: torch.optim.Optimizer, line: Timeline, window: list[Batch], step: int) -> Tensor:
@@ -109,7 +119,7 @@ def _step(parts: Parts, optimizer: torch.optim.Optimizer, line: Timeline, window
     return total
 
 
-def _validate(parts: Parts, state: State, line: Timeline) -> None:
+def _validate(parts: Parts, state: State, line: Timeline) -> Point:
     """Score the validation split, keep the point, and keep the weights when they are the best so far."""
     dataset = parts.spec.dataset
     found = score_split(parts, parts.data.validation)
@@ -127,7 +137,7 @@ def _validate(parts: Parts, state: State, line: Timeline) -> None:
     value = scores[dataset.metric]
     if state.best is None or _better(value, state.best.value, dataset.direction):
         state.best = Best(state.step, value, found, _copy(parts.method.tensors()), parts.method.facts())
-    parts.events.say("val", step=state.step, total=line.total, best=state.best.step, **_flat(point))
+    return point
 
 
 def score_split(parts: Parts, split: Split, predictions: Sequence[Prediction] | None = None) -> dict[str, Measured]:

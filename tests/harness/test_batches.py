@@ -36,7 +36,8 @@ def test_an_epoch_holds_every_row_once():
 
 
 def test_batches_hold_rows_of_similar_length():
-    spread = [max(LENGTHS[r] for r in batch) - min(LENGTHS[r] for r in batch) for batch in bucketed(LENGTHS, 16, seed=3)]
+    batches = bucketed(LENGTHS, 16, seed=3)
+    spread = [max(LENGTHS[r] for r in batch) - min(LENGTHS[r] for r in batch) for batch in batches]
     assert sum(spread) / len(spread) < 5
 
 

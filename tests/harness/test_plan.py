@@ -72,7 +72,7 @@ def test_a_glob_takes_names_of_a_group():
 
 
 def test_adding_and_deleting_keys_is_checked_by_the_parser():
-    with pytest.raises(SpecError, match="recipe.extra: unknown key"):
+    with pytest.raises(SpecError, match=r"recipe\.extra: unknown key"):
         _one("+recipe.extra=1")
     with pytest.raises(SpecError, match="recipe: clip_norm must be given"):
         _one("~recipe.clip_norm")

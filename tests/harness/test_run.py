@@ -1,0 +1,195 @@
+"""One run, for real: a small pretrained ViT on scikit-learn's digits."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import accuracy_score
+
+import harness.run as run_module
+from harness.ledger.identity import run_id
+from harness.ledger.parse import parse
+from harness.ledger.quantity import Measured
+from harness.ledger.record import CLOCKS
+from harness.ledger.spec import RunSpec
+from harness.ledger.store import Store
+from harness.parts import Stopped
+from harness.plan import plan_one, read_request
+from harness.resolve import Resolver
+from harness.run import run_one
+from harness.settings import settings_from
+
+WORDS = ("model=vit_micro", "dataset=digits", "recipe.epochs=2", "tracker=none", "device=cpu")
+
+
+@pytest.fixture
+def begin(tmp_path, peftlab_cache):
+    """Plan a run in a store of its own; returns what run_one takes."""
+
+    def plan(*words, store="runs"):
+        request = read_request([*WORDS, f"runs={tmp_path / store}", f"cache={peftlab_cache}", *words])
+        settings = settings_from(request.config)
+        return plan_one(request, Resolver()), Store(settings.runs), settings
+
+    return plan
+
+
+def _predictions(store, planned):
+    return pq.read_table(store.paths(planned.id).predictions).to_pandas()
+
+
+def test_a_run_leaves_a_record_predictions_and_an_adapter(begin):
+    planned, store, settings = begin("method=lora")
+    record = run_one(planned, store, settings)
+    assert record.status == "done" and store.read(planned.id) == record
+    assert run_id(parse(RunSpec, record.spec, "run")) == record.id == planned.id
+    kept = _predictions(store, planned)
+    score = record.scores["test"]["accuracy"]
+    assert score.n == len(kept) == record.data["splits"]["test"]["n"]
+    assert score.value == pytest.approx(accuracy_score(kept.target, kept.prediction))
+    tensors = load_file(store.paths(planned.id).adapter / "state.safetensors")
+    assert sum(tensor.numel() for tensor in tensors.values()) == record.parameters["trainable"].value
+    assert not store.paths(planned.id).checkpoint.exists()
+
+
+def test_five_clocks_add_up_to_the_wall_time(begin):
+    record = run_one(*begin("method=cla"))
+    seconds = {name: quantity.value for name, quantity in record.seconds.items()}
+    assert sum(seconds[clock] for clock in CLOCKS) == pytest.approx(seconds["wall"], rel=0.01)
+    assert 0 < seconds["train"] < seconds["wall"]
+
+
+def test_an_evaluation_that_sleeps_does_not_lengthen_training(begin, monkeypatch):
+    record = run_one(*begin("method=head"))
+    real = run_module.predict_split
+    monkeypatch.setattr(run_module, "predict_split", lambda *given: (time.sleep(1.5), real(*given))[1])
+    slow = run_one(*begin("method=head", store="slow"))
+    assert slow.seconds["eval"].value > record.seconds["eval"].value + 1.2
+    assert slow.seconds["train"].value < record.seconds["train"].value + 0.7
+
+
+def test_the_same_spec_gives_the_same_predictions(begin):
+    first, second = begin("method=lora"), begin("method=lora", store="again")
+    run_one(*first)
+    run_one(*second)
+    assert _predictions(first[1], first[0]).equals(_predictions(second[1], second[0]))
+
+
+@pytest.mark.parametrize("method", ["lora", "cla", "full"])
+def test_a_run_that_was_stopped_goes_on_bit_for_bit(begin, method):
+    whole = begin(f"method={method}")
+    straight = run_one(*whole)
+    planned, store, settings = begin(f"method={method}", store="stopped")
+    asked = iter(range(10_000))
+    with pytest.raises(Stopped):
+        run_one(planned, store, settings, stop=lambda: next(asked) > 20)
+    assert store.status(planned.id) == "unfinished"
+    resumed = run_one(planned, store, settings)
+    assert resumed.attempts == 2
+    assert _predictions(whole[1], planned).equals(_predictions(store, planned))
+    assert [(p.step, p.val, p.lr) for p in resumed.curve] == [(p.step, p.val, p.lr) for p in straight.curve]
+    assert resumed.scores == straight.scores and resumed.selected == straight.selected
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on_bit_for_bit(begin, tmp_path):
+    whole = begin("method=lora", "recipe.epochs=12")
+    run_one(*whole)
+    planned, store, settings = begin("method=lora", "recipe.epochs=12", "checkpoint_seconds=0.1", store="killed")
+    command = [sys.executable, "-m", "harness", "run", *WORDS, "method=lora", "recipe.epochs=12"]
+    command += ["checkpoint_seconds=0.1", f"runs={store.root}", f"cache={settings.cache}"]
+    environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen(command, env=environment)
+    index = store.paths(planned.id).checkpoint / "state.json"
+    deadline = time.monotonic() + 120
+    while not index.exists() and time.monotonic() < deadline and process.poll() is None:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert store.status(planned.id) == "unfinished", "it was killed in the middle"
+    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    assert store.read(planned.id).attempts == 2
+    assert _predictions(whole[1], planned).equals(_predictions(store, planned))
+    assert store.read(planned.id).scores == whole[1].read(planned.id).scores
+
+
+def test_a_loss_that_is_not_finite_is_a_failed_record(begin):
+    planned, store, settings = begin("method=full", "recipe.lr=1e30", "recipe.head_lr=1e30", "recipe.clip_norm=null")
+    record = run_one(planned, store, settings)
+    assert record.failure.kind == "diverged" and record.failure.phase == "train"
+    assert store.status(planned.id) == "failed" and not record.scores
+
+
+def test_data_that_is_not_here_is_a_failed_record_with_the_next_step(begin, monkeypatch):
+    monkeypatch.delenv("PEFTLAB_MIRROR", raising=False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    record = run_one(*begin("model=minilm", "dataset=mrpc"))
+    assert record.failure.kind == "data" and record.failure.phase == "setup"
+    assert "nyu-mll/glue" in record.failure.message
+
+
+def test_an_interrupt_is_recorded_and_the_next_call_goes_on(begin, monkeypatch):
+    planned, store, settings = begin("method=lora")
+
+    def interrupted(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_module, "test", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run_one(planned, store, settings)
+    assert store.read(planned.id).failure.kind == "interrupt" and store.read(planned.id).may_go_on
+    assert run_one(planned, store, settings).status == "done"
+
+
+def test_the_test_split_is_predicted_once_and_at_the_best_checkpoint(begin, monkeypatch):
+    planned, store, settings = begin("method=lora", "recipe.evaluations=4")
+    seen = []
+    real = run_module.predict_split
+    monkeypatch.setattr(run_module, "predict_split", lambda parts, split: (seen.append(split), real(parts, split))[1])
+    record = run_one(planned, store, settings)
+    assert len(seen) == 1
+    best = max(record.curve, key=lambda point: (point.val["accuracy"], -point.step))
+    assert record.selected["step"] == best.step
+    assert record.scores["val"]["accuracy"].value == best.val["accuracy"]
+
+
+def test_methods_of_one_seed_share_batches_and_head(begin, tmp_path):
+    from harness.events import Events
+    from harness.measure import Clocks
+
+    loaded = {}
+    for method in ("lora", "cla", "full"):
+        planned, store, settings = begin(f"method={method}")
+        folder = store.paths(planned.id)
+        folder.folder.mkdir(parents=True)
+        device = torch.device("cpu")
+        spec = parse(RunSpec, planned.spec, "run")
+        loaded[method] = run_module.load(spec, folder, settings, device, Clocks(device), Events(folder.events))
+    orders = {
+        m: [b.ids for w, _ in zip(p.feed.steps(0), range(40), strict=False) for b in w] for m, p in loaded.items()
+    }
+    assert orders["lora"] == orders["cla"] == orders["full"]
+    heads = [parts.model.get_submodule(parts.loaded.layout.head[0]).state_dict() for parts in loaded.values()]
+    assert all(torch.equal(heads[0][name], head[name]) for head in heads for name in head)
+
+
+def test_the_ledger_and_the_counts_are_exact(begin):
+    record = run_one(*begin("method=lora"))
+    adapter = record.parameters["adapter"].value
+    assert record.ledger["adapter"] == Measured(4 * adapter, "byte")
+    trainable = record.parameters["trainable"].value
+    assert record.ledger["gradients"].value == 4 * trainable
+    assert record.ledger["optimizer"].value >= 8 * trainable
+    assert record.work["flops_per_step"].value > 0
+
+
+def test_the_training_loss_of_the_whole_split_is_measured_when_asked(begin):
+    record = run_one(*begin("method=head", "recipe.train_loss=true"))
+    assert record.scores["train"]["loss"].n == record.data["splits"]["train"]["n"]
