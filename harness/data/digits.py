@@ -1,4 +1,4 @@
-"""dataset=digits: scikit-learn's 1,797 real 8 x 8 images of handwritten digits (UCI, test part of Alpaydin & Kaynak)."""
+"""dataset=digits: scikit-learn's 1,797 real 8 x 8 images of handwritten digits (UCI, Alpaydin & Kaynak)."""
 
 import io
 from collections.abc import Mapping

@@ -31,15 +31,25 @@ def _read(path: Path) -> pa.Table:
 def _json_rows(path: Path) -> list[dict[str, object]]:
     """A JSON array, or one JSON object a line."""
     text = path.read_text(encoding="utf-8")
-    return json.loads(text) if text.lstrip().startswith("[") else [json.loads(line) for line in text.splitlines() if line.strip()]
+    return (
+        json.loads(text)
+        if text.lstrip().startswith("[")
+        else [json.loads(line) for line in text.splitlines() if line.strip()]
+    )
 
 
 def _named_classes(table: pa.Table) -> pa.Table:
     """Columns that the file itself declares as classes hold their names; -1, "no label", becomes null."""
     for name, feature in _features(table).items():
-        if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" and pa.types.is_integer(table.schema.field(name).type):
+        if (
+            isinstance(feature, dict)
+            and feature.get("_type") == "ClassLabel"
+            and pa.types.is_integer(table.schema.field(name).type)
+        ):
             names = [*map(str, feature["names"])]
-            values = [names[i] if i is not None and 0 <= i < len(names) else None for i in table.column(name).to_pylist()]
+            values = [
+                names[i] if i is not None and 0 <= i < len(names) else None for i in table.column(name).to_pylist()
+            ]
             table = table.set_column(table.column_names.index(name), name, pa.array(values, pa.string()))
     return table
 

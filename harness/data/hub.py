@@ -1,4 +1,7 @@
-"""Files from the hub, into its ordinary cache; without a network the answer comes within seconds, not after retries."""
+"""Files from the hub, into its ordinary cache; without a network the answer comes within seconds, not after retries.
+
+Standard library only until something is downloaded, so that `require` can refuse a run before torch is imported.
+"""
 
 import os
 import socket
@@ -9,24 +12,47 @@ from urllib.parse import urlsplit
 
 from harness.ledger.dataset_spec import DatasetSpec, HubData
 from harness.ledger.errors import DataError
+from harness.ledger.model_spec import HubModel, ModelSpec
 
-PATIENCE = 2.0  # seconds until a hub that does not answer counts as out of reach
+PATIENCE = 1.5  # seconds until a hub that does not answer counts as out of reach
+SMALL = ["*.json", "*.txt", "*.model"]  # config and tokenizer
+WEIGHTS = {"safetensors": ["*.safetensors"], "torch": ["pytorch_model.bin", "pytorch_model-*.bin"]}
 
 
-def snapshot(spec: DatasetSpec, source: HubData) -> tuple[Path, str]:
-    """The folder with the dataset's files and the commit they are from: from the cache, or downloaded into it.
+def require(model: ModelSpec, dataset: DatasetSpec, cache: Path) -> None:
+    """Raises DataError when the hub is needed and cannot be asked: in seconds, before torch is imported."""
+    if isinstance(model.source, HubModel) and model.size == "full" and not _at_hand(model.source.id, "model"):
+        reason = unreachable()
+        if reason is not None:
+            raise missing_model(model, model.source, reason)
+    prepared = any((cache / "data").glob(f"{dataset.name}-*/facts.json"))
+    if isinstance(dataset.source, HubData) and not prepared and not _at_hand(dataset.source.id, "dataset"):
+        reason = unreachable()
+        if reason is not None:
+            raise missing_dataset(dataset, dataset.source, reason)
 
-    Raises DataError, in one sentence that says how to fetch the data, when it is neither here nor within reach.
-    """
+
+def mirrored(repo: str) -> Path | None:
+    """The folder of a hub id under PEFTLAB_MIRROR, if there is one."""
+    mirror = os.environ.get("PEFTLAB_MIRROR")
+    folder = Path(mirror, repo) if mirror else None
+    return folder if folder and folder.is_dir() else None
+
+
+def dataset_snapshot(spec: DatasetSpec, source: HubData) -> Path:
+    """The folder with the dataset's files, from the cache or downloaded into it; its name is the commit."""
     try:
-        folder = download(source.id, "dataset", source.revision, data_patterns(spec, source))
+        return download(source.id, "dataset", source.revision, data_patterns(spec, source))
     except DataError as error:
-        where = f"{source.id} ({source.config})" if source.config else source.id
-        raise DataError(
-            f"dataset {spec.name}: {where} is neither under PEFTLAB_MIRROR nor in the hub's cache, and {error}; "
-            f"where there is a network, run: peftlab fetch dataset={spec.name}"
-        ) from error
-    return folder, folder.name
+        raise missing_dataset(spec, source, str(error)) from error
+
+
+def model_snapshot(spec: ModelSpec, source: HubModel) -> Path:
+    """The folder with config, tokenizer and weights, likewise. Never the code that a repository may hold."""
+    try:
+        return download(source.id, "model", source.revision, [*SMALL, *WEIGHTS[source.weights]])
+    except DataError as error:
+        raise missing_model(spec, source, str(error)) from error
 
 
 def data_patterns(spec: DatasetSpec, source: HubData) -> list[str]:
@@ -39,7 +65,7 @@ def data_patterns(spec: DatasetSpec, source: HubData) -> list[str]:
 
 
 def download(repo: str, kind: str, revision: str | None, patterns: list[str]) -> Path:
-    """The snapshot folder of a "dataset" or "model" repository (its name is the commit); only files of `patterns`.
+    """The snapshot folder of a "dataset" or "model" repository; only files of `patterns`.
 
     Raises DataError with half a sentence: why it cannot be had.
     """
@@ -68,8 +94,31 @@ def unreachable() -> str | None:
     return None if answered.wait(PATIENCE) else f"{host} does not answer"
 
 
+def missing_dataset(spec: DatasetSpec, source: HubData, reason: str) -> DataError:
+    where = f"{source.id} ({source.config})" if source.config else source.id
+    return DataError(
+        f"dataset {spec.name}: {where} is neither under PEFTLAB_MIRROR nor in the hub's cache, and {reason}; "
+        f"where there is a network, run: peftlab fetch dataset={spec.name}"
+    )
+
+
+def missing_model(spec: ModelSpec, source: HubModel, reason: str) -> DataError:
+    return DataError(
+        f"model {spec.name}: {source.id} is neither under PEFTLAB_MIRROR nor in the hub's cache, and {reason}; "
+        f"where there is a network, run: peftlab fetch model={spec.name} (model.size=tiny needs none)"
+    )
+
+
+def _at_hand(repo: str, kind: str) -> bool:
+    """Whether a mirror or the hub's cache holds anything of it; what is missing then shows when it is read."""
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    hub = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
+    return mirrored(repo) is not None or any((hub / f"{kind}s--{repo.replace('/', '--')}" / "snapshots").glob("*/*"))
+
+
 def _proxy() -> str | None:
-    return next((os.environ[name] for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy") if os.environ.get(name)), None)
+    names = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy")
+    return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
 def _knock(host: str, port: int, answered: threading.Event) -> None:

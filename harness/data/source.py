@@ -1,4 +1,4 @@
-"""Where rows come from, under one roof: a signature that is cheap to take, and tables that are read only when needed."""
+"""Where rows come from: a signature that is cheap to take, and tables that are read only when needed."""
 
 import hashlib
 import os
@@ -11,6 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from harness.data.files import SUFFIXES, read_table
+from harness.data.hub import dataset_snapshot, mirrored
 from harness.ledger.dataset_spec import BuiltinData, DatasetSpec, FolderData, HubData
 from harness.ledger.errors import DataError, SpecError, nearest
 
@@ -37,7 +38,9 @@ def find_source(spec: DatasetSpec) -> Source:
 
 def _builtin(source: BuiltinData) -> Source:
     if source.builder not in BUILDERS:
-        raise SpecError(f"dataset.source.builder: unknown choice '{source.builder}'.{nearest(source.builder, BUILDERS)}")
+        raise SpecError(
+            f"dataset.source.builder: unknown choice '{source.builder}'.{nearest(source.builder, BUILDERS)}"
+        )
     builder = import_module(f"harness.data.{source.builder}")
 
     def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
@@ -49,17 +52,15 @@ def _builtin(source: BuiltinData) -> Source:
 
 
 def _hub(spec: DatasetSpec, source: HubData) -> Source:
-    mirror = os.environ.get("PEFTLAB_MIRROR")
     known = {"kind": "hub", "id": source.id, "config": source.config}
-    if mirror and (Path(mirror) / source.id).is_dir():
-        folder = Path(mirror) / source.id
-        return _folder(spec, folder / source.config if source.config and (folder / source.config).is_dir() else folder, {}, known | {"revision": "mirror"})
-    from harness.data.hub import snapshot
+    if (folder := mirrored(source.id)) is not None:
+        inner = folder / (source.config or "")
+        return _folder(spec, inner if inner.is_dir() else folder, {}, known | {"revision": "mirror"})
 
     def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
-        folder, revision = snapshot(spec, source)
-        inner = _folder(spec, folder if source.files else folder / (source.config or ""), source.files, known | {"revision": revision})
-        return inner.read()
+        folder = dataset_snapshot(spec, source)
+        inner = folder if source.files else folder / (source.config or "")
+        return _folder(spec, inner, source.files, known | {"revision": folder.name}).read()
 
     return Source(f"hub/{source.id}/{source.config}/{source.revision}", read)
 
@@ -88,7 +89,9 @@ def _wanted(spec: DatasetSpec) -> list[str]:
 def _files(folder: Path, split: str, named: Mapping[str, str]) -> list[Path]:
     if split in named:
         return sorted(folder.glob(named[split]))
-    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name.split(".")[0].split("-")[0] == split)
+    return sorted(
+        path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name.split(".")[0].split("-")[0] == split
+    )
 
 
 def _file_digest(paths: list[Path]) -> str:

@@ -62,7 +62,9 @@ def row_keys(split: SplitSpec, source: str, table: pa.Table) -> list[str]:
         return [f"{source}:{row}" for row in range(table.num_rows)]
     keys = [f"{source}:{value}" for value in _column(table, split.key)]
     if len(set(keys)) < len(keys):
-        raise DataError(f"split.key: the values of '{split.key}' repeat in {source}; name a column with unique ids, or null.")
+        raise DataError(
+            f"split.key: the values of '{split.key}' repeat in {source}; name a column with unique ids, or null."
+        )
     return keys
 
 
@@ -88,7 +90,9 @@ def _held_out(
     return tuple(sorted(row for stratum, found in members.items() for row in found[: quotas[stratum]]))
 
 
-def _whole_groups(spec: DatasetSpec, source: str, rows: Sequence[int], groups: list[str], count: int) -> tuple[int, ...]:
+def _whole_groups(
+    spec: DatasetSpec, source: str, rows: Sequence[int], groups: list[str], count: int
+) -> tuple[int, ...]:
     members: dict[str, list[int]] = defaultdict(list)
     for row in rows:
         members[groups[row]].append(row)

@@ -55,7 +55,9 @@ def _texts(module: str, limits: tuple[int, int]) -> set[str]:
 def docstrings(path: Path) -> Iterator[str]:
     """Of every class and function in a source file."""
     for node in ast.walk(ast.parse(path.read_bytes())):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (text := ast.get_docstring(node)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) and (
+            text := ast.get_docstring(node)
+        ):
             yield text
 
 
@@ -63,7 +65,9 @@ def sources(module: str) -> list[Path]:
     """The source files of a module or package, tests aside; raises DataError when there are none."""
     files = [path for name in (module, *ALSO.get(module, ())) for path in _files(name)]
     if not files:
-        raise DataError(f"dataset stdlib_docs: this Python has no source of the module '{module}'; install the full standard library.")
+        raise DataError(
+            f"dataset stdlib_docs: this Python has no source of '{module}'; install the full standard library."
+        )
     return files
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True)
 class HubData:
-    """Plain data files of a hub id (no script). PEFTLAB_MIRROR is looked into first: `<id>/[config/]<split>-*.parquet`."""
+    """Plain data files of a hub id (no script). First under PEFTLAB_MIRROR: `<id>/[config/]<split>-*.parquet`."""
 
     kind: Literal["hub"]
     id: str
@@ -66,7 +66,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class TextClassification:
-    """One text column, or two for a pair; decoders, and encoders where `text` is empty, read the prompt (last token)."""
+    """One text column, or two for a pair. Decoders (last token), and encoders without `text`, read the prompt."""
 
     kind: Literal["text_classification"]
     text: tuple[str, ...]
@@ -74,6 +74,7 @@ class TextClassification:
     prompt: Prompt | None  # null: the texts, one per line
     label: str
     labels: tuple[str, ...]
+    aliases: Mapping[str, str]  # other names that the data has for a label
     max_length: int
 
 

@@ -12,7 +12,7 @@ class HubModel:
     kind: Literal["hub"]
     id: str
     revision: str | None
-    weights: Literal["safetensors", "torch"]  # torch: pytorch_model.bin, read with weights_only, where there is nothing else
+    weights: Literal["safetensors", "torch"]  # torch: pytorch_model.bin, read with weights_only
 
 
 @dataclass(frozen=True)
@@ -31,9 +31,9 @@ class ModelSpec:
     source: HubModel | BuiltinModel
     kind: Literal["text_encoder", "image_encoder", "decoder"]
     family: str  # transformers model_type: bert, roberta, deberta-v2, vit, gpt2, llama
-    size: Literal["full", "tiny"]  # tiny: same class, 2 layers, random float32 weights from the seed, a tokenizer made on the spot
+    size: Literal["full", "tiny"]  # tiny: same class, 2 layers, random float32 weights, a tokenizer made on the spot
     config: Mapping[str, Any]  # arguments of the family's config class: the full size without any download
-    targets: Mapping[str, str]  # canonical name -> module path inside a block; "attn.c_attn[0/3]" is the first third of a fused one
-    head: tuple[str, ...]  # module paths of a classifier's head, which every method trains; an LM head is never among them
+    targets: Mapping[str, str]  # canonical name -> module path inside a block; "c_attn[0/3]": a third of a fused one
+    head: tuple[str, ...]  # module paths of a classifier's head, which every method trains; never an LM head
     dtype: Literal["float32", "bfloat16"]  # of the frozen weights
     about: Mapping[str, Any] = field(metadata={"science": False})  # label, licence, gate, source

@@ -21,6 +21,7 @@ def make_config(spec: ModelSpec, task: TaskSpec, **changes: Any) -> Any:
     family = family_of(spec)
     values = to_plain(spec.config) | (dict(family.tiny) if spec.size == "tiny" else {}) | changes
     config = imported(family.config)(**values)
+    config.use_cache = False  # keys and values of past tokens serve generation only, and would count as memory
     if not is_lm(task):
         config.num_labels = outputs(task)
         config.problem_type = None  # the loss is ours: the model is never given labels

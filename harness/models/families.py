@@ -6,7 +6,7 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-from harness.ledger.dataset_spec import Choice, CausalLM, Generation, ImageClassification, TaskSpec, TextClassification
+from harness.ledger.dataset_spec import CausalLM, Choice, Generation, ImageClassification, TaskSpec, TextClassification
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.model_spec import ModelSpec
 
@@ -38,9 +38,13 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "bert": Family(*_addresses("bert", "Bert"), None, _TEXT),
         "roberta": Family(*_addresses("roberta", "Roberta"), None, _TEXT),
         "deberta-v2": Family(*_addresses("deberta_v2", "DebertaV2"), None, _TEXT),
-        "vit": Family(*_addresses("vit", "ViT", "ImageClassification"), None, _SMALL | {"image_size": 32, "patch_size": 8}),
+        "vit": Family(
+            *_addresses("vit", "ViT", "ImageClassification"), None, _SMALL | {"image_size": 32, "patch_size": 8}
+        ),
         "gpt2": Family(*_addresses("gpt2", "GPT2"), "transformers.models.gpt2.modeling_gpt2:GPT2LMHeadModel", _GPT2),
-        "llama": Family(*_addresses("llama", "Llama"), "transformers.models.llama.modeling_llama:LlamaForCausalLM", _LLAMA),
+        "llama": Family(
+            *_addresses("llama", "Llama"), "transformers.models.llama.modeling_llama:LlamaForCausalLM", _LLAMA
+        ),
     }
 )
 

@@ -1,4 +1,7 @@
-"""Pretrained weights from a folder in the hub's layout (config.json, *.safetensors or, where there are none, pytorch_model.bin), under a fresh head."""
+"""Pretrained weights from a folder in the hub's layout, under a fresh head.
+
+Safetensors, or, where the card says so, pytorch_model.bin with weights_only. Refuses weights that do not fit the card.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +24,7 @@ from harness.models.head import draw_head
 def load_weights(
     spec: ModelSpec, task: TaskSpec, seeds: Seeds, folder: Path, *, safetensors: bool = True, **changes: Any
 ) -> nn.Module:
-    """The model of `spec` with the weights of `folder`; what the checkpoint's head lacks or has in another shape is drawn.
+    """The model of `spec` with the weights of `folder`; a head that it lacks, or has in another shape, is drawn.
 
     Raises DataError when weights outside of the head are missing or do not fit the card's config.
     """
@@ -41,7 +44,9 @@ def load_weights(
             raise DataError(f"model {spec.name}: cannot load the weights in {folder}: {_first_line(error)}") from error
     drawn = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
     if strange := sorted(name for name in drawn if not _inside(name, head)):
-        raise DataError(f"model {spec.name}: {folder} lacks weights that fit the card's config: {', '.join(strange[:3])}; correct the card.")
+        raise DataError(
+            f"model {spec.name}: {folder} has no fitting weights for {', '.join(strange[:3])}; correct the card."
+        )
     draw_head(model, head, seeds.of("init", "head"), only=drawn)
     return model.eval()
 

@@ -1,11 +1,10 @@
 """Models by hub id: under PEFTLAB_MIRROR first, then the hub's cache, then the hub. No code and no free pickles."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from harness.data.hub import download
+from harness.data.hub import mirrored, model_snapshot
 from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.errors import DataError
 from harness.ledger.model_spec import HubModel, ModelSpec
@@ -14,9 +13,6 @@ from harness.models.config import layout_of
 from harness.models.files import load_weights
 from harness.models.loaded import ImageProcessor, LoadedModel
 from harness.models.tokenizer import read_tokenizer, tokenizer_key
-
-SMALL = ["*.json", "*.txt", "*.model"]  # config and tokenizer
-WEIGHTS = {"safetensors": ["*.safetensors"], "torch": ["pytorch_model.bin", "pytorch_model-*.bin"]}
 
 
 def load_hub(spec: ModelSpec, source: HubModel, task: TaskSpec, seeds: Seeds) -> LoadedModel:
@@ -35,16 +31,10 @@ def load_hub(spec: ModelSpec, source: HubModel, task: TaskSpec, seeds: Seeds) ->
 
 
 def _folder(spec: ModelSpec, source: HubModel) -> tuple[Path, str]:
-    mirror = os.environ.get("PEFTLAB_MIRROR")
-    if mirror and (Path(mirror) / source.id / "config.json").is_file():
-        return Path(mirror) / source.id, "mirror"
-    try:
-        folder = download(source.id, "model", source.revision, [*SMALL, *WEIGHTS[source.weights]])
-    except DataError as error:
-        raise DataError(
-            f"model {spec.name}: {source.id} is neither under PEFTLAB_MIRROR nor in the hub's cache, and {error}; "
-            f"where there is a network, run: peftlab fetch model={spec.name} (or take model.size=tiny, which needs none)"
-        ) from error
+    folder = mirrored(source.id)
+    if folder is not None and (folder / "config.json").is_file():
+        return folder, "mirror"
+    folder = model_snapshot(spec, source)
     return folder, folder.name
 
 

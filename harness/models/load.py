@@ -59,4 +59,6 @@ def _builtin(spec: ModelSpec, source: BuiltinModel, task: TaskSpec, seeds: Seeds
         from harness.models.vit_micro import load_vit_micro
 
         return load_vit_micro(spec, task, seeds, cache)
-    raise SpecError(f"model.source.builder: unknown choice '{source.builder}'.{nearest(source.builder, ('minilm', 'vit_micro'))}")
+    raise SpecError(
+        f"model.source.builder: unknown choice '{source.builder}'.{nearest(source.builder, ('minilm', 'vit_micro'))}"
+    )

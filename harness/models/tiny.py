@@ -1,4 +1,4 @@
-"""size=tiny: the same class as the full model, two layers, random weights from the seed, and a tokenizer made on the spot.
+"""size=tiny: the full model's class, two layers, random weights from the seed, a tokenizer made on the spot.
 
 Every family then runs in seconds on a CPU, with no download. Its scores mean nothing; its mechanics are the real ones.
 """
@@ -19,7 +19,15 @@ from harness.models.loaded import ImageProcessor, LoadedModel
 from harness.models.tokenizer import tokenizer_key
 
 VERSION = 1
-MODULES = ("email", "unittest", "logging", "tarfile", "inspect", "typing", "threading")  # their docstrings teach the BPE
+MODULES = (
+    "email",
+    "unittest",
+    "logging",
+    "tarfile",
+    "inspect",
+    "typing",
+    "threading",
+)  # their docstrings teach the BPE
 SPECIALS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "<|end|>")
 PAIRS = ("bert", "deberta-v2")  # families that mark the second text by token_type_ids
 
@@ -30,10 +38,18 @@ def load_tiny(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> Loa
     if spec.kind == "image_encoder":
         model = draw_weights(spec, task, seeds)
         config: Any = model.config
-        processor = ImageProcessor(config.image_size, config.num_channels, (0.5,) * config.num_channels, (0.5,) * config.num_channels)
-        return LoadedModel(spec, model, processor, layout_of(spec, task), revision, f"image-{processor.size}-{processor.channels}")
+        processor = ImageProcessor(
+            config.image_size, config.num_channels, (0.5,) * config.num_channels, (0.5,) * config.num_channels
+        )
+        return LoadedModel(
+            spec, model, processor, layout_of(spec, task), revision, f"image-{processor.size}-{processor.channels}"
+        )
     tokenizer = tiny_tokenizer(spec, cache)
-    ids = {"pad_token_id": tokenizer.pad_token_id, "bos_token_id": tokenizer.bos_token_id, "eos_token_id": tokenizer.eos_token_id}
+    ids = {
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
     model = draw_weights(spec, task, seeds, **ids)
     return LoadedModel(spec, model, tokenizer, layout_of(spec, task), revision, tokenizer_key(spec, tokenizer))
 
@@ -51,9 +67,20 @@ def tiny_tokenizer(spec: ModelSpec, cache: Path) -> Any:
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", cls), ("[SEP]", sep)]
         )
     inputs = ["input_ids", "attention_mask"] + (["token_type_ids"] if spec.family in PAIRS else [])
-    names = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    names = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_max_length=512, model_input_names=inputs, eos_token="<|end|>", bos_token="<|end|>", **names
+        tokenizer_object=backend,
+        model_max_length=512 if spec.kind == "text_encoder" else 1024,
+        model_input_names=inputs,
+        eos_token="<|end|>",
+        bos_token="<|end|>",
+        **names,
     )
 
 

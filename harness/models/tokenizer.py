@@ -17,7 +17,9 @@ def read_tokenizer(spec: ModelSpec, folder: Path) -> Any:
     except (OSError, ValueError) as error:
         raise DataError(f"model {spec.name}: no tokenizer in {folder}: {str(error).splitlines()[0]}") from error
     if not tokenizer.is_fast:
-        raise DataError(f"model {spec.name}: {folder} has no fast tokenizer (tokenizer.json), and no other kind is supported.")
+        raise DataError(
+            f"model {spec.name}: {folder} has no fast tokenizer (tokenizer.json), and no other kind is supported."
+        )
     return with_padding(tokenizer)
 
 
@@ -32,5 +34,6 @@ def tokenizer_key(spec: ModelSpec, tokenizer: Any) -> str:
     """Equal for models that encode every row alike: same tokenizer, same kind of model, same longest input."""
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
-    text = f"{spec.kind}/{tokenizer.model_max_length}/{tokenizer.backend_tokenizer.to_str()}"
+    settings = f"{spec.kind}/{tokenizer.model_max_length}/{tokenizer.model_input_names}/{tokenizer.eos_token_id}"
+    text = f"{settings}/{tokenizer.backend_tokenizer.to_str()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Image classification: one image, one label. Cross-entropy; horizontal flips in training where the card asks for them."""
+"""Image classification: one image, one label. Cross-entropy; flips in training where the card asks."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Images: decoded and, where larger than the model's input, shrunk once; enlarged, flipped and normalised batch by batch.
+"""Images: decoded and, where larger than the model's input, shrunk once; enlarged and normalised in batches.
 
 Everything runs on the CPU with PIL and torch; the only chance is the generator that the caller gives.
 """

@@ -1,6 +1,7 @@
 """Labels: names in the card, numbers in the model. A value that the card does not name is an error, never class 0."""
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -9,12 +10,14 @@ from torch import Tensor
 from harness.ledger.errors import DataError, nearest
 from harness.tasks.task import Batch, Prediction
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 
-def label_of(row: Mapping[str, Any], column: str, labels: Sequence[str]) -> int:
+
+def label_of(row: Mapping[str, Any], column: str, labels: Sequence[str], aliases: Mapping[str, str] = _NONE) -> int:
     """The place of the row's label among `labels`: by name, or, for an unnamed class number, by that number."""
     if column not in row:
         raise DataError(f"there is no column '{column}'; the row has {', '.join(row)}.")
-    value = row[column]
+    value = aliases.get(row[column], row[column])
     if isinstance(value, int) and not isinstance(value, bool) and str(value) not in labels:
         if 0 <= value < len(labels):
             return value

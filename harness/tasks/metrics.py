@@ -1,6 +1,6 @@
-"""The metrics, as `evaluate.Metric` subclasses that need no network. Counts are accumulated over examples, never batches.
+"""The metrics, as `evaluate.Metric` subclasses that need no network; over all examples, never batch by batch.
 
-Importing this file imports `evaluate` (seconds in a fresh process): only `harness.tasks.scores` does, when there is a score.
+Importing this file imports `evaluate` (seconds in a fresh process): only `harness.tasks.scores` does so.
 References are what the data says, predictions what the model says.
 """
 
@@ -103,7 +103,11 @@ class ExactMatch(_Metric):
     """Share of predictions that equal their reference, white space at the ends aside."""
 
     def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-        return {"exact_match": float(np.mean([p.strip() == r.strip() for p, r in zip(predictions, references, strict=True)]))}
+        return {
+            "exact_match": float(
+                np.mean([p.strip() == r.strip() for p, r in zip(predictions, references, strict=True)])
+            )
+        }
 
 
 class Bleu(_Metric):

@@ -1,6 +1,6 @@
 """Prompts from a card's templates, shortened so that the question, the options and the answer cue always survive.
 
-Refuses to drop anything but words of the context: where that is not enough, the row is an error (study, §3.2 and trap 23).
+Refuses to drop anything but words of the context: where that is not enough, the row is an error (study, §3.2, trap 23).
 """
 
 import re
@@ -19,7 +19,9 @@ def render(template: str, row: Mapping[str, Any]) -> str:
     try:
         return _Template().vformat(template, (), row)
     except (KeyError, IndexError, TypeError) as error:
-        raise DataError(f"template {template!r} asks for {error}, which the row has not; its columns: {', '.join(row)}.") from error
+        raise DataError(
+            f"template {template!r} asks for {error}, which the row has not; its columns: {', '.join(row)}."
+        ) from error
 
 
 def fit(prompt: Prompt, row: Mapping[str, Any], encode: Encode, room: int) -> tuple[list[int], bool]:
@@ -33,7 +35,7 @@ def fit(prompt: Prompt, row: Mapping[str, Any], encode: Encode, room: int) -> tu
     if len(kept) > room:
         raise DataError(
             f"{len(kept)} tokens must stay whole (all but the context), and only {room} fit; "
-            f"set dataset.task.max_length to {len(kept) - room} more."
+            f"raise dataset.task.max_length by {len(kept) - room}."
         )
     while low <= high:  # the most words that fit
         middle = (low + high) // 2

@@ -1,4 +1,4 @@
-"""From the predictions of a split to the metrics that a card names. The same numbers follow from predictions.parquet."""
+"""From the predictions of a split to the metrics that a card names, as anyone can redo from predictions.parquet."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

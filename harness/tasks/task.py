@@ -56,7 +56,7 @@ class Task(Protocol):
         ...
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Loss of each example, summed over its weight: (batch,), float32. Its sum over `batch.weight` is the training loss."""
+        """Loss of each example, summed over its weight: (batch,), float32. Their sum over `weight` is the training loss."""
         ...
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:

@@ -21,8 +21,11 @@ class TextClassificationTask:
         self._dataset, self._task, self._reader = dataset, task, reader
 
     def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        target = label_of(row, self._task.label, self._task.labels)
+        target = self._label(row)
         return {"target": target, **self._reader.encode(self._task, row)}
+
+    def _label(self, row: Mapping[str, Any]) -> int:
+        return label_of(row, self._task.label, self._task.labels, self._task.aliases)
 
     def length(self, example: Example) -> int:
         return len(example["input_ids"])
@@ -49,5 +52,5 @@ class TextClassificationTask:
 
     def show(self, row: Mapping[str, Any]) -> str:
         """Text and label, for `peftlab show`."""
-        number = label_of(row, self._task.label, self._task.labels)
+        number = self._label(row)
         return f"{self._reader.show(self._task, row)}\n→ {self._task.labels[number]} (class {number})"

@@ -54,13 +54,15 @@ class Reader:
             strategy = "only_first" if task.shorten == "first" else "longest_first"
             found = self.tokenizer(*texts, truncation=strategy, max_length=room, verbose=False)
             if len(found.input_ids) > room:
-                raise DataError(f"the second text alone does not fit into {room} tokens; raise dataset.task.max_length.")
+                raise DataError(
+                    f"the second text alone does not fit into {room} tokens; raise dataset.task.max_length."
+                )
         kinds = found.get("token_type_ids", [])
         second = kinds.index(1) if 1 in kinds else len(found.input_ids)
         return {"input_ids": found.input_ids, "second": second, "shortened": int(shortened)}
 
     def batch(self, examples: Sequence[Example]) -> dict[str, Tensor]:
-        """Padded on the right to the longest: input_ids, attention_mask and, where the model has them, token_type_ids."""
+        """Padded on the right to the longest: input_ids, attention_mask and, where a model has them, token_type_ids."""
         ids = pad([example["input_ids"] for example in examples], self.tokenizer.pad_token_id)
         inputs = {"input_ids": ids, "attention_mask": mask([len(example["input_ids"]) for example in examples])}
         if "token_type_ids" in self.tokenizer.model_input_names:
@@ -89,4 +91,3 @@ def _text(row: Mapping[str, Any], column: str) -> str:
         raise DataError(f"there is no column '{column}'; the row has {', '.join(row)}.")
     value = row[column]
     return "\n".join(map(str, value)) if isinstance(value, list) else str(value)
-

@@ -60,7 +60,7 @@ def classes(spec: ModelSpec, count: int):
         return ImageClassification("image_classification", "image", "label", labels, None, False)
     if count == 1:
         return Regression("regression", ("text",), "longest", None, "label", 64)
-    return TextClassification("text_classification", ("text",), "longest", None, "label", labels, 64)
+    return TextClassification("text_classification", ("text",), "longest", None, "label", labels, {}, 64)
 
 
 def widths(model: torch.nn.Module, address: str) -> list[tuple[int, int]]:

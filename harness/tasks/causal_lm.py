@@ -1,0 +1,86 @@
+"""Causal language modelling: a target after a prompt. The loss is on the target's tokens alone, and token-weighted."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.ledger.dataset_spec import CausalLM, DatasetSpec, Generation
+from harness.ledger.errors import DataError
+from harness.ledger.quantity import Measured
+from harness.tasks.next_token import at_targets, labels_after
+from harness.tasks.prompt import fit, render, whole
+from harness.tasks.scores import score
+from harness.tasks.task import Batch, Example, Prediction
+from harness.tasks.tokens import Reader, mask, pad
+
+
+class CausalLMTask:
+    """Predictions hold the target and the most likely token at each of its places, as text, each given the true ones
+    before it; score = share of these tokens that are right, weight = how many there are. A score of 1 for all examples
+    is what greedy decoding would reproduce, so exact_match needs no decoding."""
+
+    def __init__(self, dataset: DatasetSpec, task: CausalLM | Generation, reader: Reader) -> None:
+        self._dataset, self._task, self._reader = dataset, task, reader
+        self._end = isinstance(task, Generation) or task.end
+
+    def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        target = self._reader.plain(render(self._task.target, row))
+        if self._end:
+            target = [*target, self._reader.tokenizer.eos_token_id]
+        if not target:
+            raise DataError("the target is empty; there is nothing to learn from this row.")
+        room = self._reader.room(self._task.max_length)
+        kept = min(len(target), max(room - self._least(row), 1))  # a target longer than the whole room loses its end
+        prompt, shortened = fit(self._task.prompt, row, self._reader.special, room - kept)
+        ids = prompt + target[:kept]
+        return {"input_ids": ids, "prompt": len(prompt), "shortened": int(shortened or kept < len(target))}
+
+    def length(self, example: Example) -> int:
+        return len(example["input_ids"])
+
+    def collate(self, examples: Sequence[Example], rng: torch.Generator | None) -> Batch:
+        lengths = [len(example["input_ids"]) for example in examples]
+        ids = pad([example["input_ids"] for example in examples], self._reader.tokenizer.pad_token_id)
+        starts = [max(example["prompt"], 1) for example in examples]  # nothing comes before the first token
+        return Batch(
+            inputs={"input_ids": ids, "attention_mask": mask(lengths)},
+            targets=labels_after(starts, ids, lengths),
+            ids=tuple(example["id"] for example in examples),
+            weight=sum(lengths) - sum(starts),
+            tokens=sum(lengths),
+            slots=ids.numel(),
+        )
+
+    def losses(self, model: nn.Module, batch: Batch) -> Tensor:
+        found = at_targets(model(**batch.inputs).logits, batch.targets)
+        return found.sums(found.loss, len(batch.ids))
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
+        found = at_targets(model(**batch.inputs).logits, batch.targets)
+        rows = len(batch.ids)
+        losses = found.sums(found.loss, rows).tolist()
+        right = found.sums(found.best == found.true, rows).tolist()
+        counts = torch.bincount(found.row, minlength=rows).tolist()
+        said, true = self._texts(found.best, counts), self._texts(found.true, counts)
+        return [
+            Prediction(id=i, target=t, prediction=p, score=r / n, loss=loss, weight=n)
+            for i, t, p, r, n, loss in zip(batch.ids, true, said, right, counts, losses, strict=True)
+        ]
+
+    def score(self, predictions: Sequence[Prediction]) -> dict[str, Measured]:
+        return score(predictions, self._dataset.metrics)
+
+    def show(self, row: Mapping[str, Any]) -> str:
+        """Prompt and target, for `peftlab show`."""
+        return f"{whole(self._task.prompt, row)}\n→ {render(self._task.target, row)}"
+
+    def _least(self, row: Mapping[str, Any]) -> int:
+        """Tokens of the prompt without its context, which may not be dropped."""
+        prompt = self._task.prompt
+        return len(self._reader.special(render(prompt.before, row) + render(prompt.after, row)))
+
+    def _texts(self, tokens: Tensor, counts: Sequence[int]) -> list[str]:
+        parts = tokens.cpu().split(list(counts))
+        return [self._reader.tokenizer.decode(part.tolist(), skip_special_tokens=True) for part in parts]

@@ -1,0 +1,53 @@
+"""Generation: trained as a causal LM; scored on what greedy decoding writes after the prompt."""
+
+import torch
+from torch import Tensor, nn
+
+from harness.ledger.dataset_spec import DatasetSpec, Generation
+from harness.tasks.causal_lm import CausalLMTask
+from harness.tasks.next_token import IGNORE, at_targets
+from harness.tasks.task import Batch, Prediction
+from harness.tasks.tokens import Reader, mask, pad
+
+
+class GenerationTask(CausalLMTask):
+    """Predictions hold the written text and the reference; score = 1 where they are equal, else 0; the loss stays that
+    of the reference, teacher-forced."""
+
+    def __init__(self, dataset: DatasetSpec, task: Generation, reader: Reader) -> None:
+        super().__init__(dataset, task, reader)
+        self._new_tokens = task.max_new_tokens
+
+    def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
+        found = at_targets(model(**batch.inputs).logits, batch.targets)
+        rows = len(batch.ids)
+        losses = found.sums(found.loss, rows).tolist()
+        counts = torch.bincount(found.row, minlength=rows).tolist()
+        references = [text.strip() for text in self._texts(found.true, counts)]
+        written = [text.strip() for text in self._written(model, batch)]
+        return [
+            Prediction(id=i, target=r, prediction=w, score=float(w == r), loss=loss, weight=n)
+            for i, r, w, loss, n in zip(batch.ids, references, written, losses, counts, strict=True)
+        ]
+
+    def _written(self, model: nn.Module, batch: Batch) -> list[str]:
+        """Greedy continuations; prompts are padded on the left, so that all of them end where writing begins."""
+        from transformers import GenerationConfig
+
+        tokenizer = self._reader.tokenizer
+        prompts = _prompts(batch)
+        ids = pad(prompts, tokenizer.pad_token_id, left=True)
+        attention = mask([len(prompt) for prompt in prompts]).flip(-1)
+        config = GenerationConfig(
+            max_new_tokens=self._new_tokens, do_sample=False, num_beams=1, use_cache=True,
+            pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
+        )  # fmt: skip
+        device = batch.targets.device
+        out = model.generate(input_ids=ids.to(device), attention_mask=attention.to(device), generation_config=config)  # type: ignore[operator]
+        return tokenizer.batch_decode(out[:, ids.shape[1] :].cpu(), skip_special_tokens=True)
+
+
+def _prompts(batch: Batch) -> list[list[int]]:
+    """The tokens of each row that are neither padding nor target."""
+    kept: Tensor = (batch.inputs["attention_mask"] == 1) & (batch.targets == IGNORE)
+    return [row[keep].tolist() for row, keep in zip(batch.inputs["input_ids"].cpu(), kept.cpu(), strict=True)]
