@@ -1,4 +1,4 @@
-"""Do not launch, reconcile: what is missing is what the plan wants, no record settles, and no live job is about to do."""
+"""Do not launch, reconcile: missing is what the plan wants, no record settles, and no live job is about to do."""
 
 import json
 import re
@@ -40,7 +40,7 @@ class Todo:
 def reconcile(plan: Plan, states: Mapping[str, State], alive: Iterable[str] | None) -> Todo:
     """What to start so that the store comes to hold the plan. Pure; the same call again starts nothing twice.
 
-    `alive`: ids in live jobs; None when the scheduler did not answer, which is not an empty queue. Raises PlanError then.
+    `alive`: ids in live jobs; None when the scheduler did not answer (no empty queue!). Raises PlanError then.
     """
     if alive is None:
         raise PlanError(

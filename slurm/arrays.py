@@ -1,4 +1,4 @@
-"""Packs to submitted arrays, through submitit: one array per memory class, split where SLURM's MaxArraySize asks for it."""
+"""Packs to arrays of jobs, through submitit: one array per memory class, split where MaxArraySize asks for it."""
 
 import re
 import subprocess

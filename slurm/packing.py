@@ -1,4 +1,4 @@
-"""Runs to jobs: several runs one after the other in one allocation, so that imports, data and backbone are paid once."""
+"""Runs to jobs: several runs one after the other in one allocation; imports, data and backbone are paid once."""
 
 import math
 from collections.abc import Mapping, Sequence

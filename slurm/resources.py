@@ -1,4 +1,4 @@
-"""What a run will need, before anything is measured: from earlier records of its cell, else from the cards. Estimates only.
+"""What a run will need, before it is measured: from earlier records of its cell, else from the cards. Estimates only.
 
 They size jobs (which memory class, how many runs one after the other, which time limit). No result depends on them.
 """

@@ -14,7 +14,7 @@ PACKAGES = ("harness", "methods", "slurm", "conf")
 
 
 def snapshot(runs: Path) -> Path:
-    """runs/snapshots/<digest>, made if absent; equal code is one copy. SOURCE.json in it says which commit it was of."""
+    """runs/snapshots/<digest>, made if absent; equal code is one copy. SOURCE.json says of which commit."""
     root = Path(harness.__file__).resolve().parents[1]
     files = _files(root)
     home = runs / "snapshots" / _digest(root, files)

@@ -1,4 +1,4 @@
-"""What was submitted, written down before it is: a job's name leads to its run ids even if the submitting shell dies."""
+"""What was submitted, written down before it is: a job's name leads to its run ids even if the shell dies."""
 
 import json
 import uuid

@@ -76,4 +76,4 @@ def _trouble(recipe: Mapping[str, Any], folder: RunPaths) -> None:
 
 def _tell(folder: RunPaths, what: str) -> None:
     with (folder.folder / "starts.log").open("a") as log:
-        log.write(f"{what} {os.getpid()} {time.time():.3f}\n")
+        log.write(f"{what} {os.getpid()} {time.time():.3f} {__file__}\n")
