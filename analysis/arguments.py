@@ -4,7 +4,9 @@ import argparse
 from pathlib import Path
 from typing import NoReturn
 
-from harness.ledger.errors import PlanError
+from harness.ledger.errors import PlanError, nearest
+
+AXES = ("task", "model", "dataset", "method")
 
 
 class _Parser(argparse.ArgumentParser):
@@ -33,3 +35,14 @@ def parser(verb: str, what: str, *, sweep: bool) -> argparse.ArgumentParser:
         )
     made.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     return made
+
+
+def wanted(words: list[str]) -> dict[str, str]:
+    """`task=text model=minilm` as a mapping; raises PlanError for any other word."""
+    found = {}
+    for word in words:
+        axis, _, value = word.partition("=")
+        if axis not in AXES or not value:
+            raise PlanError(f"'{word}': words here are {', '.join(f'{a}=…' for a in AXES)}.{nearest(axis, AXES)}")
+        found[axis] = value
+    return found

@@ -47,15 +47,21 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, comment="#")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise RecordError(f"{path}: cannot be read as CSV ({error}). It needs the columns {', '.join(NEEDED)}.") from error
+        raise RecordError(
+            f"{path}: cannot be read as CSV ({error}). It needs the columns {', '.join(NEEDED)}."
+        ) from error
     if absent := [name for name in NEEDED if name not in table]:
-        raise RecordError(f"{path}: no column {', '.join(absent)}; it has {', '.join(table)}. Needed: {', '.join(NEEDED)}.")
+        raise RecordError(
+            f"{path}: no column {', '.join(absent)}; it has {', '.join(table)}. Needed: {', '.join(NEEDED)}."
+        )
     table = table.map(str.strip)
     number = pd.to_numeric(table["value"], errors="coerce")
     empty = table["value"] == ""
     if (bad := ~np.isfinite(number) & ~empty).any():
         line = int(np.flatnonzero(bad)[0])
-        raise RecordError(f"{path}, row {line + 2}: value {table['value'][line]!r} is no finite number; leave it empty for a hole.")
+        raise RecordError(
+            f"{path}, row {line + 2}: value {table['value'][line]!r} is no finite number; leave it empty for a hole."
+        )
     table = table.assign(value=number)[~empty]
     twice = table[table.duplicated(["model", "dataset", "method", "metric"])]
     if len(twice):
@@ -116,7 +122,9 @@ def _directions(table: pd.DataFrame) -> dict[str, str]:
     found: dict[str, str] = {}
     for metric, said in dict.fromkeys(zip(table["metric"], table["direction"], strict=True)):
         if said not in ("max", "min", ""):
-            raise RecordError(f"direction '{said}' of metric '{metric}': it must be max or min (empty: by the metric's name).")
+            raise RecordError(
+                f"direction '{said}' of metric '{metric}': it must be max or min (empty: by the metric's name)."
+            )
         if found.setdefault(metric, said or direction(metric)) != (said or direction(metric)):
             raise RecordError(f"metric '{metric}' has both directions; a metric has one.")
     return found

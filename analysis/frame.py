@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import pandas as pd
@@ -32,7 +33,7 @@ class Frame:
     def title(self) -> str:
         return str(self.about.get("title") or self.name)
 
-    @property
+    @cached_property
     def control(self) -> str | None:
         """The label of the control method: the sweep's own, else LoRA where it is in the sweep."""
         wanted = str(self.about.get("control") or "lora")
@@ -48,23 +49,38 @@ class Frame:
         margin = self.about.get("margin")
         return None if margin is None else float(margin)
 
+    @cached_property
+    def _blocks(self) -> dict[str, pd.DataFrame]:
+        return {str(name): rows for name, rows in self.rows.groupby("block", sort=False)}
+
+    @cached_property
+    def _cells(self) -> dict[tuple[str, str], pd.DataFrame]:
+        return {(str(b), str(m)): rows for (b, m), rows in self.rows.groupby(["block", "label"], sort=False)}
+
+    @cached_property
+    def _values(self) -> dict[tuple[str, str], pd.DataFrame]:
+        return {}
+
     def block(self, name: str) -> pd.DataFrame:
         """The rows of one block, in the order of methods and seeds."""
-        return self.rows[self.rows["block"] == name]
+        return self._blocks[name]
+
+    def cell(self, block: str, method: str) -> pd.DataFrame:
+        """The rows of one method in one block; empty where the method was not planned."""
+        return self._cells.get((block, method), self.rows.iloc[:0])
 
     def methods_of(self, block: str) -> tuple[str, ...]:
         """The labels planned (or skipped) in a block, in order."""
-        here = set(self.block(block)["label"])
-        return tuple(m for m in self.methods if m in here)
+        return tuple(m for m in self.methods if (block, m) in self._cells)
 
     def values(self, block: str, column: str) -> pd.DataFrame:
         """(seeds, methods): that column of the finished runs; NaN where there is no value."""
-        done = self.block(block)
-        done = done[done["status"] == "done"]
-        table = done.pivot_table(
-            index="seed", columns="label", values=column, aggfunc="first", dropna=False, observed=True
-        )
-        return table.reindex(columns=list(self.methods_of(block))).sort_index()
+        if (block, column) not in self._values:
+            done = self.block(block)
+            done = done.loc[done["status"] == "done", ["seed", "label", column]].drop_duplicates(["seed", "label"])
+            table = done.pivot(index="seed", columns="label", values=column)
+            self._values[block, column] = table.reindex(columns=list(self.methods_of(block))).sort_index()
+        return self._values[block, column]
 
     def shown(self, block: str) -> Shown:
         """How the block's metric is printed."""

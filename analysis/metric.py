@@ -9,7 +9,18 @@ from dataclasses import dataclass
 
 from harness.ledger.errors import RecordError, nearest
 
-_SHARES = ("accuracy", "f1", "matthews", "mcc", "pearson", "spearman", "exact_match", "token_accuracy", "recall", "precision")
+_SHARES = (
+    "accuracy",
+    "f1",
+    "matthews",
+    "mcc",
+    "pearson",
+    "spearman",
+    "exact_match",
+    "token_accuracy",
+    "recall",
+    "precision",
+)
 _MORE_IS_BETTER = (*_SHARES, "auc", "bleu", "rouge", "score", "win", "throughput", "samples_per", "tokens_per")
 _LESS_IS_BETTER = (
     *("perplexity", "ppl", "loss", "nll", "error", "generalization", "mse", "rmse", "mae", "wer"),
@@ -26,6 +37,16 @@ class Shown:
     unit: str
     digits: int
 
+    @property
+    def axis(self) -> str:
+        """The label of an axis or a head: `accuracy (%)`."""
+        return f"{self.name} ({self.unit})" if self.unit else self.name
+
+    @property
+    def in_points(self) -> bool:
+        """True for a share shown on a scale of 100, where "one point" means something."""
+        return self.unit in ("%", "×100")
+
 
 def shown(metric: str, unit: str = "") -> Shown:
     """Shares in [0, 1] are shown as percent (Matthews and Pearson times 100, as the papers print them)."""
@@ -37,7 +58,7 @@ def shown(metric: str, unit: str = "") -> Shown:
 
 
 def direction(metric: str) -> str:
-    """"max" or "min" for a metric's name, by the words in it; raises RecordError when no word is known."""
+    """ "max" or "min" for a metric's name, by the words in it; raises RecordError when no word is known."""
     words = [word for word in re.split(r"[^a-z0-9]+", metric.lower()) if word]
     words += ["_".join(pair) for pair in zip(words, words[1:], strict=False)]
     if any(word.startswith(known) for word in words for known in _LESS_IS_BETTER):

@@ -3,6 +3,13 @@
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # named only: pandas and rich load when a verb is called
+    from rich.console import Console
+
+    from analysis.frame import Frame
+    from analysis.table import Table
 
 
 def print_answer(sweep: str, runs: Path, out: Path) -> Path:
@@ -46,28 +53,72 @@ def compare(argv: list[str]) -> int:
     return _print_json(as_json(found)) if given.json else _print_tables([rank_table(found), pair_table(found)])
 
 
+def audit(argv: list[str]) -> int:
+    """`peftlab audit sweep=NAME [--runs DIR] [--json]`: what is suspicious; exit code 1 when there is a finding."""
+    from analysis.arguments import parser
+    from analysis.audit import audit as findings_of
+    from analysis.audit import audit_table
+    from analysis.load import load
+
+    given = parser("audit", "suspicious cells, seeds, environments, settings and numbers", sweep=True).parse_args(argv)
+    frame = load(given.sweep, given.runs, partial=True, allow_mixed=True)
+    found = findings_of(frame)
+    if given.json:
+        _print_json({"sweep": frame.name, "findings": [vars(f) for f in found]})
+    else:
+        _print_tables([audit_table(frame, found)])
+    return 1 if found else 0
+
+
+def advise(argv: list[str]) -> int:
+    """`peftlab advise [--max-gb N] [--max-hours N] [task=… model=… dataset=… method=…] [--runs DIR] [--json]`."""
+    from analysis.advise import advice_table, everything, limits, sentences
+    from analysis.advise import advise as options_of
+    from analysis.advise import as_json as plain
+    from analysis.arguments import parser, wanted
+
+    made = parser("advise", "which method under this budget, from the records that are there", sweep=False)
+    made.add_argument("wanted", nargs="*", metavar="task=text", help="task=, model=, dataset=, method=")
+    made.add_argument("--max-gb", type=float, help="peak memory while training, 10^9 bytes")
+    made.add_argument("--max-hours", type=float, help="wall clock of a run")
+    made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
+    given = made.parse_intermixed_args(argv)
+    frame = everything(given.runs)
+    options = options_of(frame, wanted(given.wanted), given.max_gb, given.max_hours)
+    if given.json:
+        said = {
+            "options": plain(options),
+            "advice": list(sentences(frame, options)),
+            "limits": list(limits(frame, options)),
+        }
+        return _print_json(said)
+    budget = [f"{given.max_gb:g} GB"] if given.max_gb is not None else []
+    budget += [f"{given.max_hours:g} h"] if given.max_hours is not None else []
+    return _print_tables([advice_table(frame, options, " and ".join(budget) or "no limit")])
+
+
 def _print_json(tree: object) -> int:
     json.dump(tree, sys.stdout, allow_nan=False, indent=2, ensure_ascii=False)
     print()
     return 0
 
 
-def _print_tables(tables, code: int = 0) -> int:  # noqa: ANN001
+def _print_tables(tables: "list[Table]") -> int:
     from analysis.render.terminal import print_table
 
     for table in tables:
         print_table(table, _console())
-    return code
+    return 0
 
 
-def _console():  # noqa: ANN202
+def _console() -> "Console":
     """A log file is wider than rich's guess of 80 columns."""
     from rich.console import Console
 
     return Console() if sys.stdout.isatty() else Console(width=130)
 
 
-def _answer(frame, out: Path) -> Path:  # noqa: ANN001  a Frame: named here, pandas would load with the command line
+def _answer(frame: "Frame", out: Path) -> Path:
     from analysis.render.terminal import print_table
     from analysis.report.build import write_report
     from analysis.tables.tradeoff import tradeoffs

@@ -24,7 +24,7 @@ def learning_curves(frame: Frame) -> Picture:
         metric = frame.shown(block)
         axis.set_title(block)
         axis.set_xlabel("optimizer step")
-        axis.set_ylabel(f"validation {metric.name}{f' ({metric.unit})' if metric.unit else ''}")
+        axis.set_ylabel(f"validation {metric.axis}")
         if frame.better(block) == "min":
             axis.invert_yaxis()
     order = [m for m in frame.methods if m in handles]

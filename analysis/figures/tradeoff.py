@@ -35,11 +35,10 @@ def means(frame: Frame, cost: str) -> pd.DataFrame:
     """block, method, cost, score, low, high, n, on_front: one row per method with a finished run."""
     rows = []
     for block in frame.blocks:
-        runs = frame.block(block)
         factor = _SHOWN[column(cost).unit][1]
         for method in frame.methods_of(block):
-            score = estimate_of(runs[runs["label"] == method], "shown")
-            price = estimate_of(runs[runs["label"] == method], cost)
+            score = estimate_of(frame.cell(block, method), "shown")
+            price = estimate_of(frame.cell(block, method), cost)
             if score.n and price.n:
                 rows.append((block, method, price.mean * factor, score.mean, score.low, score.high, score.n))
     data = pd.DataFrame(rows, columns=["block", "method", "cost", "score", "low", "high", "n"])
@@ -62,7 +61,7 @@ def _panel(axis: Any, frame: Frame, here: pd.DataFrame, block: str, handles: dic
                                             color=colour(frame.methods, row.method), capsize=2.5, elinewidth=1.0, zorder=3)  # fmt: skip
     metric = frame.shown(block)
     axis.set_title(block)
-    axis.set_ylabel(f"{metric.name}{f' ({metric.unit})' if metric.unit else ''}")
+    axis.set_ylabel(metric.axis)
     axis.margins(0.12)
     if here.empty:
         axis.text(0.5, 0.5, "no finished run", ha="center", va="center", transform=axis.transAxes)

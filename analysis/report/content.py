@@ -2,12 +2,29 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from analysis.audit import audit, audit_table
+from analysis.figures.bars import ledger_bars, time_bars
 from analysis.figures.curves import learning_curves
+from analysis.figures.forest import forest
+from analysis.figures.heat import heat_map
+from analysis.figures.ranks import rank_diagram
 from analysis.figures.style import Picture
 from analysis.figures.tradeoff import score_against
 from analysis.frame import Frame
 from analysis.table import Table
+from analysis.tables.competitive import competitive_table
+from analysis.tables.coverage import coverage, failures
+from analysis.tables.fronts import fronts_table
+from analysis.tables.pooled import comparison, pooled_table
+from analysis.tables.published import beside_published
+from analysis.tables.ranking import pair_table, rank_table
+from analysis.tables.relative import relative_memory, relative_time
+from analysis.tables.study import table2, table3
 from analysis.tables.tradeoff import tradeoffs
+
+SEED = 20260613  # of the report's bootstraps: the same records give the same page
 
 
 @dataclass(frozen=True)
@@ -23,8 +40,79 @@ class Section:
 
 def sections(frame: Frame) -> tuple[Section, ...]:
     """All sections that this frame has something for."""
-    return (
-        Section("tradeoff", "Score and cost", "What each method scored, and what it cost.", tradeoffs(frame),
-                (score_against(frame, "train_s"), score_against(frame, "peak_bytes"))),
-        Section("curves", "Learning curves", "How the validation score grew.", (), (learning_curves(frame),)),
-    )  # fmt: skip
+    found = (
+        _tradeoff(frame),
+        _control(frame),
+        _blocks(frame),
+        _costs(frame),
+        _curves(frame),
+        _study(frame),
+        _trust(frame),
+    )
+    return tuple(section for section in found if section.tables or section.pictures)
+
+
+def _tradeoff(frame: Frame) -> Section:
+    lead = "What each method scored and what it cost. In the pictures up is better and left is cheaper; the dashed line joins the Pareto front."
+    pictures = score_against(frame, "train_s"), score_against(frame, "peak_bytes"), score_against(frame, "saved_bytes")
+    return Section(
+        "tradeoff", "Score and cost", lead, (*tradeoffs(frame), *_some(fronts_table(frame, _rng()))), pictures
+    )
+
+
+def _control(frame: Frame) -> Section:
+    lead = f"Paired differences to {frame.control} over common seeds: right of zero is better. Filled markers: p < .05 after Holm."
+    return Section("control", f"Against {frame.control}", lead, _some(competitive_table(frame)), _some(forest(frame)))
+
+
+def _blocks(frame: Frame) -> Section:
+    found = comparison(frame)
+    lead = "Methods over all blocks. A block in which some method is incomplete does not enter ranks, and is named."
+    tables = _some(pooled_table(frame, _rng())) + ((rank_table(found), pair_table(found)) if found else ())
+    return Section(
+        "blocks", "Over all blocks", lead, tables, (heat_map(frame), *([rank_diagram(found)] if found else []))
+    )
+
+
+def _costs(frame: Frame) -> Section:
+    lead = "Where the time goes, and what the memory holds. The ledger counts tensors exactly, so it compares methods without noise."
+    tables = _some(relative_time(frame)) + _some(relative_memory(frame))
+    return Section("costs", "Time and memory", lead, tables, (ledger_bars(frame), time_bars(frame)))
+
+
+def _curves(frame: Frame) -> Section:
+    lead = "Validation score during training: mean over seeds, the band from the lowest to the highest seed."
+    return Section("curves", "Learning curves", lead, (), (learning_curves(frame),) if len(frame.curves) else ())
+
+
+def _study(frame: Frame) -> Section:
+    tables = (
+        table2(frame),
+        table3(frame),
+        *_some(beside_published(frame, "table2")),
+        *_some(beside_published(frame, "table3")),
+    )
+    return Section(
+        "study",
+        "The study's tables",
+        "Score and generalization error in the form of the study's Tables 2 and 3.",
+        tables,
+    )
+
+
+def _trust(frame: Frame) -> Section:
+    lead = "What was planned, what became of it, and what looks suspicious."
+    return Section(
+        "trust",
+        "Coverage, failures, audit",
+        lead,
+        (coverage(frame), *_some(failures(frame)), audit_table(frame, audit(frame))),
+    )
+
+
+def _some(found: Table | Picture | None) -> tuple:
+    return () if found is None else (found,)
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(SEED)

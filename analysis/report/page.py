@@ -23,7 +23,7 @@ def page(frame: Frame, parts: Sequence[Section]) -> str:
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     room.filters["table"] = lambda table: Markup(html(table))
-    room.filters["svg"] = lambda picture: Markup(picture.svg())
+    room.filters["svg"] = lambda picture: Markup(picture.svg)
     return room.get_template("page.html.j2").render(
         frame=frame, parts=parts, facts=facts(frame), style=Markup(style), script=Markup(script), hash=_hash(script))  # fmt: skip
 

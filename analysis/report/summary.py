@@ -17,8 +17,7 @@ def summary(frame: Frame) -> dict[str, Any]:
 
 
 def _cell(frame: Frame, block: str, method: str) -> dict[str, Any]:
-    rows = frame.block(block)
-    rows = rows[rows["label"] == method]
+    rows = frame.cell(block, method)
     first = rows.iloc[0]
     score = estimate_of(rows, "shown")
     costs = {c.name: _mean(rows, c.name) for c in (*COLUMNS, *DERIVED) if c.unit != "metric"}

@@ -15,7 +15,9 @@ Floats = NDArray[np.float64]
 _CHUNK = 4_000_000  # numbers in flight, so that memory stays below 100 MB
 
 
-def paired_bca(a: ArrayLike, b: ArrayLike, rng: np.random.Generator, *, reps: int = 10_000, level: float = 0.95) -> Estimate:
+def paired_bca(
+    a: ArrayLike, b: ArrayLike, rng: np.random.Generator, *, reps: int = 10_000, level: float = 0.95
+) -> Estimate:
     """BCa interval of mean(a - b) for per-example scores (n_seeds, n_examples) on one test set, paired in both.
 
     Seeds and examples are resampled, crossed: every seed sees the same drawn examples, as it did in the study. One seed
@@ -43,7 +45,9 @@ def bca_limits(drawn: Floats, centre: float, influence: tuple[Floats, ...], leve
     return float(low), float(high)
 
 
-def stratified(scores: Floats, rng: np.random.Generator, statistic: Callable[[Floats], Floats], *, reps: int = 2_000) -> Floats:
+def stratified(
+    scores: Floats, rng: np.random.Generator, statistic: Callable[[Floats], Floats], *, reps: int = 2_000
+) -> Floats:
     """Bootstrap values of a statistic; scores (n_seeds, n_blocks, ...), seeds drawn within each block. -> (reps, ...).
 
     `statistic` maps (chunk, n_seeds, n_blocks, ...) to (chunk, ...). All methods share the draw, so they stay paired.

@@ -39,8 +39,11 @@ def detectable_note(values: pd.DataFrame, control: str | None, metric: Shown) ->
     n = int(np.median([len(d) for d in differences]))
     sd = float(np.median([d.std(ddof=1) for d in differences]))
     least = number(detectable(sd, n), metric.digits)
-    return (f"With {n} seeds, a difference to {control} below {least}{f' {metric.unit}' if metric.unit else ''} is not likely to be found "
-            f"(80 % power, paired t, p < .05; median SD of differences {number(sd, metric.digits)}).",)  # fmt: skip
+    unit = " points" if metric.in_points else ""
+    return (
+        f"With {n} seeds, a difference to {control} below {least}{unit} is not likely to be found (80 % power, paired t, "
+        f"p < .05; median SD of the differences {number(sd, metric.digits)}).",
+    )
 
 
 def expected_best(trials: ArrayLike, k: int) -> float:

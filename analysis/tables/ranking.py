@@ -16,7 +16,13 @@ def rank_table(found: Comparison) -> Table:
     dropped = [f"Left out, because methods are missing: {b} ({', '.join(lost)})." for b, lost in found.dropped.items()]
     notes = (*_omnibus_notes(found), *_clique_notes(found), *dropped, *_imputed_note(found))
     heads = (Head("method"), Head("mean rank", "", "min"), Head("best in", "blocks", "max"))
-    data = pd.DataFrame({"method": order, "mean_rank": [plain["mean_ranks"][m] for m in order], "wins": [plain["wins"][m] for m in order]})
+    data = pd.DataFrame(
+        {
+            "method": order,
+            "mean_rank": [plain["mean_ranks"][m] for m in order],
+            "wins": [plain["wins"][m] for m in order],
+        }
+    )
     return Table("ranks", f"Mean ranks over {found.ranking.n} blocks", heads, tuple(rows), notes, data)
 
 
@@ -29,9 +35,17 @@ def pair_table(found: Comparison) -> Table:
          Cell(f"{p.wins} / {p.losses} / {p.ties}", p.wins - p.losses))
         for p in pairs
     )  # fmt: skip
-    heads = (Head("pair"), Head("Wilcoxon p"), Head("with Holm"), Head("sign test p"), Head("won / lost / tied", "blocks"))
+    heads = (
+        Head("pair"),
+        Head("Wilcoxon p"),
+        Head("with Holm"),
+        Head("sign test p"),
+        Head("won / lost / tied", "blocks"),
+    )
     family = f"Two-sided Wilcoxon signed-rank tests over {found.ranking.n} blocks; Holm over all {len(pairs)} pairs."
-    return Table("pairs", "Every pair of methods", heads, rows, (family, *found.notes), pd.DataFrame(as_json(found)["pairwise"]))
+    return Table(
+        "pairs", "Every pair of methods", heads, rows, (family, *found.notes), pd.DataFrame(as_json(found)["pairwise"])
+    )
 
 
 def p_cell(p: float) -> Cell:

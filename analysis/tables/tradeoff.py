@@ -23,8 +23,7 @@ def tradeoff(frame: Frame, block: str) -> Table:
     marks = supported_marks(frame, block, "shown", better)
     rows = []
     for method in frame.methods_of(block):
-        runs = frame.block(block)
-        runs = runs[runs["label"] == method]
+        runs = frame.cell(block, method)
         score = score_cell(runs, "shown", metric.digits, marks.get(method, ""))
         costs = (
             [mean_cell(runs, *cost) for cost in _COSTS]

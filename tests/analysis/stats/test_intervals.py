@@ -43,7 +43,9 @@ def test_bca_over_examples_agrees_with_scipys_bca() -> None:
     d = np.random.default_rng(1).exponential(1.0, 60)
     ours = paired_bca(d, np.zeros(60), np.random.default_rng(2), reps=20_000)
     scipys = stats.bootstrap((d,), np.mean, n_resamples=20_000, method="BCa", rng=np.random.default_rng(3))
-    assert (ours.low, ours.high) == pytest.approx(tuple(scipys.confidence_interval), abs=0.03)  # scipy's own two runs differ by 0.015; percentile limits by 0.1
+    assert (ours.low, ours.high) == pytest.approx(
+        tuple(scipys.confidence_interval), abs=0.03
+    )  # scipy's own two runs differ by 0.015; percentile limits by 0.1
 
 
 def test_equal_generators_give_equal_intervals() -> None:

@@ -1,0 +1,182 @@
+"""What is suspicious in a sweep's records, before anybody believes its tables. Every finding names its runs; nothing is mended."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.frame import Frame
+from analysis.metric import number
+from analysis.table import Cell, Head, Table
+from analysis.tables.cells import footer
+
+
+@dataclass(frozen=True)
+class Finding:
+    """`kind` groups findings; `where` is a cell or a run; `what` is the sentence."""
+
+    kind: str
+    where: str
+    what: str
+
+
+def audit(frame: Frame) -> tuple[Finding, ...]:
+    """All findings, in a fixed order. The frame is loaded with partial=True and allow_mixed=True, or it would be refused first."""
+    checks = (_holes, _duplicate_seeds, _unequal_seeds, _environments, _settings, _splits, _chance, _diverged, _outlying_seeds, _counts,
+              _clocks, _time_outliers)  # fmt: skip
+    return tuple(finding for check in checks for finding in check(frame))
+
+
+def audit_table(frame: Frame, found: tuple[Finding, ...]) -> Table:
+    """The findings as a table."""
+    rows = tuple((Cell(f.kind), Cell(f.where), Cell(f.what)) for f in found)
+    note = f"{len(found)} findings." if found else "No finding: every check passed."
+    data = pd.DataFrame([vars(f) for f in found], columns=["kind", "where", "what"])
+    return Table("audit", "Audit", (Head("check"), Head("where"), Head("finding")), rows, (note, footer(frame)), data)
+
+
+def _holes(frame: Frame) -> Iterator[Finding]:
+    rows = frame.rows[frame.rows["status"].isin(["missing", "damaged", "failed"])]
+    for (block, method), runs in rows.groupby(["block", "label"], sort=False):
+        kinds = ", ".join(f"{n} {s}" for s, n in runs["status"].value_counts(sort=False).items())
+        seeds = ", ".join(map(str, runs["seed"]))
+        yield Finding("incomplete cell", f"{block}, {method}", f"{kinds} (seeds {seeds}): {runs.iloc[0]['reason']}")
+
+
+def _duplicate_seeds(frame: Frame) -> Iterator[Finding]:
+    runs = frame.rows[frame.rows["seed"] >= 0]
+    for (block, method, seed), same in runs.groupby(["block", "label", "seed"], sort=False):
+        if len(same) > 1:
+            yield Finding(
+                "duplicate seed",
+                f"{block}, {method}",
+                f"seed {seed} is in the plan {len(same)} times: {', '.join(same['id'])}",
+            )
+
+
+def _unequal_seeds(frame: Frame) -> Iterator[Finding]:
+    for block in frame.blocks:
+        runs = frame.block(block)
+        seeds = {m: frozenset(r["seed"]) for m, r in runs[runs["seed"] >= 0].groupby("label", sort=False)}
+        if len(set(seeds.values())) > 1:
+            said = "; ".join(f"{m}: {', '.join(map(str, sorted(s)))}" for m, s in seeds.items())
+            yield Finding(
+                "unequal seeds", block, f"methods have different seeds, so that not all differences are paired ({said})"
+            )
+
+
+def _environments(frame: Frame) -> Iterator[Finding]:
+    done = frame.rows[frame.rows["status"] == "done"]
+    prints = done["fingerprint"].replace("", "none").value_counts()
+    if len(prints) > 1:
+        yield Finding("mixed environments", frame.name, ", ".join(f"{name}: {n} runs" for name, n in prints.items()))
+    commits = done["commit"].value_counts()
+    if len(commits) > 1:
+        yield Finding(
+            "mixed commits", frame.name, ", ".join(f"{name or 'unknown'}: {n} runs" for name, n in commits.items())
+        )
+    if done["commit"].str.contains("modified").any():
+        n = int(done["commit"].str.contains("modified").sum())
+        yield Finding("modified code", frame.name, f"{n} runs were made with uncommitted changes")
+
+
+def _settings(frame: Frame) -> Iterator[Finding]:
+    """Everything of a recipe but the method's own learning rate must be equal within one comparison (measuring.md, T9)."""
+    for block in frame.blocks:
+        runs = frame.block(block)
+        seen = [json.loads(text) for text in runs.loc[runs["knobs"] != "", "knobs"].unique()]
+        for knob in sorted({key for knobs in seen for key in knobs}):
+            values = sorted({json.dumps(knobs.get(knob)) for knobs in seen})
+            if len(values) > 1:
+                yield Finding("differing settings", block, f"{knob} is {' and '.join(values)} within one comparison")
+
+
+def _splits(frame: Frame) -> Iterator[Finding]:
+    for block in frame.blocks:
+        runs = frame.block(block)
+        digests = sorted(set(runs.loc[runs["status"] == "done", "split"]))
+        if len(digests) > 1:
+            yield Finding(
+                "differing data",
+                block,
+                f"{len(digests)} different data facts (splits, revision or sizes) within one comparison",
+            )
+
+
+def _chance(frame: Frame) -> Iterator[Finding]:
+    done = frame.rows[(frame.rows["status"] == "done") & frame.rows["chance"].notna()]
+    chance = pd.to_numeric(done["chance"])
+    at = np.where(done["direction"] == "max", done["score"] <= chance, done["score"] >= chance)
+    for run in done[at].itertuples():
+        said = f"{run.metric} {run.score:.4g}, chance {float(run.chance):.4g}"  # type: ignore[arg-type]
+        yield Finding("score at chance", f"{run.block}, {run.label}, seed {run.seed}", f"{said} (run {run.id})")
+
+
+def _diverged(frame: Frame) -> Iterator[Finding]:
+    for (block, method), runs in frame.rows.groupby(["block", "label"], sort=False):
+        lost = runs[runs["failure_kind"] == "diverged"]
+        if len(lost) and (runs["status"] == "done").any():
+            left = int((runs["status"] == "done").sum())
+            yield Finding(
+                "mean over survivors",
+                f"{block}, {method}",
+                f"{len(lost)} seeds diverged; the mean is over the {left} that did not",
+            )
+
+
+def _outlying_seeds(frame: Frame) -> Iterator[Finding]:
+    """A seed that fell far below its siblings was averaged in; 10 robust SDs and 10 % of the median is far for any method."""
+    done = frame.rows[frame.rows["status"] == "done"]
+    for (block, method), runs in done.groupby(["block", "label"], sort=False):
+        scores = runs["shown"].dropna()
+        if len(scores) < 3:
+            continue
+        middle, spread = float(scores.median()), float((scores - scores.median()).abs().median()) * 1.4826
+        far = (scores - middle) * (1 if frame.better(str(block)) == "max" else -1) < -max(
+            10 * spread, 0.1 * abs(middle)
+        )
+        for run in runs.loc[far[far].index].itertuples():
+            said = f"{number(run.shown, 2)} where the median seed has {number(middle, 2)}; averaged in"  # type: ignore[arg-type]
+            yield Finding("seed far off", f"{block}, {method}, seed {run.seed}", f"{said} (run {run.id})")
+
+
+def _counts(frame: Frame) -> Iterator[Finding]:
+    done = frame.rows[
+        (frame.rows["status"] == "done") & frame.rows["formula_params"].notna() & frame.rows["adapter_params"].notna()
+    ]
+    off = done[done["adapter_params"] != done["formula_params"]]
+    for (block, method), runs in off.groupby(["block", "label"], sort=False):
+        first = runs.iloc[0]
+        said = f"{first['adapter_params']:,.0f} adapter parameters, by the formula {first['formula_params']:,.0f}"
+        yield Finding("parameter count", f"{block}, {method}", said)
+    for (block, method), runs in frame.rows[frame.rows["status"] == "done"].groupby(["block", "label"], sort=False):
+        if runs["trainable_params"].nunique() > 1:
+            yield Finding(
+                "parameter count", f"{block}, {method}", "the seeds have different numbers of trainable parameters"
+            )
+
+
+def _clocks(frame: Frame) -> Iterator[Finding]:
+    """Five disjoint clocks add up to the wall time within 1 % (measuring.md, T1)."""
+    done = frame.rows[frame.rows["status"] == "done"]
+    total = done[["setup_s", "train_s", "eval_s", "checkpoint_s", "log_s"]].sum(axis=1, min_count=5) + done[
+        "wasted_s"
+    ].fillna(0)
+    off = (total - done["wall_s"]).abs() > 0.01 * done["wall_s"] + 0.05
+    for run in done[off].itertuples():
+        yield Finding(
+            "clocks",
+            f"{run.block}, {run.label}, seed {run.seed}",
+            f"the clocks add up to {total[run.Index]:.1f} s of {run.wall_s:.1f} s",
+        )
+
+
+def _time_outliers(frame: Frame) -> Iterator[Finding]:
+    done = frame.rows[(frame.rows["status"] == "done") & frame.rows["step_ms"].notna()]
+    for (block, method), runs in done.groupby(["block", "label"], sort=False):
+        middle = float(runs["step_ms"].median())
+        for run in runs[(runs["step_ms"] > 1.5 * middle) | (runs["step_ms"] < middle / 1.5)].itertuples():
+            said = f"median step {run.step_ms:.1f} ms where the median seed has {middle:.1f} ms (run {run.id})"
+            yield Finding("time outlier", f"{block}, {method}, seed {run.seed}", said)

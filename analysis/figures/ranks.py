@@ -1,0 +1,77 @@
+"""The critical-difference diagram: mean ranks on a line, a bar over methods that the pairwise tests cannot tell apart."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.compare import Comparison
+from analysis.figures.style import COLOURS, INK, Picture, styled
+
+
+@styled
+def rank_diagram(found: Comparison) -> Picture:
+    """Demšar's diagram, with the groups of pairwise Wilcoxon tests under Holm instead of Nemenyi's one critical difference.
+
+    A bar joins its members only (a dot each): a method under a bar without a dot differs from some of them.
+    """
+    ranks, names = found.ranking.ranks, found.methods
+    order = sorted(range(len(names)), key=lambda i: (ranks[i], names[i]))
+    groups, half = found.ranking.cliques, (len(order) + 1) // 2
+    top = 0.55 + 0.28 * len(groups)
+    depth = 0.62 + 0.42 * half
+    figure = Figure(figsize=(7.2, 0.9 + 0.36 * (top + depth)), layout="constrained")
+    axis = figure.subplots()
+    k = len(order)
+    for level, group in enumerate(groups):
+        y = 0.45 + 0.28 * (len(groups) - 1 - level)
+        axis.plot(
+            [ranks[group[0]], ranks[group[-1]]], [y, y], color=COLOURS[level % 8], linewidth=2.6, solid_capstyle="round"
+        )
+        axis.plot([ranks[i] for i in group], [y] * len(group), "o", color=COLOURS[level % 8], markersize=4.5)
+    for place, i in enumerate(order):
+        _label(axis, place, float(ranks[i]), names[i], k, half)
+    _scale(axis, k, top, depth)
+    _title(axis, found)
+    data = pd.DataFrame({"method": [names[i] for i in order], "mean_rank": [float(ranks[i]) for i in order]})
+    return Picture("ranks", "Mean ranks and groups that cannot be told apart", _alt(found, order), figure, data)
+
+
+def _label(axis: Axes, place: int, rank: float, name: str, k: int, half: int) -> None:
+    """Best half on the left, best on top; the other half on the right, worst on top, so that lines never cross."""
+    left = place < half
+    y = -0.62 - 0.42 * (place if left else k - 1 - place)
+    x = 1 - 0.06 * k if left else k + 0.06 * k
+    axis.plot([rank, rank, x], [0, y, y], color=INK, linewidth=0.8)
+    text = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
+    axis.annotate(
+        text,
+        (x, y),
+        xytext=(-4 if left else 4, 0),
+        textcoords="offset points",
+        va="center",
+        ha="right" if left else "left",
+    )
+
+
+def _scale(axis: Axes, k: int, top: float, depth: float) -> None:
+    axis.plot([1, k], [0, 0], color=INK, linewidth=1.2)
+    for rank in range(1, k + 1):
+        axis.plot([rank, rank], [0, 0.08], color=INK, linewidth=1.0)
+        axis.annotate(
+            str(rank), (rank, 0.08), xytext=(0, 2), textcoords="offset points", ha="center", va="bottom", fontsize=8
+        )
+    axis.set_xlim(1 - 0.45 * k, k + 0.45 * k)
+    axis.set_ylim(-depth - 0.2, top)
+    axis.set_axis_off()
+
+
+def _title(axis: Axes, found: Comparison) -> None:
+    chi = found.ranking.iman_davenport
+    p = "not testable" if chi.p != chi.p else "p < .001" if chi.p < 0.001 else f"p = {chi.p:.3f}"
+    axis.set_title(f"Mean rank over {found.ranking.n} blocks (1 is best); Iman–Davenport {p}", fontsize=9.5)
+
+
+def _alt(found: Comparison, order: list[int]) -> str:
+    ranked = ", ".join(f"{found.methods[i]} {found.ranking.ranks[i]:.2f}" for i in order)
+    groups = "; ".join(", ".join(found.methods[i] for i in g) for g in found.ranking.cliques) or "none"
+    return f"Critical difference diagram over {found.ranking.n} blocks. Mean ranks: {ranked}. Groups that cannot be told apart: {groups}."

@@ -1,0 +1,117 @@
+"""Each method against the control, block by block: the difference, its interval, and "competitive within the margin?"."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.frame import Frame
+from analysis.metric import number
+from analysis.stats.equivalence import Competitive, competitive
+from analysis.stats.intervals import Estimate, t_interval
+from analysis.stats.paired import holm, t_p
+from analysis.stats.power import detectable_note
+from analysis.table import Cell, Head, Table
+from analysis.tables.cells import footer, slug
+from analysis.tables.ranking import p_cell
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One method minus the control in one block, turned so that higher is better; `holm` over the block's methods."""
+
+    block: str
+    method: str
+    estimate: Estimate
+    p: float
+    holm: float
+    competitive: Competitive | None
+
+
+def differences(frame: Frame) -> tuple[Difference, ...]:
+    """Every method against the control, over the seeds both have. Empty without a control."""
+    return tuple(found for block in frame.blocks for found in _of_block(frame, block))
+
+
+def _of_block(frame: Frame, block: str) -> list[Difference]:
+    values = frame.values(block, "shown") * (1 if frame.better(block) == "max" else -1)
+    if frame.control not in values:
+        return []
+    methods = [m for m in values if m != frame.control]
+    pairs = [(values[m] - values[frame.control]).dropna().to_numpy() for m in methods]
+    raw = np.array([float(t_p(d)) if len(d) >= 3 else np.nan for d in pairs])
+    judged = frame.margin is not None and frame.shown(block).in_points
+    said = competitive(pairs, frame.margin) if judged and frame.margin else [None] * len(pairs)
+    return [
+        Difference(block, str(m), t_interval(d), float(p), float(h), c)
+        for m, d, p, h, c in zip(methods, pairs, raw, holm(raw), said, strict=True)
+    ]
+
+
+def competitive_table(frame: Frame) -> Table | None:
+    """Method × (difference, p, Holm p, competitive?) for every block; None without a control."""
+    found = differences(frame)
+    if not found:
+        return None
+    rows = tuple(_row(frame, d) for d in found)
+    heads = (Head("model / dataset"), Head("method"), Head(f"difference to {frame.control}", "+ is better"), Head("p"), Head("with Holm"),
+             Head(_question(frame)))  # fmt: skip
+    notes = [f"Mean paired difference over common seeds [95 % t interval] (n). Holm within each block over its methods against "
+             f"{frame.control}, the control named by the sweep; fewer than 3 common seeds are no test."]  # fmt: skip
+    if frame.margin:
+        notes.append(f"Competitive: one-sided t test of “not worse by {frame.margin:g}” (Holm, p < .05); no: worse by more than that; "
+                     "otherwise there are not enough runs to say. The margin was fixed in the sweep.")  # fmt: skip
+    notes += [
+        f"{block}: {note}"
+        for block in frame.blocks
+        for note in detectable_note(frame.values(block, "shown"), frame.control, frame.shown(block))
+    ]
+    return Table(
+        f"against-{slug(frame.control or '')}",
+        f"Against {frame.control}",
+        heads,
+        rows,
+        (*notes, footer(frame)),
+        _data(found),
+    )
+
+
+def _question(frame: Frame) -> str:
+    return f"competitive within {frame.margin:g} points?" if frame.margin else "competitive?"
+
+
+def _row(frame: Frame, d: Difference) -> tuple[Cell, ...]:
+    digits, found = frame.shown(d.block).digits, d.estimate
+    if found.n == 0:
+        text = Cell("no common seed", mark="absent")
+    else:
+        width = f" [{number(found.low, digits)}, {number(found.high, digits)}]" if found.n > 1 else ""
+        text = Cell(f"{number(found.mean, digits)}{width} ({found.n})", found.mean)
+    no_margin = "the margin is in points" if frame.margin else "no margin in the sweep"
+    verdict = Cell(no_margin, mark="absent") if d.competitive is None else Cell(d.competitive.verdict)
+    return Cell(d.block), Cell(d.method), text, p_cell(d.p), p_cell(d.holm), verdict
+
+
+def _data(found: tuple[Difference, ...]) -> pd.DataFrame:
+    names = [
+        "block",
+        "method",
+        "difference",
+        "low",
+        "high",
+        "n",
+        "p",
+        "holm_p",
+        "p_not_worse",
+        "p_worse",
+        "p_equivalent",
+        "competitive",
+    ]
+    rows = []
+    for d in found:
+        c = d.competitive
+        said = (c.p_not_worse, c.p_worse, c.p_equivalent, c.verdict) if c else (np.nan, np.nan, np.nan, "")
+        rows.append(
+            (d.block, d.method, d.estimate.mean, d.estimate.low, d.estimate.high, d.estimate.n, d.p, d.holm, *said)
+        )
+    return pd.DataFrame(rows, columns=names)

@@ -1,0 +1,70 @@
+"""Cost relative to the control: the ratio over paired seeds, with its interval. Below 1 is cheaper."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.columns import column as declared
+from analysis.frame import Frame
+from analysis.metric import number
+from analysis.stats.intervals import Estimate, log_ratio_interval
+from analysis.table import Cell, Head, Table
+from analysis.tables.cells import absent_cell, footer
+
+TIME = ("step_ms", "train_s")
+MEMORY = ("peak_bytes", "saved_bytes", "optimizer_bytes")
+
+
+def relative_time(frame: Frame) -> Table | None:
+    """Step time and training time of each method over the control's."""
+    return _relative(frame, "relative-time", "Time", TIME)
+
+
+def relative_memory(frame: Frame) -> Table | None:
+    """Peak memory, bytes saved for backward and optimizer state over the control's."""
+    return _relative(frame, "relative-memory", "Memory", MEMORY)
+
+
+def ratio(frame: Frame, block: str, method: str, column: str) -> Estimate:
+    """Geometric mean over common seeds of method / control with a 95 % t interval on the log scale; n = 0 without common seeds."""
+    values = frame.values(block, column)
+    if frame.control not in values or method not in values:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    both = values[[method, frame.control]].dropna() if method != frame.control else values[[method, method]].dropna()
+    both = both[(both > 0).all(axis=1)]
+    return log_ratio_interval(both.iloc[:, 0], both.iloc[:, 1])
+
+
+def _relative(frame: Frame, name: str, title: str, columns: tuple[str, ...]) -> Table | None:
+    if frame.control is None:
+        return None
+    rows, data = [], []
+    for block in frame.blocks:
+        for method in frame.methods_of(block):
+            runs = frame.cell(block, method)
+            found = {column: ratio(frame, block, method, column) for column in columns}
+            rows.append(
+                (Cell(block), Cell(method), *(_cell(found[c], runs, c, method == frame.control) for c in columns))
+            )
+            data += [(block, method, c, e.mean, e.low, e.high, e.n) for c, e in found.items()]
+    heads = (
+        Head("model / dataset"),
+        Head("method"),
+        *(Head(declared(c).label, f"× {frame.control}", "min") for c in columns),
+    )
+    note = f"Ratio to {frame.control} over common seeds: geometric mean [95 % t interval of the log ratio] (n). Below 1 is cheaper."
+    table = pd.DataFrame(data, columns=["block", "method", "column", "ratio", "low", "high", "n"])
+    return Table(name, f"{title} relative to {frame.control}", heads, tuple(rows), (note, footer(frame)), table)
+
+
+def _cell(found: Estimate, runs: pd.DataFrame, column: str, is_control: bool) -> Cell:
+    if found.n == 0:
+        cell = (
+            absent_cell(runs, column)
+            if not runs.loc[runs["status"] == "done", column].notna().any()
+            else Cell("no common seed", mark="absent")
+        )
+        return cell
+    if is_control:
+        return Cell(f"1 ({found.n})", 1.0)
+    width = f" [{number(found.low, 3)}, {number(found.high, 3)}]" if found.n > 1 else ""
+    return Cell(f"{number(found.mean, 3)}{width} ({found.n})", found.mean)
