@@ -18,8 +18,8 @@ from harness.tasks.tokens import Reader, mask, pad
 
 class CausalLMTask:
     """Predictions hold the target and the most likely token at each of its places, as text, each given the true ones
-    before it; score = share of these tokens that are right, weight = how many there are. A score of 1 for all examples
-    is what greedy decoding would reproduce, so exact_match needs no decoding."""
+    before it; score = share of these tokens that are right, weight = how many there are. Where all are right, greedy
+    decoding writes the target too, so exact_match needs no decoding."""
 
     def __init__(self, dataset: DatasetSpec, task: CausalLM | Generation, reader: Reader) -> None:
         self._dataset, self._task, self._reader = dataset, task, reader
@@ -82,5 +82,6 @@ class CausalLMTask:
         return len(self._reader.special(render(prompt.before, row) + render(prompt.after, row)))
 
     def _texts(self, tokens: Tensor, counts: Sequence[int]) -> list[str]:
+        """Special tokens stay visible: a target that ends is not equal to a prediction that goes on."""
         parts = tokens.cpu().split(list(counts))
-        return [self._reader.tokenizer.decode(part.tolist(), skip_special_tokens=True) for part in parts]
+        return [self._reader.tokenizer.decode(part.tolist(), clean_up_tokenization_spaces=False) for part in parts]

@@ -1,5 +1,7 @@
 """Generation: trained as a causal LM; scored on what greedy decoding writes after the prompt."""
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor, nn
 
@@ -23,7 +25,7 @@ class GenerationTask(CausalLMTask):
         rows = len(batch.ids)
         losses = found.sums(found.loss, rows).tolist()
         counts = torch.bincount(found.row, minlength=rows).tolist()
-        references = [text.strip() for text in self._texts(found.true, counts)]
+        references = [text.strip() for text in self._plain_texts(found.true.cpu().split(counts))]
         written = [text.strip() for text in self._written(model, batch)]
         return [
             Prediction(id=i, target=r, prediction=w, score=float(w == r), loss=loss, weight=n)
@@ -44,7 +46,10 @@ class GenerationTask(CausalLMTask):
         )  # fmt: skip
         device = batch.targets.device
         out = model.generate(input_ids=ids.to(device), attention_mask=attention.to(device), generation_config=config)  # type: ignore[operator]
-        return tokenizer.batch_decode(out[:, ids.shape[1] :].cpu(), skip_special_tokens=True)
+        return self._plain_texts(out[:, ids.shape[1] :].cpu())
+
+    def _plain_texts(self, rows: Iterable[Tensor]) -> list[str]:
+        return [self._reader.tokenizer.decode(row.tolist(), skip_special_tokens=True) for row in rows]
 
 
 def _prompts(batch: Batch) -> list[list[int]]:

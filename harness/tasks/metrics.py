@@ -100,12 +100,12 @@ class TokenAccuracy(_Weighted):
 
 
 class ExactMatch(_Metric):
-    """Share of predictions that equal their reference, white space at the ends aside."""
+    """Share of predictions that equal their reference, character by character."""
 
     def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
         return {
             "exact_match": float(
-                np.mean([p.strip() == r.strip() for p, r in zip(predictions, references, strict=True)])
+                np.mean([p == r for p, r in zip(predictions, references, strict=True)])
             )
         }
 
