@@ -1,0 +1,26 @@
+"""Live jobs, as a scheduler tells of them. The scheduler is asked one thing only: is an unfinished run still alive?"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class LiveJob:
+    """One job in the queue that was submitted for some runs of this store."""
+
+    job: str  # as squeue shows it: 12, or 12_3
+    state: str  # RUNNING, PENDING, REQUEUED, …
+    node: str  # "" while it waits
+    reason: str  # why it waits, in the scheduler's word
+    ids: tuple[str, ...]
+
+
+def live_jobs(runs: Path) -> tuple[LiveJob, ...] | None:
+    """Live jobs of this store; () when none was ever submitted; None when the scheduler does not answer.
+
+    The slurm room is found by name and only where something was submitted, so that a laptop needs none of it.
+    """
+    if not (runs / "jobs").is_dir():
+        return ()
+    return import_module("slurm.status").live(runs)
