@@ -22,16 +22,18 @@ class WandbMirror:
     def __init__(self, planned: Planned, folder: RunPaths, settings: Settings) -> None:
         self._run: Any = None
         self._broken = False
+        self._exit_code = 1  # until the end was heard
         self._safely(lambda: self._open(planned, folder, settings))
 
     def hear(self, event: str, facts: Mapping[str, Any]) -> None:
         if event == "val":
             self._safely(lambda: self._run.log({k: v for k, v in facts.items() if k != "step"}, step=facts["step"]))
         elif event in ("end", "failed"):
+            self._exit_code = 0 if event == "end" else 1
             self._safely(lambda: self._run.summary.update(dict(facts)))
 
     def close(self) -> None:
-        self._safely(lambda: self._run.finish(quiet=True))
+        self._safely(lambda: self._run.finish(exit_code=self._exit_code))
 
     def _open(self, planned: Planned, folder: RunPaths, settings: Settings) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")

@@ -1,0 +1,63 @@
+"""The command line: what it says, how it ends, and what it does not load."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from harness.__main__ import VERBS, load, main
+
+DIGITS = ["model=vit_micro", "dataset=digits", "recipe.epochs=1", "tracker=none", "device=cpu"]
+
+
+def _python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    "argv", [["run", "method=lroa"], ["run", "dataset=digits", "recipe.lr=fast"], ["swep"], ["run", "--jsn"]]
+)
+def test_bad_input_is_one_sentence_and_exit_code_2(argv, capsys):
+    assert main(argv) == 2
+    out, err = capsys.readouterr()
+    assert out == "" and err.count("\n") == 1 and err.startswith("peftlab: ")
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_of_the_help_is_there(verb):
+    assert callable(load(VERBS[verb][0]))
+
+
+def test_help_names_every_verb_and_loads_nothing(capsys):
+    assert main(["--help"]) == 0
+    said = capsys.readouterr().out
+    assert all(verb in said for verb in VERBS)
+    loaded = _python(
+        "import sys; from harness.__main__ import main; main(['-h']); print(sorted(sys.modules), file=sys.stdout)"
+    )
+    assert not {"torch", "hydra", "pandas", "wandb", "rich"} & set(loaded.replace("'", "").replace("]", "").split(", "))
+
+
+def test_a_second_call_answers_from_the_record_without_torch(tmp_path, peftlab_cache, capsys):
+    words = [*DIGITS, "method=head", f"runs={tmp_path}", f"cache={peftlab_cache}"]
+    assert main(["run", *words, "--json"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    code = f"import sys; from harness.__main__ import main; main({[*words, '--json']!r}); print('torch' in sys.modules)"
+    *answer, torch_loaded = _python(code).splitlines()
+    assert json.loads("\n".join(answer)) == first
+    assert torch_loaded == "False"
+
+
+def test_multirun_flags_are_the_sweep_verb(tmp_path, peftlab_cache, capsys):
+    words = [*DIGITS, "method=head,lora", f"runs={tmp_path}", f"cache={peftlab_cache}"]
+    assert main(["plan", *words, "--json"]) == 0
+    planned = json.loads(capsys.readouterr().out)
+    assert len(planned["runs"]) == 2
+    from harness.__main__ import _verb_of
+
+    assert (
+        _verb_of(["-m", *words]) == _verb_of([*words, "--multirun"]) == _verb_of(["sweep", *words]) == ("sweep", words)
+    )
+    assert _verb_of(words) == ("run", words)
