@@ -1,0 +1,92 @@
+"""The split rule: by hash, never by the run's seed; equal shares of every stratum; no row in two splits."""
+
+from collections import Counter
+from dataclasses import replace
+
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.data.splits import digest, divide, row_keys
+from harness.ledger.dataset_spec import SplitSpec
+from harness.ledger.errors import DataError
+from harness.resolve import Resolver
+
+COLA = Resolver().part("dataset", ("dataset=cola",)).spec
+
+
+def spec(**changes):
+    plain = SplitSpec("train", None, None, 0.15, 0.25, ("label",), None, None)
+    return replace(COLA, split=replace(plain, **changes))
+
+
+def table(rows: int, classes: int = 5) -> pa.Table:
+    return pa.table({"label": [str(i * i % classes) for i in range(rows)], "story": [i // 3 for i in range(rows)], "n": range(rows)})
+
+
+@settings(max_examples=60, deadline=None)
+@given(rows=st.integers(12, 300), classes=st.integers(1, 12), share=st.floats(0.05, 0.4), test_share=st.floats(0.05, 0.4))
+def test_every_row_is_in_one_split_and_every_class_stays_in_train(rows, classes, share, test_share):
+    data = table(rows, classes)
+    parts = divide(spec(share=share, test_share=test_share), {"train": data})
+    assert sorted(row for part in parts.values() for row in part.rows) == list(range(rows))
+    labels = data["label"].to_pylist()
+    assert {labels[row] for row in parts["train"].rows} == set(labels)
+    spare = rows - len(set(labels))
+    assert len(parts["test"].rows) == min(round(test_share * rows), spare)
+
+
+def test_held_out_rows_are_shared_among_the_classes_in_proportion():
+    data = table(1000, 5)
+    parts = divide(spec(), {"train": data})
+    labels = data["label"].to_pylist()
+    whole = Counter(labels)
+    for name, share in (("test", 0.25), ("validation", 0.15)):
+        found = Counter(labels[row] for row in parts[name].rows)
+        assert all(abs(found[label] - share * count) <= 1 for label, count in whole.items())
+
+
+def test_more_rows_of_a_class_do_not_reorder_the_others():
+    """Hashing by row key: the first rows that are held out of 200 are those of 400 with the same keys, as far as they go."""
+    few, many = (divide(spec(stratify=(), test_share=0.5, share=0.0), {"train": table(n)})["test"].rows for n in (200, 400))
+    kept = [row for row in many if row < 200]
+    assert len(set(few) & set(kept)) > 0.8 * len(kept)
+
+
+def test_groups_are_never_torn_apart():
+    data = table(300)
+    parts = divide(spec(group="story", stratify=()), {"train": data})
+    stories = data["story"].to_pylist()
+    found = [{stories[row] for row in part.rows} for part in parts.values()]
+    assert not (found[0] & found[1] or found[0] & found[2] or found[1] & found[2])
+    assert 0.25 * 300 <= len(parts["test"].rows) < 0.25 * 300 + 3
+
+
+def test_official_splits_stay_whole_and_a_shared_one_is_halved():
+    tables = {"train": table(50), "validation": table(40), "test": table(30)}
+    official = divide(spec(validation="validation", test="test"), tables)
+    assert [len(part.rows) for part in official.values()] == [50, 40, 30]
+    halved = divide(spec(validation="validation", test="validation", share=0.5), tables)
+    assert [len(part.rows) for part in halved.values()] == [50, 20, 20]
+    assert not set(halved["validation"].rows) & set(halved["test"].rows)
+
+
+def test_a_real_valued_label_is_stratified_by_deciles():
+    data = pa.table({"label": [i / 100 for i in range(500)]})
+    held = divide(spec(test="test", share=0.1), {"train": data, "test": data})["validation"].rows
+    assert Counter(row // 50 for row in held) == dict.fromkeys(range(10), 5)
+
+
+def test_a_split_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(DataError, match="no split 'dev'; it has train"):
+        divide(spec(validation="dev"), {"train": table(9)})
+
+
+def test_upstream_ids_must_not_repeat():
+    with pytest.raises(DataError, match="repeat"):
+        row_keys(replace(COLA.split, key="label"), "train", table(9))
+
+
+def test_the_digest_is_of_the_set_of_keys():
+    assert digest(["b", "a"]) == digest(["a", "b"]) != digest(["a", "c"])
