@@ -57,6 +57,9 @@ class AdapterMethod:
         """Column writes and masks; at the end of a link: merge, next factor or columns, and a fresh optimizer state."""
         for update in self.updates.values():
             update.after_step(progress.step)
+        move = self.spec.update
+        if isinstance(move, BaSparse) and move.mask == "training" and move.every > progress.total:
+            raise MethodError(f"{self.spec.name}: no mask is taken within {progress.total} steps; lower update.every.")
         if not isinstance(self.spec.schedule, Chain):
             return Loop.GO
         ends = link_ends(self.spec.schedule, progress.total, progress.steps_per_epoch)

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.dtypes import wide
 from methods.errors import MethodError
 
 
@@ -53,11 +54,6 @@ class TrainedHead:
             hook.remove()
         for name, parameter in self.parameters.items():
             parameter.data = parameter.data.to(self._dtypes[name])
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """The dtype in which tensors stored as `dtype` are trained: at least float32."""
-    return torch.promote_types(dtype, torch.float32)
 
 
 def decayed(name: str, parameters: list[nn.Parameter], lr: float, weight_decay: float) -> list[dict[str, Any]]:

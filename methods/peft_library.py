@@ -86,7 +86,7 @@ class PeftMethod:
         if self._type == "ADALORA":
             allocator = self._allocator()
             config = allocator.peft_config
-            if config.tinit + config.tfinal >= progress.total:
+            if config.tinit + config.tfinal + 1 >= progress.total:  # it needs a step before and one to allocate in
                 raise MethodError(
                     f"AdaLoRA's tinit and tfinal ({config.tinit}, {config.tfinal}) fill {progress.total} steps."
                 )

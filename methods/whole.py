@@ -9,14 +9,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.dtypes import wide
 from methods.errors import MethodError
-from methods.head import TrainedHead, decayed, wide
+from methods.head import TrainedHead, decayed
 from methods.method import Draw, Layout, Loop, Progress
 from methods.spec import MethodSpec
 
 
 class HeadMethod:
-    """Everything frozen, the head trained. Refuses a model whose head is tied to its embeddings: nothing would train."""
+    """Everything frozen, the head trained. Refuses a model whose head is tied to its embeddings."""
 
     def __init__(self, spec: MethodSpec, layout: Layout) -> None:
         self.spec = spec

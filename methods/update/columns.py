@@ -9,9 +9,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from methods.dtypes import wide
 from methods.errors import MethodError
 from methods.method import Draw
-from methods.sites import Site
+from methods.sites import Site, stored_weight
 from methods.spec import Columns
 from methods.update.link import LinkEnd
 from methods.update.selector import select
@@ -32,8 +33,8 @@ class ColumnsUpdate(nn.Module):
         self.scale = spec.alpha / spec.rank
         self.in_weight = in_weight
         self._spec = spec
-        like = site.weight
-        dtype = torch.promote_types(like.dtype, torch.float32) if in_weight else torch.float32
+        like = stored_weight(site.module)
+        dtype = wide(like.dtype) if in_weight else torch.float32
         self.b = nn.Parameter(torch.zeros(site.out_features, spec.rank, dtype=dtype, device=like.device))
         self.register_buffer("index", torch.zeros(spec.rank, dtype=torch.int64, device=like.device))
         self._forget()
@@ -41,7 +42,7 @@ class ColumnsUpdate(nn.Module):
     def _forget(self) -> None:
         """No column touched yet."""
         rows = self.b.new_empty(self.b.shape[0], 0)
-        self._touched = self.index.new_empty(0)  # (n,) column numbers, in the order of their first link
+        self._touched = torch.zeros(0, dtype=torch.int64)  # (n,) column numbers, in order of first use; in host memory
         self._before = self.site.weight[:, :0].clone() if self.in_weight else rows  # (out, n) as loaded
         self._value = rows.detach()  # (out, n) after the last finished link, float32
 
@@ -51,22 +52,21 @@ class ColumnsUpdate(nn.Module):
         self._enter(select(self._spec, self.site.in_features, self.site.path, link, draw))
 
     def _enter(self, index: Tensor) -> None:
+        """`index` in host memory: the book-keeping needs its values, also for a model on the meta device."""
         self.index.copy_(index)
-        new = self.index[~torch.isin(self.index, self._touched)]
+        new = index[~torch.isin(index, self._touched)]
         if self.in_weight:
-            columns = self.site.weight.index_select(1, new)
+            columns = self.site.weight.index_select(1, new.to(self.index.device))
         else:
             columns = self._before.new_zeros(self._before.shape[0], len(new))
         self._touched = torch.cat([self._touched, new])
         self._before = torch.cat([self._before, columns], dim=1)
         self._value = torch.cat([self._value, columns.to(self._value.dtype)], dim=1)
-        base = self._value[:, self._where()]
+        here = (self._touched[None, :] == index[:, None]).int().argmax(dim=1)
+        self._here = here.to(self.index.device)  # (rank,) positions of the present columns among the touched ones
+        base = self._value.index_select(1, self._here)
         self._base = base if self._spec.start == "zero" else torch.zeros_like(base)
         self.b.copy_(torch.zeros_like(base) if self._spec.start == "zero" else base / self.scale)
-
-    def _where(self) -> Tensor:
-        """Positions (rank,) of the present columns among the touched ones."""
-        return (self._touched[None, :] == self.index[:, None]).int().argmax(dim=1)
 
     def _now(self) -> Tensor:
         return self._base + self.scale * self.b
@@ -81,8 +81,8 @@ class ColumnsUpdate(nn.Module):
     def end(self) -> LinkEnd:
         """The link's update becomes part of W for good."""
         self.after_step(0)
-        now, were = self._now(), self._value[:, self._where()]
-        self._value[:, self._where()] = now
+        now, were = self._now(), self._value[:, self._here]
+        self._value[:, self._here] = now
         lost = now - now.to(self._before.dtype)
         return LinkEnd(float((now - were).square().sum()), float(lost.square().sum()), len(self._touched))
 
@@ -90,18 +90,18 @@ class ColumnsUpdate(nn.Module):
     def reset(self) -> None:
         """W as it was loaded, no link finished."""
         if self.in_weight:
-            self.site.weight.index_copy_(1, self._touched, self._before)
+            self.site.weight.index_copy_(1, self._touched.to(self.index.device), self._before)
         self._forget()
 
     def branch(self, x: Tensor) -> Tensor:
         """The reference: x (…, in) to x·ΔWᵀ (…, out) of all links, for a W that holds none of them."""
-        moved = self._value.index_copy(1, self._where(), self._now()) - self._before.to(self._value.dtype)
-        return x.index_select(-1, self._touched) @ moved.t().to(x.dtype)
+        moved = self._value.index_copy(1, self._here, self._now()) - self._before.to(self._value.dtype)
+        return x.index_select(-1, self._touched.to(x.device)) @ moved.t().to(x.dtype)
 
     @torch.no_grad()
     def factors(self) -> tuple[Tensor, Tensor]:
         """(B, A) of the sum of all links: A's rows select the touched columns, B holds how far each has moved."""
-        value = self._value.index_copy(1, self._where(), self._now())
+        value = self._value.index_copy(1, self._here, self._now())
         rows = value.new_zeros(len(self._touched), self.site.in_features)
         rows[torch.arange(len(self._touched)), self._touched] = 1.0
         return value - self._before.to(value.dtype), rows
@@ -117,6 +117,6 @@ class ColumnsUpdate(nn.Module):
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:
         """The state of a link; W follows."""
-        self._enter(state["index"].to(self.index.device))
+        self._enter(state["index"].cpu())
         self.b.copy_(state["b"])
         self.after_step(0)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from methods.update.linear import compute_dtype, frozen_linear, input_gradient
 from methods.update.low_rank_linear import Span
@@ -36,6 +37,7 @@ class _ColumnsLinear(torch.autograd.Function):
         return y.view(*x.shape[:-1], y.shape[-1])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         transposed, scale, spans, shape, x_dtype, b_dtypes = ctx.layout
         weight, *selected = ctx.saved_tensors

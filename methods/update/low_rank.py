@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from methods.dtypes import wide
 from methods.errors import MethodError
 from methods.method import Draw
 from methods.sites import Site, is_plain, stored_weight
@@ -31,7 +32,7 @@ class LowRankUpdate(nn.Module):
         self.scale = spec.alpha / spec.rank
         self._inits = (spec.init_a, init_b)
         weight = stored_weight(site.module)
-        dtype = torch.promote_types(weight.dtype, torch.float32) if weight.is_floating_point() else torch.float32
+        dtype = wide(weight.dtype)
         a = torch.empty(spec.rank, site.in_features, dtype=dtype, device=weight.device)
         b = torch.empty(site.out_features, spec.rank, dtype=dtype, device=weight.device)
         self._register("a", a, not isinstance(spec, LowRank) or spec.train_a)

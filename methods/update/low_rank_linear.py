@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from methods.update.linear import compute_dtype, frozen_linear, input_gradient
 
@@ -42,6 +43,7 @@ class _LowRankLinear(torch.autograd.Function):
         return y.view(*x.shape[:-1], y.shape[-1])
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
         transposed, scale, spans, shape, x_dtype = ctx.layout
         weight, x, *rest = ctx.saved_tensors

@@ -20,7 +20,6 @@ from methods.method import Layout, Loop, Progress
 from methods.spec import MethodSpec
 
 CONF = Path(__file__).parents[2] / "conf"
-FAMILIES = ("bert", "roberta", "deberta", "vit", "gpt2", "llama")
 BERT_LIKE = {"q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
              "o": "attention.output.dense", "up": "intermediate.dense", "down": "output.dense"}  # fmt: skip
 DEBERTA = BERT_LIKE | {f"{t}": f"attention.self.{n}_proj" for t, n in (("q", "query"), ("k", "key"), ("v", "value"))}
@@ -31,9 +30,6 @@ LLAMA = {t: f"self_attn.{t}_proj" for t in "qkvo"} | {t: f"mlp.{t}_proj" for t i
 SIZES = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 48}
 TEXT = SIZES | {"vocab_size": 64, "max_position_embeddings": 64, "initializer_range": 0.2, "num_labels": 3}
 CALM = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
-ADAPTERS = ("lora", "lora_plus", "asym", "cola", "rac", "cla", "r_cla", "c3la", "r_c3la", "paca",
-            "asym_b", "rac_b", "dpaca", "cpaca", "dcpaca",
-            "ba_sparse_lora", "ba_sparse_final", "ba_sparse_fix_mask")  # fmt: skip
 
 
 @dataclass
@@ -43,9 +39,11 @@ class Tiny:
     model: Any
     layout: Layout
     inputs: dict[str, torch.Tensor]
+    autocast: bool = False  # to bfloat16
 
     def logits(self) -> torch.Tensor:
-        return self.model(**self.inputs).logits
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.autocast):
+            return self.model(**self.inputs).logits
 
     def loss(self) -> torch.Tensor:
         """Some smooth function of the logits whose gradient is no multiple of them."""
@@ -67,8 +65,8 @@ def _model(family: str) -> tuple[Any, dict[str, str], tuple[str, ...]]:
         config = t.ViTConfig(**SIZES, **CALM, image_size=8, patch_size=4, initializer_range=0.2, num_labels=3)
         return t.ViTForImageClassification(config), VIT, ("classifier",)
     if family == "gpt2":
-        config = t.GPT2Config(n_embd=32, n_layer=2, n_head=2, n_inner=48, vocab_size=64, n_positions=64, resid_pdrop=0.0,
-                              embd_pdrop=0.0, attn_pdrop=0.0, initializer_range=0.2)  # fmt: skip
+        config = t.GPT2Config(n_embd=32, n_layer=2, n_head=2, n_inner=48, vocab_size=64, n_positions=64,
+                              resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, initializer_range=0.2)  # fmt: skip
         return t.GPT2LMHeadModel(config), GPT2, ()
     config = t.LlamaConfig(**TEXT, num_key_value_heads=1, pad_token_id=0)
     return t.LlamaForSequenceClassification(config), LLAMA, ("score",)
@@ -143,5 +141,4 @@ def one_thread():
 
 @pytest.fixture
 def lab():
-    return SimpleNamespace(FAMILIES=FAMILIES, ADAPTERS=ADAPTERS, tiny=tiny, spec=spec, draw=draw, attach=attach,
-                           train=train, weights=weights)  # fmt: skip
+    return SimpleNamespace(tiny=tiny, spec=spec, draw=draw, attach=attach, train=train, weights=weights)
