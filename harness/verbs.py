@@ -4,9 +4,12 @@ import json
 from collections.abc import Sequence
 
 from harness.answer import print_record, print_sweep_end
+from harness.data.hub import require
 from harness.ledger.errors import PlanError, SpecError, nearest
+from harness.ledger.parse import parse
 from harness.ledger.plan import Plan, Planned, plan_to_json, write_plan
 from harness.ledger.record import record_to_json
+from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.plan import plan_one, plan_sweep, read_request
 from harness.resolve import Resolver
@@ -77,11 +80,11 @@ def plan(argv: list[str]) -> int:
 
 def _do(planned: Planned, store: Store, settings: Settings) -> None:
     """The run, under its lease: a second shell that asks for it does not do it twice."""
+    spec = parse(RunSpec, planned.spec, "run")
+    require(spec.model, spec.dataset, settings.cache)  # seconds, before torch is loaded
     from harness.run import run_one
 
     single = Plan("", (planned,), (), {})
     work([planned.id], single, store, lambda one, leased: run_one(one, leased, settings), stop=lambda: False)
     if not is_settled(store, planned.id):
-        raise PlanError(
-            f"run {planned.id} is being done by another process; follow: peftlab logs {planned.id} -f"
-        )
+        raise PlanError(f"run {planned.id} is being done by another process; follow: peftlab logs {planned.id} -f")
