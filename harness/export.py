@@ -1,4 +1,4 @@
-"""`peftlab export` and `peftlab merge`: a finished run's weights, as a standard PEFT adapter or as a plain model folder."""
+"""`peftlab export` and `peftlab merge`: a finished run as a standard PEFT adapter, or as a plain model folder."""
 
 import json
 from pathlib import Path
@@ -61,9 +61,7 @@ def restored(run_id: str, settings: Settings) -> tuple[LoadedModel, Method]:
     record, adapter = store.read(run_id), store.paths(run_id).adapter
     state = adapter / "state.safetensors"
     if not state.is_file():
-        raise RecordError(
-            f"run {run_id} kept no weights; run it again with keep=all (full fine-tuning) or keep=adapters."
-        )
+        raise RecordError(f"run {run_id} kept no weights; keep=all keeps those of full fine-tuning.")
     spec = parse(RunSpec, record.spec, "run")
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
