@@ -64,6 +64,8 @@ def start(
     runner: str = DEFAULT_RUNNER,
 ) -> Launched:
     """Reconcile and submit, alone. Raises PlanError when SLURM does not answer or refuses; what was submitted stays."""
+    if cluster.submit_limit == 1:
+        raise PlanError("cluster.submit_limit: 1 leaves no room for the next job; at least 2, or null for no limit.")
     with _alone(store.root):
         live_jobs = live(store.root)
         alive = None if live_jobs is None else [run_id for job in live_jobs for run_id in job.ids]

@@ -36,7 +36,7 @@ class SlurmCluster:
     max_pack: int  # runs of a job, at most
     at_once: int  # runs that share a job's resources at the same time; above 1 their timings are marked not comparable
     concurrency: int | None  # jobs of an array that run at the same time
-    submit_limit: int | None  # jobs in the queue at any time; the jobs themselves submit what is left
+    submit_limit: int | None  # 2 or more jobs in the queue at any time; the jobs submit what is left
     warn_seconds: int  # between SLURM's warning and the end of a job: the time there is for a checkpoint
     requeues: int  # time limits a job may run into before it is left unfinished
     bad_node_after: int  # workers that died on a node within a day before it is excluded (and named)
