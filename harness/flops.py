@@ -5,11 +5,16 @@ Not counted: element-wise work, normalisation, softmax, embedding look-ups, the 
 Fused attention counts as its definition on every device (forward 2 products, backward 5: scores are computed again).
 """
 
+import math
 from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
+from torch.utils.flop_counter import (
+    FlopCounterMode,
+    sdpa_backward_flop_count,
+    sdpa_flop_count,
+)
 
 from harness.ledger.quantity import Measured
 from harness.untimed import leaving_no_trace
@@ -23,23 +28,35 @@ def step_flops(
     parameters: what is trained beside the model's own parameters.
     """
     with leaving_no_trace(model, parameters):
-        with FlopCounterMode(display=False, custom_mapping=_CPU_ATTENTION) as counter:
+        with FlopCounterMode(display=False, custom_mapping=_ALSO) as counter:
             forward_backward()
     return Measured(counter.get_total_flops(), "FLOP")
 
 
-def _attention(query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object) -> int:
+Shape = Sequence[int]
+
+
+def _attention(query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
     return sdpa_flop_count(query, key, value)
 
 
-def _attention_backward(
-    gradient: Sequence[int], query: Sequence[int], key: Sequence[int], value: Sequence[int], *_: object, **__: object
-) -> int:
+def _attention_backward(gradient: Shape, query: Shape, key: Shape, value: Shape, *_: object, **__: object) -> int:
     return sdpa_backward_flop_count(gradient, query, key, value)
 
 
-# PyTorch's counter knows CUDA's fused attention but not the CPU's, which it would count as nothing.
-_CPU_ATTENTION = {
+def _added_product(total: Shape, left: Shape, right: Shape, *_: object, **__: object) -> int:
+    return 2 * math.prod(left) * right[-1]
+
+
+def _matrix_vector(matrix: Shape, vector: Shape, *_: object, **__: object) -> int:
+    return 2 * matrix[0] * matrix[1]
+
+
+# PyTorch's counter knows CUDA's fused attention but not the CPU's, addmm but not addmm_: they would count as nothing.
+_ALSO = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: _attention,
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    torch.ops.aten.addmm_: _added_product,
+    torch.ops.aten.baddbmm_: _added_product,
+    torch.ops.aten.mv: _matrix_vector,
 }

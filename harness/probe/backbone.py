@@ -51,10 +51,13 @@ def build_backbone(
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = build_from_config(_without_dropout(spec), task, layers=layers, device=device)
-        inputs, targets = _batch(model.config, spec, batch, length)
+        config: Any = model.config
+        config.use_cache = False  # as in training
+        config.pad_token_id = None  # nothing is padded, so nobody needs to look for padding
+        inputs, targets = _batch(config, spec, batch, length)
     move: Callable[[Tensor], Tensor] = lambda tensor: tensor.to(device)  # noqa: E731
     inputs = {name: move(value) for name, value in inputs.items()}
-    return Backbone(model, layout_of(spec, task), inputs, move(targets), batch * _tokens(model.config, spec, length))
+    return Backbone(model, layout_of(spec, task), inputs, move(targets), batch * _tokens(config, spec, length))
 
 
 def blocks_of(model: nn.Module) -> nn.ModuleList:
@@ -64,11 +67,24 @@ def blocks_of(model: nn.Module) -> nn.ModuleList:
 
 
 def _task(spec: ModelSpec) -> TaskSpec:
+    """The plainest task of the model's kind: two classes, or the next token. Nothing of it but the head is used."""
     if spec.kind == "image_encoder":
-        return ImageClassification("image_classification", "image", "label", LABELS, None, False)
+        return ImageClassification(
+            kind="image_classification", image="", label="", labels=LABELS, image_size=None, flip=False
+        )
     if spec.kind == "decoder":
-        return CausalLM("causal_lm", Prompt("", "", "", "left"), "", False, 1)
-    return TextClassification("text_classification", ("text",), "first", None, "label", LABELS, 1)
+        prompt = Prompt(before="", context="", after="", cut="left")
+        return CausalLM(kind="causal_lm", prompt=prompt, target="", end=False, max_length=1)
+    return TextClassification(
+        kind="text_classification",
+        text=(),
+        shorten="first",
+        prompt=None,
+        label="",
+        labels=LABELS,
+        aliases={},
+        max_length=1,
+    )
 
 
 def _without_dropout(spec: ModelSpec) -> ModelSpec:
@@ -83,7 +99,7 @@ def _batch(config: Any, spec: ModelSpec, batch: int, length: int) -> tuple[dict[
         return {"pixel_values": torch.randn(batch, channels, size, size)}, torch.randint(len(LABELS), (batch,))
     low = 5  # past the special tokens of every family here
     ids = torch.randint(low, config.vocab_size, (batch, length))
-    inputs = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+    inputs = {"input_ids": ids}  # nothing is padded; a mask of ones would be looked at, and so wait for a GPU
     if is_lm(_task(spec)):
         return inputs, torch.randint(low, config.vocab_size, (batch, length))
     return inputs, torch.randint(len(LABELS), (batch,))

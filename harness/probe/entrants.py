@@ -1,6 +1,6 @@
 """Who takes part in a probe: methods of this project, the frozen floor, and LoRA and DoRA of the peft library."""
 
-import logging
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -76,8 +76,9 @@ def peft_entrant(name: str, spec: MethodSpec, backbone: Backbone, autocast: Call
         use_dora=name == PEFT_DORA,
         fan_in_fan_out=is_transposed(sites[0].module),
     )
-    logging.getLogger("peft").setLevel(logging.ERROR)
-    wrapped = get_peft_model(model, config)  # type: ignore[arg-type]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of transformers, for what peft asks it
+        wrapped = get_peft_model(model, config)  # type: ignore[arg-type]
     for parameter in head:
         parameter.requires_grad_(True)
     known = {id(parameter) for parameter in head}

@@ -20,6 +20,7 @@ from harness.measure import StepTimer, synchronise
 from harness.memory import Memory
 from harness.probe.backbone import Backbone, build_backbone
 from harness.probe.entrants import Entrant, floor_entrant, method_entrant, peft_entrant
+from harness.probe.on_shapes import on_shapes
 from harness.probe.request import FLOOR, PEFT_DORA, PEFT_LORA, Options, Request
 from harness.probe.result import Probe, Round, Row
 from harness.provenance import provenance
@@ -77,20 +78,24 @@ def _examined(row: Row, build: Build, options: Options, device: torch.device) ->
     """Everything about an entrant that needs no clock, while it is alone beside the backbone."""
     try:
         entrant = build()
-        if not options.counts:
-            entrant.step()  # the optimizer's state and every workspace exist from here on
-        parameters = [p for group in entrant.optimizer.param_groups for p in group["params"]]
-        exact: dict[str, Quantity] = {
-            **measure_ledger(entrant.model, entrant.forward_backward, entrant.optimizer),
-            "flops_per_step": step_flops(entrant.model, entrant.forward_backward, parameters),
-            "trainable": Measured(entrant.trainable(), "parameter"),
-        }
-        memory = {} if options.counts else _peak(entrant, device)
+        if options.counts:
+            with on_shapes():
+                return replace(row, exact=_exact(entrant))
+        entrant.step()  # the optimizer's state and every workspace exist from here on
+        return replace(row, exact=_exact(entrant), memory=_peak(entrant, device))
     except MethodError as error:
         return replace(row, why=str(error))
     except torch.OutOfMemoryError as error:
         return replace(row, why=f"out of memory: {str(error).splitlines()[0]}")
-    return replace(row, exact=exact, memory=memory)
+
+
+def _exact(entrant: Entrant) -> dict[str, Quantity]:
+    parameters = [p for group in entrant.optimizer.param_groups for p in group["params"]]
+    return {
+        **measure_ledger(entrant.model, entrant.forward_backward, entrant.optimizer),
+        "flops_per_step": step_flops(entrant.model, entrant.forward_backward, parameters),
+        "trainable": Measured(entrant.trainable(), "parameter"),
+    }
 
 
 def _peak(entrant: Entrant, device: torch.device) -> dict[str, Quantity]:

@@ -50,6 +50,14 @@ def test_products_inside_a_custom_autograd_function_are_counted() -> None:
     assert found.value == 2 * 2 * B * T * I * O
 
 
+def test_products_that_add_in_place_are_counted() -> None:
+    y, x, weight = torch.zeros(B * T, O), torch.randn(B * T, I), torch.randn(I, O)
+    assert step_flops(nn.Identity(), lambda: y.addmm_(x, weight, alpha=0.5)).value == 2 * B * T * I * O
+    batched, left, right = torch.zeros(B, T, O), torch.randn(B, T, I), torch.randn(B, I, O)
+    assert step_flops(nn.Identity(), lambda: batched.baddbmm_(left, right)).value == 2 * B * T * I * O
+    assert step_flops(nn.Identity(), lambda: x @ weight[:, 0]).value == 2 * B * T * I
+
+
 def test_counting_leaves_gradients_and_generator_as_they_were() -> None:
     layer = nn.Linear(I, O)
     layer(torch.randn(B, I)).sum().backward()

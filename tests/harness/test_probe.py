@@ -1,0 +1,218 @@
+"""The probe: requests refused in one sentence, counts that equal a hand count, ratios that survive drift."""
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from harness.ledger.errors import SpecError
+from harness.ledger.quantity import Measured
+from harness.probe import run as probe_run
+from harness.probe.backbone import build_backbone
+from harness.probe.request import Options, read_request
+from harness.probe.result import Probe, Round, Row, paired_ratio, probe_to_json
+from harness.probe.run import probe
+from harness.probe_verb import main, print_probe
+
+BATCH, LENGTH = 4, 8
+WIDTH, INNER, LAYERS = 64, 128, 2  # of every family at size=tiny
+SMALL = ["model=minilm", "model.size=tiny", f"batch={BATCH}", f"length={LENGTH}", "steps=2", "rounds=2", "warmup=1"]
+
+
+def _probe(*words: str) -> Probe:
+    return probe(read_request([*words, *SMALL, "targets=all"]))
+
+
+@pytest.fixture(scope="module")
+def found() -> Probe:
+    return _probe("method=lora,cla,asym,full")
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["bath=4"], "bath: unknown key of the probe. Did you mean 'batch'"),
+        (["method=lroa"], "method: unknown choice 'lroa'. Did you mean 'lora'"),
+        (["length=1,2"], "length=1,2: one value is needed"),
+        (["batch=many"], "probe.batch: 'many' is not a whole number"),
+        (["steps=3", "rounds=4"], "rounds at most steps"),
+        (["model=minilm,vit_micro"], "only `method` may be a list"),
+    ],
+)
+def test_a_wrong_word_is_one_sentence(words: list[str], sentence: str) -> None:
+    with pytest.raises(SpecError) as error:
+        read_request(words)
+    assert sentence in str(error.value) and "\n" not in str(error.value)
+
+
+def test_targets_reach_every_method_that_has_targets() -> None:
+    both = read_request(["method=lora,cla", "model=minilm", "targets=[q,up]"])
+    assert [method.targets for method in both.methods] == [("q", "up"), ("q", "up")]
+    every = read_request(["method=lora", "model=minilm", "targets=all"])
+    assert every.methods[0].targets == tuple(every.model.targets)
+    own = read_request(["method=lora", "model=minilm", "method.update.rank=4"])
+    assert own.methods[0].targets == ("q", "v") and own.methods[0].update.rank == 4
+
+
+def test_twins_share_the_memory_of_the_weights_and_nothing_else() -> None:
+    request = read_request(SMALL)
+    backbone = build_backbone(request.model, batch=2, length=4, layers=1, device="cpu", seed=0)
+    one, two = backbone.twin(), backbone.twin()
+    first, second = next(one.parameters()), next(two.parameters())
+    assert first is not second and first.data_ptr() == second.data_ptr()
+    one.requires_grad_(False)
+    assert second.requires_grad and next(backbone.model.parameters()).requires_grad
+
+
+def _blocks() -> tuple[int, int, int]:
+    """FLOP of the linear modules of all blocks in one direction, of attention both ways, of the trained head."""
+    linear = LAYERS * 2 * BATCH * LENGTH * (4 * WIDTH**2 + 2 * WIDTH * INNER)
+    attention = LAYERS * (2 + 5) * 2 * BATCH * LENGTH**2 * WIDTH
+    head = 3 * 2 * BATCH * (WIDTH**2 + 2 * WIDTH)  # pooler and classifier: forward, input and weight gradient
+    return linear, attention, head
+
+
+def _flops(found: Probe, name: str) -> float:
+    row = found.row(name)
+    assert row is not None
+    return row.exact["flops_per_step"].value
+
+
+def test_flops_of_the_floor_and_the_methods_agree_with_a_hand_count(found: Probe) -> None:
+    linear, attention, head = _blocks()
+    token, rank = 2 * BATCH * LENGTH, 16
+    first_inputs = 3 * token * WIDTH**2  # q, k and v of the first block need no input gradient when nothing lies below
+    rows, columns = LAYERS * (5 * WIDTH + INNER), LAYERS * (5 * WIDTH + INNER)  # of all six sites: out, in
+    floor = 2 * linear + attention + head
+    assert _flops(found, "floor") == floor
+    assert _flops(found, "cla") == floor - first_inputs + token * rank * rows  # dB
+    thin = token * rank * (3 * rows + 3 * columns) - 3 * token * rank * WIDTH  # Ax B(Ax) | gB (gB)A dA dB
+    assert _flops(found, "lora") == floor - first_inputs + thin
+    assert _flops(found, "peft_lora") == _flops(found, "lora")
+    assert _flops(found, "full") == 3 * linear + attention + head
+
+
+def test_a_column_update_keeps_the_selected_inputs_and_nothing_else(found: Probe) -> None:
+    sites, selected = 6 * LAYERS, 4 * BATCH * LENGTH * 16
+    saved = {name: found.row(name).exact["saved_for_backward"].value for name in ("floor", "cla", "asym", "peft_lora")}
+    assert saved["floor"] < saved["cla"] <= saved["floor"] + sites * selected
+    assert saved["asym"] < saved["peft_lora"]
+
+
+def test_our_lora_and_that_of_peft_train_equally_many_parameters(found: Probe) -> None:
+    ours, theirs = found.row("lora"), found.row("peft_lora")
+    assert ours.exact["trainable"] == theirs.exact["trainable"]
+    assert ours.exact["optimizer"].value == theirs.exact["optimizer"].value
+
+
+def test_every_number_is_in_the_json_and_none_is_invented(found: Probe) -> None:
+    plain = json.loads(json.dumps(probe_to_json(found), allow_nan=False))
+    assert [row["name"] for row in plain["rows"]] == ["floor", "peft_lora", "peft_dora", "lora", "cla", "asym", "full"]
+    for row in plain["rows"]:
+        assert len(row["rounds"]) == 2 and row["speed"]["step_ms_median"]["n"] == 2
+        assert row["memory"]["peak_allocated"] == {"why": "the run was on a CPU, which has no such counter"}
+    assert plain["setting"]["dropout"] == "off" and plain["provenance"]["fingerprint"]
+
+
+def test_a_method_that_cannot_be_attached_is_a_row_with_its_reason(capsys: pytest.CaptureFixture[str]) -> None:
+    request = read_request(["method=cla", "method.update.rank=100000", "peft=false", *SMALL])
+    found = probe(request)
+    assert [row.name for row in found.rows] == ["floor", "cla"]
+    assert "rank 100000" in found.rows[1].why and not found.rows[1].exact
+    assert found.row("cla") is None and found.row("floor").rounds
+    print_probe(found)
+    assert "rank 100000" in capsys.readouterr().out
+
+
+def _recording(name: str, steps: list[str]) -> Any:
+    return SimpleNamespace(step=lambda: steps.append(name))
+
+
+def test_every_round_has_every_entrant_in_an_order_of_its_own() -> None:
+    steps: list[str] = []
+    names = list("abcdef")
+    options = Options(steps=8, rounds=8, warmup=1)
+    rounds = probe_run._timed({n: _recording(n, steps) for n in names}, options, torch.device("cpu"), lambda line: None)
+    orders = [tuple(steps[i : i + 6]) for i in range(0, len(steps), 6)]
+    assert len(orders) == 9 and all(sorted(order) == names for order in orders)
+    assert len(set(orders)) > 4
+    assert {name: len(found) for name, found in rounds.items()} == dict.fromkeys(names, 8)
+
+
+def test_steps_are_shared_out_over_the_rounds() -> None:
+    steps: list[str] = []
+    options = Options(steps=7, rounds=3, warmup=2)
+    rounds = probe_run._timed({"a": _recording("a", steps)}, options, torch.device("cpu"), lambda line: None)
+    assert [len(one.ms) for one in rounds["a"]] == [3, 2, 2]
+
+
+def test_a_machine_that_slows_down_does_not_change_a_ratio() -> None:
+    drift = np.linspace(1, 5, 12)
+    ratio = paired_ratio(list(0.8 * drift), list(drift))
+    assert (ratio.value, ratio.low, ratio.high) == pytest.approx((0.8, 0.8, 0.8)) and ratio.n == 12
+
+
+def test_the_interval_of_a_ratio_covers_the_truth_and_narrows_with_rounds() -> None:
+    rng = np.random.default_rng(0)
+
+    def width(n: int) -> float:
+        below = np.exp(rng.normal(0, 0.05, n))
+        ratio = paired_ratio(list(0.9 * np.exp(rng.normal(0, 0.05, n))), list(below))
+        assert ratio.low < 0.9 < ratio.high
+        return ratio.high - ratio.low
+
+    assert width(400) < width(10) / 2
+
+
+def test_a_row_is_flagged_when_its_step_times_spread() -> None:
+    def row(mad: float) -> Row:
+        return Row("a", "A", speed={"step_ms_median": Measured(100, "ms"), "step_ms_mad": Measured(mad, "ms")})
+
+    assert row(3.1).noisy and not row(2.9).noisy
+
+
+def test_times_of_the_process_and_of_the_wall_are_kept_apart() -> None:
+    rows = (Row("floor", "F", rounds=(Round((10.0,), 10.0),) * 3), Row("a", "A", rounds=(Round((30.0,), 20.0),) * 3))
+    found = Probe({}, rows, {})
+    assert found.time_ratio(rows[1], "floor").value == pytest.approx(3)
+    assert found.time_ratio(rows[1], "floor", cpu=True).value == pytest.approx(2)
+    assert found.time_ratio(rows[1], "peft_lora") is None
+
+
+@pytest.mark.parametrize("model", ["gpt2_small", "vit_micro", "tinyllama", "deberta_v3_base"])
+def test_every_family_can_be_probed(model: str) -> None:
+    words = [
+        "method=cla",
+        f"model={model}",
+        "model.size=tiny",
+        "batch=2",
+        "length=8",
+        "steps=1",
+        "rounds=1",
+        "warmup=0",
+    ]
+    found = probe(read_request([*words, "peft=false"]))
+    assert [row.why for row in found.rows] == [None, None]
+    assert found.exact_ratio(found.row("cla"), "floor", "saved_for_backward") > 0
+
+
+@pytest.mark.parametrize("model", ["minilm", "gpt2_small", "tinyllama", "vit_micro"])
+def test_counts_need_no_weights_and_equal_those_of_a_real_step(model: str) -> None:
+    words = ["method=full,head", *SMALL, f"model={model}", "peft=false"]
+    shapes, real = probe(read_request([*words, "counts=true"])), probe(read_request(words))
+    for row, same in zip(shapes.rows, real.rows, strict=True):
+        assert (row.name, row.why, row.exact) == (same.name, same.why, same.exact)
+        assert not row.speed and not row.rounds
+    assert shapes.row("full") is not None
+
+
+def test_the_verb_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["method=head", *SMALL]
+    assert main(words) == 0
+    table = capsys.readouterr().out
+    assert "Head only" in table and "frozen floor" in table
+    assert main([*words, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"][0]["name"] == "floor"
