@@ -87,7 +87,12 @@ def unreachable() -> str | None:
     """Why the hub cannot be asked, else None: told to be offline, or no connection within `PATIENCE` seconds."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return "HF_HUB_OFFLINE is set"
-    address = urlsplit(_proxy() or os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    return silent(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+
+
+def silent(url: str) -> str | None:
+    """`HOST does not answer`, when it (or the proxy before it) takes no call within `PATIENCE` seconds; else None."""
+    address = urlsplit((_proxy() if url.startswith("https:") else None) or url)
     host, port = address.hostname or "", address.port or (80 if address.scheme == "http" else 443)
     answered = threading.Event()
     threading.Thread(target=_knock, args=(host, port, answered), daemon=True).start()  # a name lookup has no timeout
@@ -111,9 +116,14 @@ def missing_model(spec: ModelSpec, source: HubModel, reason: str) -> DataError:
 
 def _at_hand(repo: str, kind: str) -> bool:
     """Whether a mirror or the hub's cache holds anything of it; what is missing then shows when it is read."""
+    return mirrored(repo) is not None or any((cached(repo, kind) / "snapshots").glob("*/*"))
+
+
+def cached(repo: str, kind: str) -> Path:
+    """Where the hub's own cache keeps a "dataset" or "model" repository, whether it is there or not."""
     home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
-    return mirrored(repo) is not None or any((hub / f"{kind}s--{repo.replace('/', '--')}" / "snapshots").glob("*/*"))
+    return hub / f"{kind}s--{repo.replace('/', '--')}"
 
 
 def _proxy() -> str | None:

@@ -24,7 +24,7 @@ from harness.models.families import family_of, imported
 from harness.models.loaded import ImageProcessor, LoadedModel
 
 DIGITS = (0, 1, 2, 3, 4)
-EPOCHS, BATCH, LR = 30, 64, 2e-3  # ours: held-out accuracy on 0-4 is past 0.98 and grows no more
+EPOCHS, BATCH, LR = 15, 64, 1e-3  # ours: where the training loss comes to rest; 0.98 on held-out images of 0 to 4
 SEED = 0  # of the pretraining; never the run's
 PROCESSOR = ImageProcessor(size=8, channels=1, mean=(0.3,), std=(0.38,))  # of the 901 images, rounded
 
@@ -49,7 +49,7 @@ def load_vit_micro(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -
 
 
 def _pretrained(spec: ModelSpec, task: TaskSpec) -> dict[str, Tensor]:
-    """The weights below the classifier after `EPOCHS` passes over shifted images."""
+    """The weights below the classifier after `EPOCHS` passes over all images."""
     images, labels = images_of(DIGITS)
     pixels = (torch.from_numpy(images)[:, None].float() / 255 - PROCESSOR.mean[0]) / PROCESSOR.std[0]
     targets = torch.from_numpy(labels).long()
@@ -62,20 +62,12 @@ def _pretrained(spec: ModelSpec, task: TaskSpec) -> dict[str, Tensor]:
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=steps)
         for _ in range(EPOCHS):
             for rows in torch.randperm(len(targets)).split(BATCH):
-                loss = nn.functional.cross_entropy(model(pixel_values=_shifted(pixels[rows])).logits, targets[rows])
+                loss = nn.functional.cross_entropy(model(pixel_values=pixels[rows]).logits, targets[rows])
                 optimizer.zero_grad()
                 loss.backward()
                 optimizer.step()
                 schedule.step()
     return {name: value for name, value in model.state_dict().items() if not name.startswith("classifier.")}
-
-
-def _shifted(pixels: Tensor) -> Tensor:
-    """The batch (n, 1, 8, 8) moved by up to one pixel each way, background filled in."""
-    low = float(pixels.min())
-    padded = nn.functional.pad(pixels, (1, 1, 1, 1), value=low)
-    down, right = torch.randint(0, 3, (2,)).tolist()
-    return padded[:, :, down : down + pixels.shape[2], right : right + pixels.shape[3]]
 
 
 @contextmanager

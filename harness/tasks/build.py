@@ -1,5 +1,7 @@
 """A dataset's card and a loaded model, bound into a task. Only the file of the wanted kind is imported."""
 
+from typing import Any
+
 from harness.ledger.dataset_spec import (
     CausalLM,
     Choice,
@@ -18,17 +20,23 @@ from harness.tasks.tokens import Reader
 def build(dataset: DatasetSpec, model: LoadedModel) -> Task:
     """Raises SpecError when model and task cannot meet, or the primary metric is not among the metrics."""
     if dataset.metric not in dataset.metrics:
-        raise SpecError(
-            f"dataset.metric: '{dataset.metric}' is not among dataset.metrics ({', '.join(dataset.metrics)})."
-        )
+        known = ", ".join(dataset.metrics)
+        raise SpecError(f"dataset.metric: '{dataset.metric}' is not among dataset.metrics ({known}).")
+    if isinstance(dataset.task, ImageClassification) != isinstance(model.processor, ImageProcessor):
+        name, kind = model.spec.name, model.spec.kind
+        raise SpecError(f"model {name} ({kind}) cannot do {dataset.name} ({dataset.task.kind}).")
+    patch = getattr(model.model.config, "patch_size", 1)
+    return bind(dataset, model.processor, decoder=model.spec.kind == "decoder", patch=patch)
+
+
+def bind(dataset: DatasetSpec, processor: Any, *, decoder: bool, patch: int = 1) -> Task:
+    """The task with a tokenizer or an ImageProcessor; `patch` is the side of an image model's patches in pixels."""
     task = dataset.task
-    if isinstance(task, ImageClassification) != isinstance(model.processor, ImageProcessor):
-        raise SpecError(f"model {model.spec.name} ({model.spec.kind}) cannot do {dataset.name} ({task.kind}).")
     if isinstance(task, ImageClassification):
         from harness.tasks.image_classification import ImageClassificationTask
 
-        return ImageClassificationTask(dataset, task, model.processor, model.model.config.patch_size)
-    reader = Reader(model.processor, decoder=model.spec.kind == "decoder")
+        return ImageClassificationTask(dataset, task, processor, patch)
+    reader = Reader(processor, decoder)
     if isinstance(task, TextClassification):
         from harness.tasks.text_classification import TextClassificationTask
 

@@ -103,11 +103,7 @@ class ExactMatch(_Metric):
     """Share of predictions that equal their reference, character by character."""
 
     def _compute(self, predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-        return {
-            "exact_match": float(
-                np.mean([p == r for p, r in zip(predictions, references, strict=True)])
-            )
-        }
+        return {"exact_match": float(np.mean([p == r for p, r in zip(predictions, references, strict=True)]))}
 
 
 class Bleu(_Metric):

@@ -56,7 +56,7 @@ class Task(Protocol):
         ...
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        """Loss of each example, summed over its weight: (batch,), float32. Their sum over `weight` is the training loss."""
+        """Loss of each example, summed over its weight: (batch,), float32. Sum / `weight` is the training loss."""
         ...
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
@@ -65,4 +65,8 @@ class Task(Protocol):
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, Measured]:
         """Every metric of the card, and "loss" (weighted mean)."""
+        ...
+
+    def show(self, row: Mapping[str, Any]) -> str:
+        """A raw row as a person reads it: the text a model gets, and the answer."""
         ...

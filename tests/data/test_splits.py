@@ -22,11 +22,15 @@ def spec(**changes):
 
 
 def table(rows: int, classes: int = 5) -> pa.Table:
-    return pa.table({"label": [str(i * i % classes) for i in range(rows)], "story": [i // 3 for i in range(rows)], "n": range(rows)})
+    return pa.table(
+        {"label": [str(i * i % classes) for i in range(rows)], "story": [i // 3 for i in range(rows)], "n": range(rows)}
+    )
 
 
 @settings(max_examples=60, deadline=None)
-@given(rows=st.integers(12, 300), classes=st.integers(1, 12), share=st.floats(0.05, 0.4), test_share=st.floats(0.05, 0.4))
+@given(
+    rows=st.integers(12, 300), classes=st.integers(1, 12), share=st.floats(0.05, 0.4), test_share=st.floats(0.05, 0.4)
+)
 def test_every_row_is_in_one_split_and_every_class_stays_in_train(rows, classes, share, test_share):
     data = table(rows, classes)
     parts = divide(spec(share=share, test_share=test_share), {"train": data})
@@ -48,8 +52,10 @@ def test_held_out_rows_are_shared_among_the_classes_in_proportion():
 
 
 def test_more_rows_of_a_class_do_not_reorder_the_others():
-    """Hashing by row key: the first rows that are held out of 200 are those of 400 with the same keys, as far as they go."""
-    few, many = (divide(spec(stratify=(), test_share=0.5, share=0.0), {"train": table(n)})["test"].rows for n in (200, 400))
+    """By row key: what is held out of 200 rows is, as far as it goes, what is held out of 400."""
+    few, many = (
+        divide(spec(stratify=(), test_share=0.5, share=0.0), {"train": table(n)})["test"].rows for n in (200, 400)
+    )
     kept = [row for row in many if row < 200]
     assert len(set(few) & set(kept)) > 0.8 * len(kept)
 

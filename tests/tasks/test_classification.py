@@ -20,7 +20,11 @@ from harness.tasks.images import decode, flipped, stack
 RESOLVER = Resolver()
 PAIRS = [
     {"sentence1": "A man plays a guitar.", "sentence2": "Someone makes music.", "label": "equivalent"},
-    {"sentence1": "It rains.", "sentence2": "The stock market fell again on Monday, by a lot.", "label": "not_equivalent"},
+    {
+        "sentence1": "It rains.",
+        "sentence2": "The stock market fell again on Monday, by a lot.",
+        "label": "not_equivalent",
+    },
 ]
 
 
@@ -69,7 +73,9 @@ def test_a_perfect_classifier_scores_one_and_a_wrong_one_zero(peftlab_cache):
 
 def test_losses_are_the_cross_entropy_that_predictions_report(peftlab_cache):
     model, task = loaded(peftlab_cache, "gpt2_small", "trec50")
-    batch, _ = batch_of(task, [{"text": "Who was Galileo ?", "fine_label": "HUM:desc"}, {"text": "Why ?", "fine_label": "DESC:reason"}])
+    batch, _ = batch_of(
+        task, [{"text": "Who was Galileo ?", "fine_label": "HUM:desc"}, {"text": "Why ?", "fine_label": "DESC:reason"}]
+    )
     with torch.no_grad():
         losses, found = task.losses(model.model, batch), task.predict(model.model, batch)
     assert losses.tolist() == pytest.approx([p.loss for p in found])
@@ -100,7 +106,9 @@ def test_a_long_premise_is_shortened_and_the_statement_is_not(peftlab_cache):
         assert "The moon is made of cheese." in text
 
 
-@pytest.mark.parametrize(("label", "sentence"), [("equivalnt", "Did you mean 'equivalent'"), (-1, "unlabelled"), (None, "unknown label")])
+@pytest.mark.parametrize(
+    ("label", "sentence"), [("equivalnt", "Did you mean 'equivalent'"), (-1, "unlabelled"), (None, "unknown label")]
+)
 def test_an_unknown_label_is_an_error_and_never_class_zero(peftlab_cache, label, sentence):
     _, task = loaded(peftlab_cache, "roberta_base", "mrpc")
     with pytest.raises(DataError, match=sentence):
@@ -162,7 +170,10 @@ def test_flips_follow_their_generator_and_happen_half_of_the_time():
 
 def test_evaluation_never_flips(peftlab_cache):
     _, task = loaded(peftlab_cache, "vit_tiny", "cifar10")
-    rows = [{"img": png(np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)), "label": i} for i in range(8)]
+    rows = [
+        {"img": png(np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)), "label": i}
+        for i in range(8)
+    ]
     plain, again = batch_of(task, rows)[0], batch_of(task, rows)[0]
     training = batch_of(task, rows, torch.Generator().manual_seed(0))[0]
     assert torch.equal(plain.inputs["pixel_values"], again.inputs["pixel_values"])

@@ -19,8 +19,18 @@ ROWS = [
     {"nl": "call the function f with arguments x and y, substitute the result for z.", "code": "z = f ( x , y )"},
 ]
 QUESTIONS = [
-    {"id": "1", "question_stem": "Water is", "choices": {"text": ["wet", "dry as dust", "a colour", "loud"]}, "answerKey": "A"},
-    {"id": "2", "question_stem": "A cat can", "choices": {"text": ["bark", "purr", "fly far away", "read"]}, "answerKey": "B"},
+    {
+        "id": "1",
+        "question_stem": "Water is",
+        "choices": {"text": ["wet", "dry as dust", "a colour", "loud"]},
+        "answerKey": "A",
+    },
+    {
+        "id": "2",
+        "question_stem": "A cat can",
+        "choices": {"text": ["bark", "purr", "fly far away", "read"]},
+        "answerKey": "B",
+    },
 ]
 
 
@@ -95,7 +105,7 @@ def test_a_target_that_is_longer_than_the_room_loses_its_end_and_the_prompt_its_
 
 
 def test_exact_match_of_teacher_forcing_is_that_of_greedy_decoding(peftlab_cache):
-    """All most likely tokens are right, given the true ones before them, exactly when greedy decoding writes the target."""
+    """All tokens are right, given the true ones before them, exactly when greedy decoding writes the target."""
     spec = RESOLVER.part("dataset", ("dataset=django",)).spec
     model, task = loaded(peftlab_cache, "gpt2_small", "django")
     optimizer = torch.optim.Adam(model.model.parameters(), lr=3e-3)
@@ -143,5 +153,7 @@ def test_choice_scores_candidates_by_mean_log_likelihood(peftlab_cache):
                 means.append(float(logs[range(len(prompt) - 1, len(prompt) + len(answer) - 1), answer].mean()))
             assert prediction.prediction == "ABCD"[means.index(max(means))]
             p = math.exp(means["ABCD".index(row["answerKey"])]) / sum(map(math.exp, means))
-            assert prediction.score == pytest.approx(p, rel=1e-4) and prediction.loss == pytest.approx(-math.log(p), rel=1e-4)
+            assert prediction.score == pytest.approx(p, rel=1e-4) and prediction.loss == pytest.approx(
+                -math.log(p), rel=1e-4
+            )
         assert float(task.losses(model.model, batch).sum()) == pytest.approx(sum(p.loss for p in found), rel=1e-5)

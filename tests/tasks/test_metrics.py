@@ -18,7 +18,9 @@ CLASSES = ["cat", "dog", "eel", "fox"]
 def classified(seed: int, n: int = 97, classes: int = 4) -> list[Prediction]:
     rng = random.Random(seed)
     pairs = [(rng.choice(CLASSES[:classes]), rng.choice(CLASSES[:classes])) for _ in range(n)]
-    return [Prediction(str(i), t, t if rng.random() < 0.4 else p, 0.5, rng.random(), 1) for i, (t, p) in enumerate(pairs)]
+    return [
+        Prediction(str(i), t, t if rng.random() < 0.4 else p, 0.5, rng.random(), 1) for i, (t, p) in enumerate(pairs)
+    ]
 
 
 def numbers(seed: int, n: int = 60) -> list[Prediction]:

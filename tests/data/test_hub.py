@@ -1,0 +1,88 @@
+"""Hub data without a hub: the mirror first, then one sentence, within seconds."""
+
+import json
+import time
+
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from harness.data.files import read_table
+from harness.data.hub import data_patterns, require, unreachable
+from harness.data.source import find_source
+from harness.ledger.errors import DataError
+from harness.resolve import Resolver
+
+RESOLVER = Resolver()
+PAWS = RESOLVER.part("dataset", ("dataset=paws",)).spec
+MINILM = RESOLVER.part("model", ("model=minilm",)).spec
+NOWHERE = "127.0.0.1:9"  # the discard port: refused at once
+
+
+@pytest.fixture
+def alone(monkeypatch, tmp_path):
+    """No mirror, no cache, and a hub that does not answer."""
+    for name in ("PEFTLAB_MIRROR", "HF_HUB_OFFLINE", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HF_ENDPOINT", f"http://{NOWHERE}")
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+
+
+def test_data_that_is_nowhere_is_one_sentence_within_three_seconds(alone, tmp_path):
+    start = time.perf_counter()
+    with pytest.raises(DataError, match=r"^dataset paws: .*\(labeled_final\).* run: peftlab fetch dataset=paws$"):
+        require(MINILM, PAWS, tmp_path)
+    with pytest.raises(DataError, match=r"127\.0\.0\.1 does not answer"):
+        find_source(PAWS).read()
+    assert time.perf_counter() - start < 5.0  # two waits, and the import of huggingface_hub
+
+
+def test_weights_that_are_nowhere_point_to_the_tiny_size(alone, tmp_path):
+    kinship = RESOLVER.part("dataset", ("dataset=kinship",)).spec
+    with pytest.raises(DataError, match=r"model roberta_base: FacebookAI/roberta-base .*model.size=tiny"):
+        require(RESOLVER.part("model", ("model=roberta_base",)).spec, kinship, tmp_path)
+    require(RESOLVER.part("model", ("model=roberta_base", "model.size=tiny")).spec, kinship, tmp_path)
+
+
+def test_offline_is_believed_at_once(alone, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    start = time.perf_counter()
+    assert unreachable() == "HF_HUB_OFFLINE is set"
+    assert time.perf_counter() - start < 0.1
+
+
+def test_a_mirror_is_looked_into_first_and_needs_no_hub(alone, monkeypatch, tmp_path):
+    folder = tmp_path / "mirror" / "google-research-datasets" / "paws" / "labeled_final"
+    folder.mkdir(parents=True)
+    for split in ("train", "validation", "test"):
+        rows = {"sentence1": ["a"], "sentence2": ["b"], "label": [1]}
+        parquet.write_table(pa.table(rows), folder / f"{split}-00000-of-00001.parquet")
+    monkeypatch.setenv("PEFTLAB_MIRROR", str(tmp_path / "mirror"))
+    require(MINILM, PAWS, tmp_path)
+    tables, known = find_source(PAWS).read()
+    assert {name: table.num_rows for name, table in tables.items()} == {"train": 1, "validation": 1, "test": 1}
+    assert known["revision"] == "mirror" and len(known["sha256"]) == 64
+
+
+def test_only_the_files_of_the_card_are_asked_for():
+    assert data_patterns(PAWS, PAWS.source) == [
+        f"labeled_final/{split}-*.parquet" for split in ("train", "validation", "test")
+    ]
+    logiqa = RESOLVER.part("dataset", ("dataset=logiqa",)).spec
+    assert data_patterns(logiqa, logiqa.source) == ["MRC/train.txt", "MRC/dev.txt", "MRC/test.txt"]
+
+
+def test_class_numbers_become_the_names_that_the_file_itself_declares(tmp_path):
+    features = {"label": {"names": ["no", "yes"], "_type": "ClassLabel"}}
+    table = pa.table({"label": [1, 0, -1]}).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )
+    parquet.write_table(table, tmp_path / "train.parquet")
+    assert read_table([tmp_path / "train.parquet"])["label"].to_pylist() == ["yes", "no", None]
+
+
+def test_a_file_that_is_not_what_its_name_says_is_refused(tmp_path):
+    for name in ("train.parquet", "train.json"):
+        (tmp_path / name).write_text("{neither]")
+        with pytest.raises(DataError, match=f"{name}: not a readable"):
+            read_table([tmp_path / name])
