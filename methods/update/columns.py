@@ -5,6 +5,7 @@ bfloat16 weights lose nothing from step to step. Values of columns of past links
 """
 
 from collections.abc import Mapping
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,17 @@ from methods.sites import Site, stored_weight
 from methods.spec import Columns
 from methods.update.link import LinkEnd
 from methods.update.selector import select
+
+_SHARED: WeakValueDictionary[tuple[str, tuple[int, ...]], Tensor] = WeakValueDictionary()
+
+
+def shared_index(index: Tensor, device: torch.device) -> Tensor:
+    """One tensor for all modules that select the same columns, so that they can share what they gather."""
+    key = (str(device), tuple(index.tolist()))
+    found = _SHARED.get(key)
+    if found is None:
+        found = _SHARED[key] = index.to(device, copy=True)
+    return found
 
 
 class ColumnsUpdate(nn.Module):
@@ -53,7 +65,7 @@ class ColumnsUpdate(nn.Module):
 
     def _enter(self, index: Tensor) -> None:
         """`index` in host memory: the book-keeping needs its values, also for a model on the meta device."""
-        self.index.copy_(index)
+        self.index = shared_index(index, self.b.device)
         new = index[~torch.isin(index, self._touched)]
         if self.in_weight:
             columns = self.site.weight.index_select(1, new.to(self.index.device))
@@ -112,7 +124,7 @@ class ColumnsUpdate(nn.Module):
             raise MethodError(f"{self.site.path} is sharded or quantised: it cannot be written; export the adapter.")
 
     def state(self) -> dict[str, Tensor]:
-        return {"b": self.b.detach(), "index": self.index}
+        return {"b": self.b.detach(), "index": self.index.clone()}  # modules may share the index
 
     @torch.no_grad()
     def load(self, state: Mapping[str, Tensor]) -> None:

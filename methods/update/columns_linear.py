@@ -2,11 +2,13 @@
 
 One GEMM forward, one for the input gradient, and dB = s·gᵀ·x[:, idx], for which only x[:, idx] is saved: `rank` numbers
 a token, as in PaCA (https://arxiv.org/abs/2503.01905). B enters as the tensor that receives the gradient.
+Neighbours that read the same x and select the same columns (q, k and v under cLA) keep one copy of x[:, idx] together.
 Needs a weight whose columns can be written; `methods.inject` takes the dense path for sharded or quantised ones.
 """
 
 from collections.abc import Sequence
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor
@@ -14,6 +16,22 @@ from torch.autograd.function import once_differentiable
 
 from methods.update.linear import compute_dtype, frozen_linear, input_gradient
 from methods.update.low_rank_linear import Span
+
+_last: tuple[Any, ...] = ()  # weak: x, its version, an index, and x[:, index] of the last gather
+
+
+def _gathered(x: Tensor, flat: Tensor, index: Tensor) -> Tensor:
+    """flat[:, index], or the very tensor of the call before when it was of the same x and index."""
+    global _last
+    if torch.compiler.is_compiling():
+        return flat.index_select(1, index)
+    if _last and _last[0]() is x and _last[1] == x._version and _last[2]() is index:
+        known = _last[3]()
+        if known is not None and known.dtype == flat.dtype:
+            return known
+    selected = flat.index_select(1, index)
+    _last = (ref(x), x._version, ref(index), ref(selected))
+    return selected
 
 
 class _ColumnsLinear(torch.autograd.Function):
@@ -30,7 +48,7 @@ class _ColumnsLinear(torch.autograd.Function):
     ) -> Tensor:
         flat = x.reshape(-1, x.shape[-1]).to(compute_dtype(x))
         trained = any(ctx.needs_input_grad[7::2])
-        selected = [flat.index_select(1, index) for index in pairs[::2]] if trained else []
+        selected = [_gathered(x, flat, index) for index in pairs[::2]] if trained else []
         ctx.save_for_backward(weight, *selected)
         ctx.layout = (transposed, scale, spans, x.shape, x.dtype, [b.dtype for b in pairs[1::2]])
         y = frozen_linear(flat, weight, bias, transposed)

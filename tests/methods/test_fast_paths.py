@@ -115,6 +115,38 @@ def test_columns_and_frozen_a_keep_rank_numbers_a_token_and_lora_adds_only_its_i
         assert saved(lambda pair=pair: low_rank_linear(x, *frozen, pair), module.weight, *pair) == expected
 
 
+def test_neighbours_with_one_input_and_one_selection_keep_one_copy_of_it():
+    first, second = layer(False, torch.float32)[0], layer(False, torch.float32)[0]
+    x, index = torch.randn(64, IN, requires_grad=True), torch.arange(RANK)
+    bs = [torch.randn(OUT, RANK, requires_grad=True) for _ in range(2)]
+
+    def both(second_x, second_index):
+        one = columns_linear(x, first.weight, first.bias, False, 2.0, ((0, OUT),), [index, bs[0]])
+        return one, columns_linear(second_x, second.weight, second.bias, False, 2.0, ((0, OUT),), [second_index, bs[1]])
+
+    def kept(second_x, second_index):
+        return saved(lambda: both(second_x, second_index), first.weight, second.weight, *bs, index)
+
+    narrow = 64 * RANK * 4
+    assert kept(x, index) == narrow
+    assert kept(x.clone(), index) == 2 * narrow
+    assert kept(x, torch.tensor([0, 2, 4])) == 2 * narrow
+
+
+def test_an_input_changed_in_place_is_gathered_anew():
+    module, index = layer(False, torch.float32)[0], torch.arange(RANK)
+    b = torch.randn(OUT, RANK, requires_grad=True)
+    x = torch.randn(4, IN)
+    gradients = []
+    outputs = []
+    for _ in range(2):
+        outputs.append(columns_linear(x, module.weight, module.bias, False, 2.0, ((0, OUT),), [index, b]))
+        x.mul_(3.0)
+    for y in outputs:
+        gradients.append(torch.autograd.grad(y.sum(), b)[0])
+    assert torch.allclose(gradients[1], 3.0 * gradients[0])
+
+
 @pytest.mark.parametrize("name", ["lora", "asym", "asym_b", "cla"])
 @pytest.mark.parametrize("family", ["roberta", "gpt2", "llama"])
 def test_bf16_autocast_gives_bf16_close_gradients_in_float32(lab, name, family):
