@@ -3,28 +3,61 @@
     frame = analysis.load("beyond_lora")
     analysis.table2(frame)
 
-Imports no torch, no tracker and no network. Names are imported when they are first used, so that a verb starts quickly.
+Imports no torch, no tracker and no network.
 """
 
-from importlib import import_module
-from typing import Any
+from analysis.advise import advise
+from analysis.audit import audit, audit_table
+from analysis.compare import compare, compare_csv
+from analysis.figures.bars import ledger_bars, time_bars
+from analysis.figures.curves import learning_curves
+from analysis.figures.forest import forest
+from analysis.figures.heat import heat_map
+from analysis.figures.ranks import rank_diagram
+from analysis.figures.tradeoff import score_against
+from analysis.frame import Frame
+from analysis.load import load
+from analysis.published import published
+from analysis.report.build import write_report
+from analysis.tables.competitive import competitive_table
+from analysis.tables.coverage import coverage, failures
+from analysis.tables.fronts import fronts_table
+from analysis.tables.pooled import pooled_table
+from analysis.tables.published import beside_published
+from analysis.tables.ranking import pair_table, rank_table
+from analysis.tables.relative import relative_memory, relative_time
+from analysis.tables.study import table2, table3
+from analysis.tables.tradeoff import tradeoff, tradeoffs
 
-_NAMES = {
-    "load": "analysis.load",
-    "Frame": "analysis.frame",
-    "tradeoff": "analysis.tables.tradeoff",
-    "tradeoffs": "analysis.tables.tradeoff",
-    "score_against": "analysis.figures.tradeoff",
-    "learning_curves": "analysis.figures.curves",
-    "write_report": "analysis.report.build",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _NAMES:
-        raise AttributeError(f"analysis has no '{name}'; it has {', '.join(sorted(_NAMES))}")
-    return getattr(import_module(_NAMES[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(_NAMES)
+__all__ = [
+    "Frame",
+    "advise",
+    "audit",
+    "audit_table",
+    "beside_published",
+    "compare",
+    "compare_csv",
+    "competitive_table",
+    "coverage",
+    "failures",
+    "forest",
+    "fronts_table",
+    "heat_map",
+    "learning_curves",
+    "ledger_bars",
+    "load",
+    "pair_table",
+    "pooled_table",
+    "published",
+    "rank_diagram",
+    "rank_table",
+    "relative_memory",
+    "relative_time",
+    "score_against",
+    "table2",
+    "table3",
+    "time_bars",
+    "tradeoff",
+    "tradeoffs",
+    "write_report",
+]

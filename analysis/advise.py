@@ -1,4 +1,6 @@
-"""Which method under this budget? Answered from the records that are there, with the evidence and its limits; never extrapolated."""
+"""Which method under this budget? Answered from the records that are there, with the evidence and its limits; never
+extrapolated.
+"""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -143,8 +145,11 @@ def limits(frame: Frame, options: tuple[Option, ...]) -> tuple[str, ...]:
     blocks = {o.block for o in options}
     rows = frame.rows[frame.rows["block"].isin(blocks) & (frame.rows["status"] == "done")]
     few = sorted({o.method for o in options if 0 < o.score.n < 3})
-    said = [f"Evidence: {len(rows)} finished runs in {len(blocks)} blocks on {', '.join(sorted(set(rows['device']))) or 'unknown devices'}. "
-            "Other models, data, batch sizes and devices need their own runs."]  # fmt: skip
+    said = [
+        f"Evidence: {len(rows)} finished runs in {len(blocks)} blocks on "
+        f"{', '.join(sorted(set(rows['device']))) or 'unknown devices'}. "
+        "Other models, data, batch sizes and devices need their own runs."
+    ]
     if (rows["peak_kind"] == "RSS").any():
         said.append("Some peaks are resident memory of a CPU process, which is not GPU memory.")
     if few:
@@ -155,10 +160,21 @@ def limits(frame: Frame, options: tuple[Option, ...]) -> tuple[str, ...]:
 def as_json(options: tuple[Option, ...]) -> list[dict[str, Any]]:
     """Plain data, null for what was not measured."""
     return [
-        {"block": o.block, "method": o.method, "score": finite(o.score.mean), "low": finite(o.score.low), "high": finite(o.score.high),
-         "n": o.score.n, "peak_gb": o.peak_gb, "hours": o.hours, "fits": o.fits, "best": o.best, "why_not": o.why_not}
+        {
+            "block": o.block,
+            "method": o.method,
+            "score": finite(o.score.mean),
+            "low": finite(o.score.low),
+            "high": finite(o.score.high),
+            "n": o.score.n,
+            "peak_gb": o.peak_gb,
+            "hours": o.hours,
+            "fits": o.fits,
+            "best": o.best,
+            "why_not": o.why_not,
+        }
         for o in options
-    ]  # fmt: skip
+    ]
 
 
 def _matches(rows: pd.DataFrame, wanted: Mapping[str, str]) -> pd.Series:

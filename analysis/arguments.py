@@ -1,4 +1,7 @@
-"""The command line of this room's verbs: `sweep=NAME` as everywhere, then flags. An unknown word is one sentence and exit code 2."""
+"""The command line of this room's verbs: `sweep=NAME` as everywhere, then flags.
+
+An unknown word is one sentence and exit code 2.
+"""
 
 import argparse
 from pathlib import Path
@@ -23,7 +26,9 @@ def sweep_name(word: str) -> str:
 
 
 def parser(verb: str, what: str, *, sweep: bool) -> argparse.ArgumentParser:
-    """A parser with the flags that every verb of this room shares; `sweep` adds the word sweep=NAME and where runs lie."""
+    """A parser with the flags that every verb of this room shares; `sweep` adds the word sweep=NAME and where runs
+    lie.
+    """
     made = _Parser(prog=f"peftlab {verb}", description=what)
     if sweep:
         made.add_argument("sweep", type=sweep_name, metavar="sweep=NAME", help="a sweep that was planned or run")

@@ -1,4 +1,7 @@
-"""What is suspicious in a sweep's records, before anybody believes its tables. Every finding names its runs; nothing is mended."""
+"""What is suspicious in a sweep's records, before anybody believes its tables.
+
+Every finding names its runs; nothing is mended.
+"""
 
 import json
 from collections.abc import Iterator
@@ -23,9 +26,24 @@ class Finding:
 
 
 def audit(frame: Frame) -> tuple[Finding, ...]:
-    """All findings, in a fixed order. The frame is loaded with partial=True and allow_mixed=True, or it would be refused first."""
-    checks = (_holes, _duplicate_seeds, _unequal_seeds, _environments, _settings, _splits, _chance, _diverged, _outlying_seeds, _counts,
-              _clocks, _time_outliers)  # fmt: skip
+    """All findings, in a fixed order.
+
+    The frame is loaded with partial=True and allow_mixed=True, or it would be refused first.
+    """
+    checks = (
+        _holes,
+        _duplicate_seeds,
+        _unequal_seeds,
+        _environments,
+        _settings,
+        _splits,
+        _chance,
+        _diverged,
+        _outlying_seeds,
+        _counts,
+        _clocks,
+        _time_outliers,
+    )
     return tuple(finding for check in checks for finding in check(frame))
 
 
@@ -83,7 +101,9 @@ def _environments(frame: Frame) -> Iterator[Finding]:
 
 
 def _settings(frame: Frame) -> Iterator[Finding]:
-    """Everything of a recipe but the method's own learning rate must be equal within one comparison (measuring.md, T9)."""
+    """Everything of a recipe but the method's own learning rate must be equal within one comparison (measuring.md,
+    T9).
+    """
     for block in frame.blocks:
         runs = frame.block(block)
         seen = [json.loads(text) for text in runs.loc[runs["knobs"] != "", "knobs"].unique()]
@@ -127,7 +147,9 @@ def _diverged(frame: Frame) -> Iterator[Finding]:
 
 
 def _outlying_seeds(frame: Frame) -> Iterator[Finding]:
-    """A seed that fell far below its siblings was averaged in; 10 robust SDs and 10 % of the median is far for any method."""
+    """A seed that fell far below its siblings was averaged in; 10 robust SDs and 10 % of the median is far for any
+    method.
+    """
     done = frame.rows[frame.rows["status"] == "done"]
     for (block, method), runs in done.groupby(["block", "label"], sort=False):
         scores = runs["shown"].dropna()
@@ -138,7 +160,7 @@ def _outlying_seeds(frame: Frame) -> Iterator[Finding]:
             10 * spread, 0.1 * abs(middle)
         )
         for run in runs.loc[far[far].index].itertuples():
-            said = f"{number(run.shown, 2)} where the median seed has {number(middle, 2)}; averaged in"  # type: ignore[arg-type]
+            said = f"{number(run.shown, 2)} where the median seed has {number(middle, 2)}; averaged in"
             yield Finding("seed far off", f"{block}, {method}, seed {run.seed}", f"{said} (run {run.id})")
 
 

@@ -1,4 +1,5 @@
-"""Anybody's table of results, re-examined: mean ranks, Friedman, Iman–Davenport, every pairwise Wilcoxon with Holm, wins.
+"""Anybody's table of results, re-examined: mean ranks, Friedman, Iman–Davenport, every pairwise Wilcoxon with Holm,
+wins.
 
 Input is a CSV with the columns model, dataset, method, metric, value (and optionally direction: max or min). A block is
 one model × dataset × metric. Refuses a metric of unknown direction, a value that is no number, and a cell given twice.
@@ -18,8 +19,10 @@ from analysis.stats.ranks import Omnibus, Ranking, ranking
 from harness.ledger.errors import RecordError
 
 NEEDED = ("model", "dataset", "method", "metric", "value")
-MIXED = ("Wilcoxon ranks the sizes of differences across blocks, and these blocks have metrics of different units ({}): "
-         "read it beside the sign test, which does not.")  # fmt: skip
+MIXED = (
+    "Wilcoxon ranks the sizes of differences across blocks, and these blocks have metrics of different units ({}): "
+    "read it beside the sign test, which does not."
+)
 
 
 @dataclass(frozen=True)
@@ -66,13 +69,17 @@ def read_table(path: Path) -> pd.DataFrame:
     twice = table[table.duplicated(["model", "dataset", "method", "metric"])]
     if len(twice):
         first = twice.iloc[0]
-        raise RecordError(f"{path}: {first['model']} / {first['dataset']} / {first['method']} / {first['metric']} is given twice; "
-                          "average its seeds first, or name the settings apart in `method`.")  # fmt: skip
+        raise RecordError(
+            f"{path}: {first['model']} / {first['dataset']} / {first['method']} / {first['metric']} is given twice; "
+            "average its seeds first, or name the settings apart in `method`."
+        )
     return table
 
 
 def compare(table: pd.DataFrame, source: str) -> Comparison:
-    """Rank methods over the blocks that have all of them; blocks with holes are dropped, listed, and imputed once for sensitivity."""
+    """Rank methods over the blocks that have all of them; blocks with holes are dropped, listed, and imputed once for
+    sensitivity.
+    """
     directions = _directions(table)
     methods = tuple(dict.fromkeys(table["method"]))
     block = table["model"] + " / " + table["dataset"] + " / " + table["metric"]
@@ -81,14 +88,25 @@ def compare(table: pd.DataFrame, source: str) -> Comparison:
     wide = wide.reindex(index=list(dict.fromkeys(block)), columns=list(methods))
     whole = wide.dropna()
     if len(methods) < 2 or whole.empty:
-        raise RecordError(f"{source}: {len(methods)} methods, and {len(whole)} blocks that have all of them; "
-                          "a comparison needs two methods and one such block.")  # fmt: skip
+        raise RecordError(
+            f"{source}: {len(methods)} methods, and {len(whole)} blocks that have all of them; "
+            "a comparison needs two methods and one such block."
+        )
     dropped = {str(name): tuple(row.index[row.isna()]) for name, row in wide.iterrows() if row.isna().any()}
     scores = whole.to_numpy(float)
     metrics = sorted({str(name).rsplit(" / ", 1)[1] for name in whole.index})
     notes = (MIXED.format(", ".join(metrics)),) if len(metrics) > 1 else ()
-    return Comparison(source, methods, tuple(map(str, whole.index)), directions, scores, ranking(scores), dropped,
-                      _imputed(wide) if dropped else {}, notes)  # fmt: skip
+    return Comparison(
+        source,
+        methods,
+        tuple(map(str, whole.index)),
+        directions,
+        scores,
+        ranking(scores),
+        dropped,
+        _imputed(wide) if dropped else {},
+        notes,
+    )
 
 
 def as_json(found: Comparison) -> dict[str, Any]:
@@ -96,19 +114,35 @@ def as_json(found: Comparison) -> dict[str, Any]:
     names, rank = found.methods, found.ranking
     best = found.scores == found.scores.max(axis=1, keepdims=True)
     pairs = [
-        {"a": names[p.a], "b": names[p.b], "wilcoxon_p": _null(p.p), "holm_p": _null(p.holm), "sign_p": sign_p(p.wins, p.losses),
-         "wins": p.wins, "losses": p.losses, "ties": p.ties, "different": bool(p.holm < 0.05)}
+        {
+            "a": names[p.a],
+            "b": names[p.b],
+            "wilcoxon_p": _null(p.p),
+            "holm_p": _null(p.holm),
+            "sign_p": sign_p(p.wins, p.losses),
+            "wins": p.wins,
+            "losses": p.losses,
+            "ties": p.ties,
+            "different": bool(p.holm < 0.05),
+        }
         for p in rank.pairs
-    ]  # fmt: skip
+    ]
     return {
-        "table": found.source, "methods": list(names), "n_blocks": rank.n, "blocks": list(found.blocks),
-        "directions": found.directions, "dropped_blocks": {name: list(lost) for name, lost in found.dropped.items()},
+        "table": found.source,
+        "methods": list(names),
+        "n_blocks": rank.n,
+        "blocks": list(found.blocks),
+        "directions": found.directions,
+        "dropped_blocks": {name: list(lost) for name, lost in found.dropped.items()},
         "mean_ranks": {m: float(r) for m, r in zip(names, rank.ranks, strict=True)},
-        "friedman": _omnibus(rank.friedman), "iman_davenport": _omnibus(rank.iman_davenport), "pairwise": pairs,
+        "friedman": _omnibus(rank.friedman),
+        "iman_davenport": _omnibus(rank.iman_davenport),
+        "pairwise": pairs,
         "wins": {m: int(n) for m, n in zip(names, best.sum(axis=0), strict=True)},
         "cliques": [[names[i] for i in group] for group in rank.cliques],
-        "mean_ranks_worst_imputed": found.worst_imputed, "notes": list(found.notes),
-    }  # fmt: skip
+        "mean_ranks_worst_imputed": found.worst_imputed,
+        "notes": list(found.notes),
+    }
 
 
 def sign_p(wins: int, losses: int) -> float:

@@ -21,7 +21,9 @@ _FREE_KNOBS = (
 
 
 def read_flat(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """(row, curve points) of a record file; a file that is no record gives a row with status "damaged" and the reason."""
+    """(row, curve points) of a record file; a file that is no record gives a row with status "damaged" and
+    the reason.
+    """
     try:
         raw = json.loads(path.read_bytes())
         return flatten(raw), curve(raw)
@@ -31,7 +33,9 @@ def read_flat(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
 
 
 def flatten(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's JSON as a row of plain values: every column of COLUMNS that was measured, and `absent`, a JSON text of the reasons."""
+    """A record's JSON as a row of plain values: every column of COLUMNS that was measured, and `absent`, a JSON text
+    of the reasons.
+    """
     if raw["schema"] != SCHEMA:
         raise RecordError(
             f"record {raw.get('id')}: schema {raw['schema']}, this version reads schema {SCHEMA}; run it again."
@@ -46,7 +50,8 @@ def flatten(raw: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if not same_unit(unit, found["unit"]):
             raise RecordError(
-                f"record {raw['id']}: {name} is in {found['unit']!r}, declared in {unit!r}; mend the writer of the record."
+                f"record {raw['id']}: {name} is in {found['unit']!r}, declared in {unit!r}; mend the "
+                "writer of the record."
             )
         row[name] = float(found["value"])
         if name == "score":

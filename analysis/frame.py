@@ -1,4 +1,6 @@
-"""The tidy frame every table and picture is made of: one row for each planned run and each skipped cell, whatever became of it."""
+"""The tidy frame every table and picture is made of: one row for each planned run and each skipped cell, whatever
+became of it.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -45,7 +47,9 @@ class Frame:
 
     @property
     def margin(self) -> float | None:
-        """The margin of "competitive with the control", in the unit the score is shown in (1.0: one percentage point)."""
+        """The margin of "competitive with the control", in the unit the score is shown in (1.0: one
+        percentage point).
+        """
         margin = self.about.get("margin")
         return None if margin is None else float(margin)
 

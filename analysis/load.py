@@ -1,4 +1,7 @@
-"""A plan and its records as one tidy frame. Refuses an incomplete sweep and mixed environments, unless asked for them."""
+"""A plan and its records as one tidy frame.
+
+Refuses an incomplete sweep and mixed environments, unless asked for them.
+"""
 
 from pathlib import Path
 
@@ -88,8 +91,11 @@ def _check_environment(rows: pd.DataFrame, allow_mixed: bool) -> list[str]:
     if len(seen) <= 1:
         return []
     if not allow_mixed:
-        raise RecordError(f"the records come from {len(seen)} environments ({', '.join(s[:8] or 'none' for s in seen)}); drift between "
-                          "environments exceeds many gaps between methods. Pass --allow-mixed to keep them apart as blocks.")  # fmt: skip
+        raise RecordError(
+            f"the records come from {len(seen)} environments "
+            f"({', '.join(s[:8] or 'none' for s in seen)}); drift between "
+            "environments exceeds many gaps between methods. Pass --allow-mixed to keep them apart as blocks."
+        )
     return [f"{len(seen)} environments: each is a block of its own, and none is pooled with another."]
 
 

@@ -3,6 +3,7 @@
 Refuses to guess the direction of a metric it does not know: a wrong guess turns a ranking round.
 """
 
+import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ def shown(metric: str, unit: str = "") -> Shown:
 def direction(metric: str) -> str:
     """ "max" or "min" for a metric's name, by the words in it; raises RecordError when no word is known."""
     words = [word for word in re.split(r"[^a-z0-9]+", metric.lower()) if word]
-    words += ["_".join(pair) for pair in zip(words, words[1:], strict=False)]
+    words += ["_".join(pair) for pair in itertools.pairwise(words)]
     if any(word.startswith(known) for word in words for known in _LESS_IS_BETTER):
         return "min"
     if any(word.startswith(known) for word in words for known in _MORE_IS_BETTER):

@@ -1,11 +1,15 @@
-"""Pareto fronts. All objectives are higher-better here; the caller turns costs round. Refuses NaN: a method without a score is on no front."""
+"""Pareto fronts. All objectives are higher-better here; the caller turns costs round.
+
+Refuses NaN: a method without a score is on no front.
+"""
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
 def front(points: ArrayLike) -> NDArray[np.bool_]:
-    """Which of `points` (..., n_methods, n_objectives), higher better, no other point dominates: at least as good in all, better in one.
+    """Which of `points` (..., n_methods, n_objectives), higher better, no other point dominates: at least as good in
+    all, better in one.
 
     Leading axes are batches (resamples). Equal points do not dominate each other. Returns (..., n_methods).
     """
@@ -22,7 +26,8 @@ def front(points: ArrayLike) -> NDArray[np.bool_]:
 
 
 def hypervolume(points: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
-    """Volume dominated by `points` (..., n, d), higher better, above `reference` (d,). Exact, by the grid of coordinates.
+    """Volume dominated by `points` (..., n, d), higher better, above `reference` (d,). Exact, by the grid of
+    coordinates.
 
     Cost n^d cells a set: meant for d <= 4 and tens of methods.
     """
@@ -41,12 +46,16 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
 
 
 def resampled_means(values: ArrayLike, rng: np.random.Generator, reps: int) -> NDArray[np.float64]:
-    """Bootstrap means over seeds, all methods and objectives together; (n_seeds, n_methods, d) -> (reps, n_methods, d)."""
+    """Bootstrap means over seeds, all methods and objectives together; (n_seeds, n_methods, d) -> (reps, n_methods,
+    d).
+    """
     x = np.asarray(values, float)
     counts = rng.multinomial(len(x), np.full(len(x), 1 / len(x)), reps)
     return np.einsum("rs,smd->rmd", counts, x) / len(x)
 
 
 def inclusion(values: ArrayLike, rng: np.random.Generator, *, reps: int = 2_000) -> NDArray[np.float64]:
-    """How often each method is on the front when seeds are resampled jointly; (n_seeds, n_methods, d) -> (n_methods,)."""
+    """How often each method is on the front when seeds are resampled jointly; (n_seeds, n_methods, d) ->
+    (n_methods,).
+    """
     return front(resampled_means(values, rng, reps)).mean(axis=0)

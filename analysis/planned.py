@@ -79,7 +79,9 @@ def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], 
 
 
 def _recipe_matters(frame: pd.DataFrame) -> pd.Series:
-    """True for rows whose method × model × dataset is planned under several recipes: the recipe is then part of the label."""
+    """True for rows whose method × model × dataset is planned under several recipes: the recipe is then part of the
+    label.
+    """
     counts = frame.groupby(["method", "model", "dataset"], sort=False)["recipe"].transform("nunique")
     return (counts > 1) & (frame["recipe"] != "")
 
@@ -93,7 +95,9 @@ def _unique_labels(frame: pd.DataFrame, with_recipe: pd.Series) -> pd.Series:
 
 
 def _parameters(method: Mapping[str, Any], model: Mapping[str, Any]) -> float | None:
-    """Adapter parameters by the formula (study, 1.2): r(in + out), r·out or r·in a target; None where the card does not say widths."""
+    """Adapter parameters by the formula (study, 1.2): r(in + out), r·out or r·in a target; None where the card does
+    not say widths.
+    """
     update, config = method["update"], model.get("config") or {}
     hidden = config.get("hidden_size") or config.get("n_embd")
     layers = config.get("num_hidden_layers") or config.get("n_layer")
@@ -103,8 +107,15 @@ def _parameters(method: Mapping[str, Any], model: Mapping[str, Any]) -> float | 
     heads = config.get("num_attention_heads") or config.get("n_head") or 1
     key_value = (config.get("num_key_value_heads") or heads) * (config.get("head_dim") or hidden // heads)
     inner = config.get("intermediate_size") or config.get("n_inner") or 4 * hidden
-    widths = {"q": (hidden, hidden), "k": (hidden, key_value), "v": (hidden, key_value), "o": (hidden, hidden),
-              "gate": (hidden, inner), "up": (hidden, inner), "down": (inner, hidden)}  # fmt: skip
+    widths = {
+        "q": (hidden, hidden),
+        "k": (hidden, key_value),
+        "v": (hidden, key_value),
+        "o": (hidden, hidden),
+        "gate": (hidden, inner),
+        "up": (hidden, inner),
+        "down": (inner, hidden),
+    }
     if any(target not in widths for target in method["targets"]):
         return None
     trained = _trained_sides(update)

@@ -12,10 +12,22 @@ import pandas as pd
 _FOLDER = Path(__file__).with_name("published")
 TABLES = {"table2": "beyond_lora_table2.csv", "table3": "beyond_lora_table3.csv"}
 _ALSO = {  # our config names -> the paper's names, both without case and punctuation
-    "full": "fft", "fullfinetuning": "fft", "asymlora": "asym", "raclora": "rac", "loraplus": "lora+", "rcla": "rcla",
-    "llama38b": "llama38b", "gpt2": "gpt2small", "deepseekcoder": "deepseekcoder1.3b", "obqa": "openbookqa", "gluecola": "cola",
-    "trec50": "trec50", "debertav3base": "debertav3base", "debertav2xxl": "debertav2xxl", "cifar10": "cifar10",
-}  # fmt: skip
+    "full": "fft",
+    "fullfinetuning": "fft",
+    "asymlora": "asym",
+    "raclora": "rac",
+    "loraplus": "lora+",
+    "rcla": "rcla",
+    "llama38b": "llama38b",
+    "gpt2": "gpt2small",
+    "deepseekcoder": "deepseekcoder1.3b",
+    "obqa": "openbookqa",
+    "gluecola": "cola",
+    "trec50": "trec50",
+    "debertav3base": "debertav3base",
+    "debertav2xxl": "debertav2xxl",
+    "cifar10": "cifar10",
+}
 
 
 @cache
@@ -36,7 +48,9 @@ def _lookup(table: str) -> dict[tuple[str, str, str], float]:
 def published_value(
     table: str, model: tuple[str, ...], dataset: tuple[str, ...], method: tuple[str, ...]
 ) -> float | None:
-    """The printed value of a cell, by any of the names that each of the three goes by; None where the paper has none."""
+    """The printed value of a cell, by any of the names that each of the three goes by; None where the
+    paper has none.
+    """
     known = _lookup(table)
     found = [known.get((key(a), key(b), key(c))) for a in model for b in dataset for c in method]
     return next((value for value in found if value is not None), None)

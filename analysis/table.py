@@ -42,3 +42,8 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
     data: pd.DataFrame = field(default_factory=pd.DataFrame, compare=False)
+
+    @property
+    def text_columns(self) -> frozenset[int]:
+        """Columns without any number, which are set flush left; the first always is."""
+        return frozenset(i for i in range(len(self.heads)) if i == 0 or all(row[i].value is None for row in self.rows))

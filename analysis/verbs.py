@@ -115,7 +115,7 @@ def _console() -> "Console":
     """A log file is wider than rich's guess of 80 columns."""
     from rich.console import Console
 
-    return Console() if sys.stdout.isatty() else Console(width=130)
+    return Console() if sys.stdout.isatty() else Console(width=160)
 
 
 def _answer(frame: "Frame", out: Path) -> Path:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.columns import CLOCKS, LEDGER, column
-from analysis.figures.style import Picture, legend_below, panels, styled
+from analysis.figures.style import Picture, legend_below, panels, short, styled
 from analysis.frame import Frame
 
 _PARTS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9")
@@ -32,7 +32,7 @@ def _bars(frame: Frame, columns: tuple[str, ...], factor: float, unit: str, name
     handles: list[Any] = []
     for axis, block in zip(axes, frame.blocks, strict=True):
         handles = _panel(axis, data[data["block"] == block], columns)
-        axis.set_title(block)
+        axis.set_title(short(block, 40))
         axis.set_xlabel(f"{'memory' if unit == 'MB' else 'time'} ({unit})")
     legend_below(figure, handles, [column(c).label for c in columns])
     return Picture(name, title, _alt(data, columns, unit, title), figure, data)
@@ -77,7 +77,7 @@ def _panel(axis: Any, here: pd.DataFrame, columns: tuple[str, ...]) -> list[Any]
                 fontsize=7.5,
                 fontstyle="italic",
             )
-    axis.set_yticks(places, list(here["method"]))
+    axis.set_yticks(places, [short(str(m)) for m in here["method"]])
     axis.grid(axis="y", visible=False)
     return handles
 

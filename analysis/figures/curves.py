@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.style import Picture, colour, legend_below, marker, panels, styled
+from analysis.figures.style import Picture, colour, legend_below, marker, panels, short, styled
 from analysis.frame import Frame
 
 
@@ -18,11 +18,12 @@ def learning_curves(frame: Frame) -> Picture:
         here = data[data["block"] == block]
         for method, points in here.groupby("method", sort=False):
             tint = colour(frame.methods, str(method))
-            (handles[str(method)],) = axis.plot(points["step"], points["mean"], color=tint, marker=marker(frame.methods, str(method)),
-                                                markersize=4)  # fmt: skip
+            (handles[str(method)],) = axis.plot(
+                points["step"], points["mean"], color=tint, marker=marker(frame.methods, str(method)), markersize=4
+            )
             axis.fill_between(points["step"], points["low"], points["high"], color=tint, alpha=0.15, linewidth=0)
         metric = frame.shown(block)
-        axis.set_title(block)
+        axis.set_title(short(block, 40))
         axis.set_xlabel("optimizer step")
         axis.set_ylabel(f"validation {metric.axis}")
         if frame.better(block) == "min":
@@ -46,8 +47,11 @@ def curve_table(frame: Frame) -> pd.DataFrame:
     )
     table = table.rename(columns={"min": "low", "max": "high", "count": "n"}).reset_index()
     place = {m: i for i, m in enumerate(frame.methods)}, {b: i for i, b in enumerate(frame.blocks)}
-    return table.sort_values(["block", "method", "step"], key=lambda k: k.map(place[0] if k.name == "method" else place[1]) if k.name != "step" else k,
-                             ignore_index=True)  # fmt: skip
+    return table.sort_values(
+        ["block", "method", "step"],
+        key=lambda k: k.map(place[0] if k.name == "method" else place[1]) if k.name != "step" else k,
+        ignore_index=True,
+    )
 
 
 def _alt(frame: Frame, data: pd.DataFrame) -> str:

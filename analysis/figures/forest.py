@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.style import INK, Picture, colour, marker, panels, styled
+from analysis.figures.style import INK, Picture, colour, marker, panels, short, styled
 from analysis.frame import Frame
 from analysis.metric import number
 from analysis.tables.competitive import Difference, differences
@@ -12,7 +12,10 @@ from analysis.tables.competitive import Difference, differences
 
 @styled
 def forest(frame: Frame) -> Picture | None:
-    """Mean paired difference and 95 % t interval over common seeds; right of zero is better than the control. None without one."""
+    """Mean paired difference and 95 % t interval over common seeds; right of zero is better than the control.
+
+    None without one.
+    """
     found = differences(frame)
     if not found:
         return None
@@ -37,13 +40,21 @@ def _panel(axis: Any, frame: Frame, block: str, found: list[Difference]) -> None
             continue
         half = None if d.estimate.n < 2 else [[d.estimate.half], [d.estimate.half]]
         sure = d.holm < 0.05
-        axis.errorbar(d.estimate.mean, y, xerr=half, marker=marker(frame.methods, d.method), color=colour(frame.methods, d.method),
-                      markerfacecolor=None if sure else "white", capsize=2.5, linestyle="none")  # fmt: skip
-    axis.set_yticks(range(len(found)), [d.method for d in reversed(found)])
+        axis.errorbar(
+            d.estimate.mean,
+            y,
+            xerr=half,
+            marker=marker(frame.methods, d.method),
+            color=colour(frame.methods, d.method),
+            markerfacecolor=None if sure else "white",
+            capsize=2.5,
+            linestyle="none",
+        )
+    axis.set_yticks(range(len(found)), [short(d.method) for d in reversed(found)])
     axis.set_ylim(-0.6, len(found) - 0.4)
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.1)
-    axis.set_title(block)
+    axis.set_title(short(block, 40))
     unit = "points" if metric.in_points else metric.name
     axis.set_xlabel(f"difference to {frame.control} ({unit}), better →")
 
@@ -55,5 +66,7 @@ def _alt(frame: Frame, found: tuple[Difference, ...]) -> str:
         if d.estimate.n:
             sure = "significant" if d.holm < 0.05 else "not significant"
             said.append(f"{d.block}, {d.method}: {number(d.estimate.mean, digits)}, {sure}")
-    return (f"Forest plot of differences to {frame.control}; filled markers are significant after Holm, the grey band is the margin. "
-            + "; ".join(said) + ".")  # fmt: skip
+    return (
+        f"Forest plot of differences to {frame.control}; filled markers are significant after Holm, "
+        "the grey band is the margin. " + "; ".join(said) + "."
+    )

@@ -1,4 +1,6 @@
-"""A heat map of method × block: the difference to the control in each cell, holes hatched with their reason in a word."""
+"""A heat map of method × block: the difference to the control in each cell, holes hatched with their
+reason in a word.
+"""
 
 import numpy as np
 import pandas as pd
@@ -6,7 +8,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.figures.style import Picture, styled
+from analysis.figures.style import Picture, short, styled
 from analysis.frame import Frame
 from analysis.metric import number
 from analysis.tables.cells import estimate_of
@@ -14,7 +16,9 @@ from analysis.tables.cells import estimate_of
 
 @styled
 def heat_map(frame: Frame) -> Picture:
-    """Colour: how far a cell is from its block's control, in units of the block's spread over methods; text: the mean score."""
+    """Colour: how far a cell is from its block's control, in units of the block's spread over methods; text: the mean
+    score.
+    """
     data = heat_table(frame)
     wide = data.pivot(index="method", columns="block", values="scaled").reindex(
         index=list(frame.methods), columns=list(frame.blocks)
@@ -29,10 +33,10 @@ def heat_map(frame: Frame) -> Picture:
         _cell(axis, frame, row, limit)
     axis.set_xticks(
         range(len(frame.blocks)),
-        [b.replace(" / ", "\n") for b in frame.blocks],
+        [short(b, 40).replace(" / ", "\n") for b in frame.blocks],
         rotation=0 if len(frame.blocks) < 7 else 45,
     )
-    axis.set_yticks(range(len(frame.methods)), list(frame.methods))
+    axis.set_yticks(range(len(frame.methods)), [short(m) for m in frame.methods])
     axis.grid(visible=False)
     axis.tick_params(length=0)
     for side in axis.spines.values():
@@ -77,16 +81,35 @@ def _cell(axis, frame: Frame, row, limit: float) -> None:  # noqa: ANN001
         axis.add_patch(
             Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor="none", edgecolor="#8c959f", hatch="////", linewidth=0)
         )
-        axis.text(x, y, row.hole or "no score", ha="center", va="center", fontsize=7.5, fontstyle="italic", bbox={"facecolor": "white",
-                  "edgecolor": "none", "pad": 1.2}, color="black")  # fmt: skip
+        axis.text(
+            x,
+            y,
+            row.hole or "no score",
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            fontstyle="italic",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
+            color="black",
+        )
         return
     dark = abs(row.scaled) > 0.6 * limit
     short = f"{row.n}/{row.planned}" if row.n < row.planned else ""
-    axis.text(x, y, f"{number(row.mean, min(frame.shown(row.block).digits, 2))}{f' ({short})' if short else ''}", ha="center", va="center",
-              fontsize=8, color="white" if dark else "black")  # fmt: skip
+    axis.text(
+        x,
+        y,
+        f"{number(row.mean, min(frame.shown(row.block).digits, 2))}{f' ({short})' if short else ''}",
+        ha="center",
+        va="center",
+        fontsize=8,
+        color="white" if dark else "black",
+    )
 
 
 def _alt(frame: Frame, data: pd.DataFrame) -> str:
     holes = data[data["hole"] != ""]
     said = "; ".join(f"{r.method} in {r.block} {r.hole}" for r in holes.itertuples()) or "none"
-    return f"Heat map of {len(frame.methods)} methods by {len(frame.blocks)} blocks, coloured by the difference to {frame.control}. Holes: {said}."
+    return (
+        f"Heat map of {len(frame.methods)} methods by {len(frame.blocks)} blocks, coloured by the "
+        f"difference to {frame.control}. Holes: {said}."
+    )

@@ -1,16 +1,19 @@
-"""The critical-difference diagram: mean ranks on a line, a bar over methods that the pairwise tests cannot tell apart."""
+"""The critical-difference diagram: mean ranks on a line, a bar over methods that the pairwise tests cannot
+tell apart.
+"""
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.compare import Comparison
-from analysis.figures.style import COLOURS, INK, Picture, styled
+from analysis.figures.style import COLOURS, INK, Picture, short, styled
 
 
 @styled
 def rank_diagram(found: Comparison) -> Picture:
-    """Demšar's diagram, with the groups of pairwise Wilcoxon tests under Holm instead of Nemenyi's one critical difference.
+    """Demšar's diagram, with the groups of pairwise Wilcoxon tests under Holm instead of Nemenyi's one critical
+    difference.
 
     A bar joins its members only (a dot each): a method under a bar without a dot differs from some of them.
     """
@@ -42,7 +45,7 @@ def _label(axis: Axes, place: int, rank: float, name: str, k: int, half: int) ->
     y = -0.62 - 0.42 * (place if left else k - 1 - place)
     x = 1 - 0.06 * k if left else k + 0.06 * k
     axis.plot([rank, rank, x], [0, y, y], color=INK, linewidth=0.8)
-    text = f"{name}  {rank:.2f}" if left else f"{rank:.2f}  {name}"
+    text = f"{short(name)}  {rank:.2f}" if left else f"{rank:.2f}  {short(name)}"
     axis.annotate(
         text,
         (x, y),
@@ -74,4 +77,7 @@ def _title(axis: Axes, found: Comparison) -> None:
 def _alt(found: Comparison, order: list[int]) -> str:
     ranked = ", ".join(f"{found.methods[i]} {found.ranking.ranks[i]:.2f}" for i in order)
     groups = "; ".join(", ".join(found.methods[i] for i in g) for g in found.ranking.cliques) or "none"
-    return f"Critical difference diagram over {found.ranking.n} blocks. Mean ranks: {ranked}. Groups that cannot be told apart: {groups}."
+    return (
+        f"Critical difference diagram over {found.ranking.n} blocks. Mean ranks: {ranked}. Groups that "
+        f"cannot be told apart: {groups}."
+    )

@@ -1,4 +1,7 @@
-"""The one look of all pictures, and what a picture is. Draws without pyplot: no global state, no window, no backend to choose."""
+"""The one look of all pictures, and what a picture is.
+
+Draws without pyplot: no global state, no window, no backend to choose.
+"""
 
 import io
 import re
@@ -41,12 +44,18 @@ class Picture:
 
     @cached_property
     def svg(self) -> str:
-        """For inlining: text stays text, ink follows the page's colour (light or dark), no ids that clash on one page."""
+        """For inlining: text stays text, ink follows the page's colour (light or dark), no ids that clash
+        on one page.
+        """
         out = io.StringIO()
         with mpl.rc_context({"svg.hashsalt": self.name}), style.context(STYLE):
             self.figure.savefig(out, format="svg", metadata={"Date": None})
         text = out.getvalue()[out.getvalue().index("<svg") :]
-        text = re.sub(r'<g id="[^"]*">', "<g>", re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL))
+        text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+        used = set(
+            re.findall(r"#([\w-]+)", text)
+        )  # clip paths and markers; any other id could clash with the next picture's
+        text = re.sub(r' id="([^"]*)"', lambda found: found.group() if found.group(1) in used else "", text)
         return text.replace(INK, "currentColor")
 
 
@@ -63,6 +72,11 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
             return picture
 
     return inside
+
+
+def short(label: str, length: int = 30) -> str:
+    """A label that leaves room for the picture; tables hold it whole."""
+    return label if len(label) <= length else f"{label[: length - 1]}…"
 
 
 def colour(methods: tuple[str, ...], method: str) -> str:

@@ -1,11 +1,14 @@
-"""Score against cost, one panel per block, with the Pareto front over the means. Methods without a finished run are named in the alt text."""
+"""Score against cost, one panel per block, with the Pareto front over the means.
+
+Methods without a finished run are named in the alt text.
+"""
 
 from typing import Any
 
 import pandas as pd
 
 from analysis.columns import column
-from analysis.figures.style import Picture, colour, legend_below, marker, panels, styled
+from analysis.figures.style import Picture, colour, legend_below, marker, panels, short, styled
 from analysis.frame import Frame
 from analysis.pareto import front
 from analysis.tables.cells import estimate_of
@@ -15,7 +18,9 @@ _SHOWN = {"s": ("s", 1.0), "ms": ("ms", 1.0), "bytes": ("MB", 1e-6), "count": ("
 
 @styled
 def score_against(frame: Frame, cost: str) -> Picture:
-    """Mean score (± 95 % t interval) against the mean of `cost`, a declared column such as train_s, peak_bytes or saved_bytes."""
+    """Mean score (± 95 % t interval) against the mean of `cost`, a declared column such as train_s, peak_bytes or
+    saved_bytes.
+    """
     data = means(frame, cost)
     declared = column(cost)
     unit, _ = _SHOWN[declared.unit]
@@ -27,8 +32,13 @@ def score_against(frame: Frame, cost: str) -> Picture:
         axis.set_xlabel(f"{declared.label}{f' ({unit})' if unit else ''}")
     order = [m for m in frame.methods if m in handles]
     legend_below(figure, [handles[m] for m in order], order)
-    return Picture(f"score-{cost.removesuffix('_bytes').removesuffix('_s')}", f"Score against {declared.label}",
-                   _alt(frame, data, declared.label), figure, data)  # fmt: skip
+    return Picture(
+        f"score-{cost.removesuffix('_bytes').removesuffix('_s')}",
+        f"Score against {declared.label}",
+        _alt(frame, data, declared.label),
+        figure,
+        data,
+    )
 
 
 def means(frame: Frame, cost: str) -> pd.DataFrame:
@@ -57,10 +67,19 @@ def _panel(axis: Any, frame: Frame, here: pd.DataFrame, block: str, handles: dic
     )
     for row in here.itertuples():
         half = [[max(row.score - row.low, 0)], [max(row.high - row.score, 0)]] if row.n > 1 else None
-        handles[row.method] = axis.errorbar(row.cost, row.score, yerr=half, marker=marker(frame.methods, row.method), linestyle="none",
-                                            color=colour(frame.methods, row.method), capsize=2.5, elinewidth=1.0, zorder=3)  # fmt: skip
+        handles[row.method] = axis.errorbar(
+            row.cost,
+            row.score,
+            yerr=half,
+            marker=marker(frame.methods, row.method),
+            linestyle="none",
+            color=colour(frame.methods, row.method),
+            capsize=2.5,
+            elinewidth=1.0,
+            zorder=3,
+        )
     metric = frame.shown(block)
-    axis.set_title(block)
+    axis.set_title(short(block, 40))
     axis.set_ylabel(metric.axis)
     axis.margins(0.12)
     if here.empty:

@@ -1,4 +1,7 @@
-"""A table's data as CSV in full precision. A text that a spreadsheet would run as a formula gets an apostrophe before it."""
+"""A table's data as CSV in full precision.
+
+A text that a spreadsheet would run as a formula gets an apostrophe before it.
+"""
 
 import pandas as pd
 

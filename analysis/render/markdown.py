@@ -1,4 +1,7 @@
-"""A table as GitHub Markdown. Pipes, angle brackets and line ends in names are escaped: a name never becomes mark-up."""
+"""A table as GitHub Markdown.
+
+Pipes, angle brackets and line ends in names are escaped: a name never becomes mark-up.
+"""
 
 from analysis.table import Cell, Table
 
@@ -9,7 +12,7 @@ def markdown(table: Table) -> str:
     """Best in bold, second underlined, third in italics; reasons as footnotes under the table."""
     reasons: dict[str, int] = {}
     lines = [f"### {_escape(table.title)}", "", _line(_escape(head.text) for head in table.heads)]
-    lines.append(_line(":---" if i == 0 else "---:" for i in range(len(table.heads))))
+    lines.append(_line(":---" if i in table.text_columns else "---:" for i in range(len(table.heads))))
     lines += [_line(_cell(cell, reasons) for cell in row) for row in table.rows]
     lines += ["", *(f"{n}. {_escape(why)}" for why, n in reasons.items())]
     lines += ["", *(f"_{_escape(note)}_  " for note in table.notes)]

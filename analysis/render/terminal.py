@@ -14,7 +14,12 @@ def print_table(table: Table, console: Console) -> None:
     """Print it, with reasons and notes under it."""
     shown = RichTable(title=Text(table.title, style="bold"), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
     for i, head in enumerate(table.heads):
-        shown.add_column(Text(head.text), justify="left" if i == 0 else "right", no_wrap=i <= 1)
+        if i == 0:
+            shown.add_column(Text(head.text), overflow="fold", max_width=44)
+        else:  # a number is never cut: headings fold instead
+            widest = max((len(row[i].text) + 4 * bool(row[i].why) for row in table.rows), default=1)
+            side = "left" if i in table.text_columns else "right"
+            shown.add_column(Text(head.text), justify=side, overflow="fold", min_width=min(widest, 24))
     reasons: dict[str, int] = {}
     for row in table.rows:
         shown.add_row(*(_text(cell, reasons) for cell in row))

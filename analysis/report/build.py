@@ -1,4 +1,7 @@
-"""Everything a report holds, written to `report/<sweep>/`. Makes no number of its own: tables and pictures come from their rooms."""
+"""Everything a report holds, written to `report/<sweep>/`.
+
+Makes no number of its own: tables and pictures come from their rooms.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,7 +18,9 @@ from harness.ledger.paths import write_whole
 
 
 def write_report(frame: Frame, out: Path) -> Path:
-    """Write index.html and, beside it, a .csv, .md, .tex of each table and a .png, .svg, .csv of each picture; returns index.html."""
+    """Write index.html and, beside it, a .csv, .md, .tex of each table and a .png, .svg, .csv of each picture; returns
+    index.html.
+    """
     out.mkdir(parents=True, exist_ok=True)
     parts = sections(frame)
     for part in parts:

@@ -42,6 +42,7 @@ def sections(frame: Frame) -> tuple[Section, ...]:
     """All sections that this frame has something for."""
     found = (
         _tradeoff(frame),
+        _fronts(frame),
         _control(frame),
         _blocks(frame),
         _costs(frame),
@@ -53,15 +54,21 @@ def sections(frame: Frame) -> tuple[Section, ...]:
 
 
 def _tradeoff(frame: Frame) -> Section:
-    lead = "What each method scored and what it cost. In the pictures up is better and left is cheaper; the dashed line joins the Pareto front."
+    lead = "What each method scored over its seeds, and what it cost. Headings sort; every table is there as CSV too."
+    return Section("tradeoff", "Score and cost", lead, tradeoffs(frame))
+
+
+def _fronts(frame: Frame) -> Section:
+    lead = "Up is better, left is cheaper; the dashed line joins the Pareto front of the means."
     pictures = score_against(frame, "train_s"), score_against(frame, "peak_bytes"), score_against(frame, "saved_bytes")
-    return Section(
-        "tradeoff", "Score and cost", lead, (*tradeoffs(frame), *_some(fronts_table(frame, _rng()))), pictures
-    )
+    return Section("fronts", "Pareto fronts", lead, _some(fronts_table(frame, _rng())), pictures)
 
 
 def _control(frame: Frame) -> Section:
-    lead = f"Paired differences to {frame.control} over common seeds: right of zero is better. Filled markers: p < .05 after Holm."
+    lead = (
+        f"Paired differences to {frame.control} over common seeds: right of zero is better. Filled "
+        "markers: p < .05 after Holm."
+    )
     return Section("control", f"Against {frame.control}", lead, _some(competitive_table(frame)), _some(forest(frame)))
 
 
@@ -75,7 +82,10 @@ def _blocks(frame: Frame) -> Section:
 
 
 def _costs(frame: Frame) -> Section:
-    lead = "Where the time goes, and what the memory holds. The ledger counts tensors exactly, so it compares methods without noise."
+    lead = (
+        "Where the time goes, and what the memory holds. The ledger counts tensors exactly, so it "
+        "compares methods without noise."
+    )
     tables = _some(relative_time(frame)) + _some(relative_memory(frame))
     return Section("costs", "Time and memory", lead, tables, (ledger_bars(frame), time_bars(frame)))
 

@@ -1,4 +1,6 @@
-"""The HTML page: jinja2 with autoescape, style and script inlined, no request to anywhere (a content policy forbids it)."""
+"""The HTML page: jinja2 with autoescape, style and script inlined, no request to anywhere (a content policy forbids
+it).
+"""
 
 import base64
 import hashlib
@@ -25,7 +27,8 @@ def page(frame: Frame, parts: Sequence[Section]) -> str:
     room.filters["table"] = lambda table: Markup(html(table))
     room.filters["svg"] = lambda picture: Markup(picture.svg)
     return room.get_template("page.html.j2").render(
-        frame=frame, parts=parts, facts=facts(frame), style=Markup(style), script=Markup(script), hash=_hash(script))  # fmt: skip
+        frame=frame, parts=parts, facts=facts(frame), style=Markup(style), script=Markup(script), hash=_hash(script)
+    )
 
 
 def _hash(text: str) -> str:

@@ -1,4 +1,6 @@
-"""A sweep's answer for machines: every block, method, score and cost, strict JSON data (no NaN; an absent value is null with its reason)."""
+"""A sweep's answer for machines: every block, method, score and cost, strict JSON data (no NaN; an absent value is
+null with its reason).
+"""
 
 from typing import Any
 
@@ -12,8 +14,15 @@ from analysis.tables.cells import estimate_of, finite, lost
 def summary(frame: Frame) -> dict[str, Any]:
     """sweep, plan digest, notes, and one entry per block and method."""
     cells = [_cell(frame, block, method) for block in frame.blocks for method in frame.methods_of(block)]
-    return {"sweep": frame.name, "title": frame.title, "plan": frame.digest, "notes": list(frame.notes), "control": frame.control,
-            "margin": frame.margin, "cells": cells}  # fmt: skip
+    return {
+        "sweep": frame.name,
+        "title": frame.title,
+        "plan": frame.digest,
+        "notes": list(frame.notes),
+        "control": frame.control,
+        "margin": frame.margin,
+        "cells": cells,
+    }
 
 
 def _cell(frame: Frame, block: str, method: str) -> dict[str, Any]:
@@ -22,11 +31,22 @@ def _cell(frame: Frame, block: str, method: str) -> dict[str, Any]:
     score = estimate_of(rows, "shown")
     costs = {c.name: _mean(rows, c.name) for c in (*COLUMNS, *DERIVED) if c.unit != "metric"}
     return {
-        "block": block, "model": first["model"], "dataset": first["dataset"], "method": first["method"], "label": method,
-        "metric": first["metric"], "direction": first["direction"], "unit": frame.shown(block).unit, "planned": int((rows["status"] != "skipped").sum()),
-        "n": score.n, "score": finite(score.mean), "low": finite(score.low), "high": finite(score.high),
-        "reason": lost(rows, "shown") if score.n < len(rows) else None, "means": costs,
-    }  # fmt: skip
+        "block": block,
+        "model": first["model"],
+        "dataset": first["dataset"],
+        "method": first["method"],
+        "label": method,
+        "metric": first["metric"],
+        "direction": first["direction"],
+        "unit": frame.shown(block).unit,
+        "planned": int((rows["status"] != "skipped").sum()),
+        "n": score.n,
+        "score": finite(score.mean),
+        "low": finite(score.low),
+        "high": finite(score.high),
+        "reason": lost(rows, "shown") if score.n < len(rows) else None,
+        "means": costs,
+    }
 
 
 def _mean(rows: pd.DataFrame, name: str) -> float | None:

@@ -32,7 +32,10 @@ def paired_bca(
 
 
 def bca_limits(drawn: Floats, centre: float, influence: tuple[Floats, ...], level: float) -> tuple[float, float]:
-    """Limits from bootstrap means and the jackknife influence of each resampled factor. No spread gives (centre, centre)."""
+    """Limits from bootstrap means and the jackknife influence of each resampled factor.
+
+    No spread gives (centre, centre).
+    """
     if np.ptp(drawn) == 0:
         return centre, centre
     below = (np.sum(drawn < centre) + 0.5 * np.sum(drawn == centre)) / drawn.size

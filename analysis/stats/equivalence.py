@@ -1,4 +1,6 @@
-"""Is a method as good as the control, within a margin fixed beforehand? Never answered by "p > .05" (measuring.md, S6)."""
+"""Is a method as good as the control, within a margin fixed beforehand? Never answered by "p > .05" (measuring.md,
+S6).
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ Verdict = Literal["yes", "no", "not enough runs"]
 
 @dataclass(frozen=True)
 class Competitive:
-    """Method minus control (higher better), its 90 % interval, p values Holm-adjusted within the family, and the answer."""
+    """Method minus control (higher better), its 90 % interval, p values Holm-adjusted within the family, and the
+    answer.
+    """
 
     difference: Estimate
     p_not_worse: float
@@ -26,7 +30,10 @@ class Competitive:
 
 
 def one_sided(differences: ArrayLike, bound: float) -> float:
-    """p of H0 "mean <= bound" against "mean > bound", one-sided t; differences (n_pairs,). NaN with fewer than three pairs."""
+    """p of H0 "mean <= bound" against "mean > bound", one-sided t; differences (n_pairs,).
+
+    NaN with fewer than three pairs.
+    """
     d = np.asarray(differences, float)
     if d.size < 3:
         return np.nan
@@ -38,7 +45,10 @@ def one_sided(differences: ArrayLike, bound: float) -> float:
 
 
 def tost(differences: ArrayLike, margin: float) -> float:
-    """Two one-sided tests of |mean| < margin (Schuirmann 1987): the larger of the two p. NaN with fewer than three pairs."""
+    """Two one-sided tests of |mean| < margin (Schuirmann 1987): the larger of the two p.
+
+    NaN with fewer than three pairs.
+    """
     d = np.asarray(differences, float)
     return float(np.maximum(one_sided(d, -margin), one_sided(-d, -margin)))
 
@@ -47,7 +57,8 @@ def competitive(family: Sequence[ArrayLike], margin: float) -> tuple[Competitive
     """Non-inferiority of each method of a declared family; one array of paired differences (higher better) per method.
 
     yes: not worse than the control by `margin` or more (p < .05); no: worse by more than `margin` (p < .05); otherwise
-    there are not enough runs to say. Both p values are Holm-adjusted over the family. Raises ValueError for margin <= 0.
+    there are not enough runs to say. Both p values are Holm-adjusted over the family. Raises ValueError for margin
+    <= 0.
     """
     if not margin > 0:
         raise ValueError(f"competitive: the margin must be above 0, not {margin}")

@@ -1,4 +1,7 @@
-"""Intervals of a mean over few seeds. Refuses to bootstrap them: over 3–5 seeds a bootstrap covers 75–83 % (measuring.md, 7)."""
+"""Intervals of a mean over few seeds.
+
+Refuses to bootstrap them: over 3–5 seeds a bootstrap covers 75–83 % (measuring.md, 7).
+"""
 
 from dataclasses import dataclass
 
@@ -23,7 +26,10 @@ class Estimate:
 
 
 def t_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
-    """Student's t interval of the mean of `values` (n,), with the sample SD (ddof = 1). NaN values must be taken out before."""
+    """Student's t interval of the mean of `values` (n,), with the sample SD (ddof = 1).
+
+    NaN values must be taken out before.
+    """
     x = np.asarray(values, dtype=float)
     if not np.isfinite(x).all():
         raise ValueError("t_interval: a value that is not finite; leave failed runs out and count them")
@@ -36,6 +42,8 @@ def t_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
 
 
 def log_ratio_interval(values: ArrayLike, base: ArrayLike, level: float = 0.95) -> Estimate:
-    """Ratio of paired costs (n,), as the exponential of the t interval of log(values / base): ratios multiply, they do not add."""
+    """Ratio of paired costs (n,), as the exponential of the t interval of log(values / base): ratios multiply, they do
+    not add.
+    """
     ratio = t_interval(np.log(np.asarray(values, float) / np.asarray(base, float)), level)
     return Estimate(float(np.exp(ratio.mean)), float(np.exp(ratio.low)), float(np.exp(ratio.high)), ratio.n)

@@ -1,4 +1,7 @@
-"""Paired comparisons: two methods on the same seeds or the same examples. Refuses unpaired input of different lengths."""
+"""Paired comparisons: two methods on the same seeds or the same examples.
+
+Refuses unpaired input of different lengths.
+"""
 
 from dataclasses import dataclass
 
@@ -18,13 +21,19 @@ class PairedTest:
 
 
 def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
-    """Student's paired t test of a - b, both (n_seeds,). Differences without spread give p = 0, or 1 when all are zero."""
+    """Student's paired t test of a - b, both (n_seeds,).
+
+    Differences without spread give p = 0, or 1 when all are zero.
+    """
     difference = np.asarray(a, float) - np.asarray(b, float)
     return PairedTest(t_interval(difference), float(t_p(difference)))
 
 
 def t_p(differences: ArrayLike) -> NDArray[np.float64]:
-    """Two-sided p of the one-sample t test along the last axis, NaN values left out; (..., n) -> (...). NaN below two."""
+    """Two-sided p of the one-sample t test along the last axis, NaN values left out; (..., n) -> (...).
+
+    NaN below two.
+    """
     d = np.asarray(differences, float)
     here = ~np.isnan(d)
     n = here.sum(axis=-1)
@@ -39,7 +48,9 @@ def t_p(differences: ArrayLike) -> NDArray[np.float64]:
 
 
 def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> float:
-    """Exact two-sided McNemar test on one test set, both (n_examples,) booleans: a binomial test on discordant pairs."""
+    """Exact two-sided McNemar test on one test set, both (n_examples,) booleans: a binomial test on
+    discordant pairs.
+    """
     a, b = np.asarray(a_correct, bool), np.asarray(b_correct, bool)
     if a.shape != b.shape:
         raise ValueError(f"mcnemar: {a.shape} and {b.shape} answers are not paired")
@@ -48,7 +59,10 @@ def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> float:
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:
-    """Holm's step-down adjustment along the last axis, (..., m). NaN (not testable) stays NaN and is not in the family."""
+    """Holm's step-down adjustment along the last axis, (..., m).
+
+    NaN (not testable) stays NaN and is not in the family.
+    """
     raw = np.asarray(p, float)
     if raw.shape[-1] == 0:
         return raw
@@ -68,7 +82,8 @@ def pairs(m: int) -> NDArray[np.intp]:
 
 
 def pairwise_t(scores: ArrayLike) -> NDArray[np.float64]:
-    """Holm-adjusted p of every paired t test; scores (..., n_seeds, n_methods), NaN where a run has none. -> (..., m, m).
+    """Holm-adjusted p of every paired t test; scores (..., n_seeds, n_methods), NaN where a run has none. -> (..., m,
+    m).
 
     A pair uses the seeds that both methods have; fewer than three of them are no test (no claim below 3 seeds).
     """

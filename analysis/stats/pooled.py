@@ -1,6 +1,7 @@
 """One number over many blocks: interquartile mean and probability of improvement, with stratified bootstrap intervals.
 
-Agarwal et al. 2021 (arXiv:2108.13264). Raw scores of different metrics never enter: they are normalised per block first.
+Agarwal et al. 2021 (arXiv:2108.13264). Raw scores of different metrics never enter: they are normalised per block
+first.
 """
 
 from dataclasses import dataclass

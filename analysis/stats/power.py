@@ -11,7 +11,7 @@ from analysis.metric import Shown, number
 def detectable(sd: float, n: int, power: float = 0.8, alpha: float = 0.05) -> float:
     """The smallest mean difference that a two-sided paired t test with n pairs finds with that power.
 
-    sd: sample SD of the paired differences, in the metric's unit. Noncentral t, exact (no normal approximation). n >= 2.
+    sd: sample SD of the paired differences, in the metric's unit. Exact, by the noncentral t. n >= 2.
     """
     if n < 2:
         raise ValueError(f"detectable: {n} pairs have no spread; at least 2 are needed")
@@ -41,13 +41,15 @@ def detectable_note(values: pd.DataFrame, control: str | None, metric: Shown) ->
     least = number(detectable(sd, n), metric.digits)
     unit = " points" if metric.in_points else ""
     return (
-        f"With {n} seeds, a difference to {control} below {least}{unit} is not likely to be found (80 % power, paired t, "
+        f"With {n} seeds, a difference to {control} below {least}{unit} is not likely to be found (80 "
+        "% power, paired t, "
         f"p < .05; median SD of the differences {number(sd, metric.digits)}).",
     )
 
 
 def expected_best(trials: ArrayLike, k: int) -> float:
-    """Expected best validation score of k trials drawn without replacement from `trials` (n,), higher better (Dodge et al. 2019, unbiased form).
+    """Expected best validation score of k trials drawn without replacement from `trials` (n,), higher better (Dodge et
+    al. 2019, unbiased form).
 
     E[max of k] = sum over sorted x_(i) of x_(i) · C(i-1, k-1) / C(n, k).
     """

@@ -26,7 +26,9 @@ class Omnibus:
 
 @dataclass(frozen=True)
 class Pair:
-    """One pairwise comparison: indices of the methods, Wilcoxon p raw and Holm-adjusted, blocks won, lost and tied by `a`."""
+    """One pairwise comparison: indices of the methods, Wilcoxon p raw and Holm-adjusted, blocks won, lost and tied by
+    `a`.
+    """
 
     a: int
     b: int
@@ -39,7 +41,9 @@ class Pair:
 
 @dataclass(frozen=True)
 class Ranking:
-    """All of it; `ranks` (n_methods,) mean ranks, 1 is best; `cliques` groups that the pairwise tests cannot tell apart."""
+    """All of it; `ranks` (n_methods,) mean ranks, 1 is best; `cliques` groups that the pairwise tests cannot tell
+    apart.
+    """
 
     ranks: Floats
     friedman: Omnibus
@@ -80,15 +84,24 @@ def iman_davenport(chi: Omnibus, blocks: int, methods: int) -> Omnibus:
 
 
 def pairwise(x: Floats) -> tuple[Pair, ...]:
-    """Two-sided Wilcoxon signed-rank test of every pair over blocks, with Holm over all pairs; wins counted on the blocks."""
+    """Two-sided Wilcoxon signed-rank test of every pair over blocks, with Holm over all pairs; wins counted on the
+    blocks.
+    """
     which = pairs(x.shape[1])
     raw = np.array([wilcoxon_p(x[:, i] - x[:, j]) for i, j in which])
     adjusted = holm(raw)
     return tuple(
-        Pair(int(i), int(j), float(p), float(h), int((x[:, i] > x[:, j]).sum()), int((x[:, i] < x[:, j]).sum()),
-             int((x[:, i] == x[:, j]).sum()))
+        Pair(
+            int(i),
+            int(j),
+            float(p),
+            float(h),
+            int((x[:, i] > x[:, j]).sum()),
+            int((x[:, i] < x[:, j]).sum()),
+            int((x[:, i] == x[:, j]).sum()),
+        )
         for (i, j), p, h in zip(which, raw, adjusted, strict=True)
-    )  # fmt: skip
+    )
 
 
 def wilcoxon_p(differences: Floats) -> float:
@@ -101,7 +114,9 @@ def wilcoxon_p(differences: Floats) -> float:
 
 
 def cliques(ranks: Floats, found: tuple[Pair, ...], alpha: float) -> tuple[tuple[int, ...], ...]:
-    """Maximal groups of two or more methods of which no pair differs (Holm-adjusted p >= alpha), each by rank, best first."""
+    """Maximal groups of two or more methods of which no pair differs (Holm-adjusted p >= alpha), each by rank, best
+    first.
+    """
     alike: dict[int, set[int]] = {i: set() for i in range(len(ranks))}
     for pair in found:
         if not pair.holm < alpha:

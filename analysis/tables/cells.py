@@ -1,4 +1,6 @@
-"""What every table's cells share: a mean with its interval and n, a reason where there is no number, marks that are supported."""
+"""What every table's cells share: a mean with its interval and n, a reason where there is no number, marks that are
+supported.
+"""
 
 import json
 
@@ -32,7 +34,9 @@ def score_text(found: Estimate, digits: int, planned: int) -> str:
 
 
 def score_cell(rows: pd.DataFrame, column: str, digits: int, mark: Mark = "") -> Cell:
-    """The cell of one method in one block: mean ± half of the 95 % t interval, n, and what became of the other seeds."""
+    """The cell of one method in one block: mean ± half of the 95 % t interval, n, and what became of the
+    other seeds.
+    """
     found = estimate_of(rows, column)
     if found.n == 0:
         return absent_cell(rows, column)
@@ -77,7 +81,10 @@ def _why_absent(absent: str, column: str) -> str:
 
 
 def supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[str, Mark]:
-    """Label -> mark. A place is marked only where the method is complete and beats every lower one (paired t, Holm over all pairs)."""
+    """Label -> mark.
+
+    A place is marked only where the method is complete and beats every lower one (paired t, Holm over all pairs).
+    """
     values = frame.values(block, column)
     planned = frame.block(block).groupby("label")["seed"].count()
     complete = [m for m in values if values[m].notna().sum() == planned[m] and planned[m] >= 3]
@@ -94,7 +101,10 @@ def supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[
     return marks
 
 
-MARK_NOTE = "Best bold, second underlined, third italic: only where a paired t test over seeds (Holm over all pairs of the block, p < .05) supports it."  # fmt: skip
+MARK_NOTE = (
+    "Best bold, second underlined, third italic: only where a paired t test over seeds (Holm over all "
+    "pairs of the block, p < .05) supports it."
+)
 
 
 def footer(frame: Frame, blocks: tuple[str, ...] | None = None) -> str:

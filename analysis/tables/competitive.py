@@ -1,4 +1,6 @@
-"""Each method against the control, block by block: the difference, its interval, and "competitive within the margin?"."""
+"""Each method against the control, block by block: the difference, its interval, and "competitive within
+the margin?".
+"""
 
 from dataclasses import dataclass
 
@@ -54,13 +56,25 @@ def competitive_table(frame: Frame) -> Table | None:
     if not found:
         return None
     rows = tuple(_row(frame, d) for d in found)
-    heads = (Head("model / dataset"), Head("method"), Head(f"difference to {frame.control}", "+ is better"), Head("p"), Head("with Holm"),
-             Head(_question(frame)))  # fmt: skip
-    notes = [f"Mean paired difference over common seeds [95 % t interval] (n). Holm within each block over its methods against "
-             f"{frame.control}, the control named by the sweep; fewer than 3 common seeds are no test."]  # fmt: skip
+    heads = (
+        Head("model / dataset"),
+        Head("method"),
+        Head(f"difference to {frame.control}", "+ is better"),
+        Head("p"),
+        Head("with Holm"),
+        Head(_question(frame)),
+    )
+    notes = [
+        "Mean paired difference over common seeds [95 % t interval] (n). Holm within each block over "
+        "its methods against "
+        f"{frame.control}, the control named by the sweep; fewer than 3 common seeds are no test."
+    ]
     if frame.margin:
-        notes.append(f"Competitive: one-sided t test of “not worse by {frame.margin:g}” (Holm, p < .05); no: worse by more than that; "
-                     "otherwise there are not enough runs to say. The margin was fixed in the sweep.")  # fmt: skip
+        notes.append(
+            f"Competitive: one-sided t test of “not worse by {frame.margin:g}” (Holm, p < .05); no: "
+            "worse by more than that; "
+            "otherwise there are not enough runs to say. The margin was fixed in the sweep."
+        )
     notes += [
         f"{block}: {note}"
         for block in frame.blocks
@@ -77,7 +91,7 @@ def competitive_table(frame: Frame) -> Table | None:
 
 
 def _question(frame: Frame) -> str:
-    return f"competitive within {frame.margin:g} points?" if frame.margin else "competitive?"
+    return f"competitive within {frame.margin:g} point{'s' * (frame.margin != 1)}?" if frame.margin else "competitive?"
 
 
 def _row(frame: Frame, d: Difference) -> tuple[Cell, ...]:

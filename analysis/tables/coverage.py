@@ -27,9 +27,17 @@ def failures(frame: Frame) -> Table | None:
     out = frame.rows[frame.rows["status"] != "done"]
     if out.empty:
         return None
-    rows = tuple((Cell(r.block), Cell(r.label), Cell("all" if r.seed < 0 else str(r.seed), float(r.seed)), Cell(r.status, mark=_mark(r.status)),
-                  Cell(r.reason), Cell(r.id or "–"))
-                 for r in out.itertuples())  # fmt: skip
+    rows = tuple(
+        (
+            Cell(r.block),
+            Cell(r.label),
+            Cell("all" if r.seed < 0 else str(r.seed), float(r.seed)),
+            Cell(r.status, mark=_mark(r.status)),
+            Cell(r.reason),
+            Cell(r.id or "–"),
+        )
+        for r in out.itertuples()
+    )
     heads = (Head("model / dataset"), Head("method"), Head("seed"), Head("status"), Head("reason"), Head("run"))
     data = out[["block", "label", "seed", "status", "reason", "id"]].rename(columns={"label": "method"})
     counted = f"{len(out)} rows: " + ", ".join(f"{n} {s}" for s, n in out["status"].value_counts(sort=False).items())
@@ -55,7 +63,9 @@ def _mark(status: str) -> Mark:
 
 
 def sensitivity_blocks(frame: Frame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(block × method mean score, higher better, complete blocks only; the same with every hole as the worst of its block)."""
+    """(block × method mean score, higher better, complete blocks only; the same with every hole as the worst of its
+    block).
+    """
     means = pd.DataFrame({b: _turned(frame, b) for b in frame.blocks}).T.reindex(columns=list(frame.methods))
     worst = means.apply(lambda row: row.fillna(row.min() - 1.0), axis=1)
     return means.dropna(), worst.dropna()

@@ -1,15 +1,17 @@
-"""Pareto fronts with their uncertainty: how often a method is on the front when seeds are drawn again, and the front's hypervolume."""
+"""Pareto fronts with their uncertainty: how often a method is on the front when seeds are drawn again, and the front's
+hypervolume.
+"""
 
 import numpy as np
 import pandas as pd
 
-from analysis.columns import column
 from analysis.frame import Frame
 from analysis.pareto import front, hypervolume, resampled_means
 from analysis.stats.bootstrap import percentile
 from analysis.table import Cell, Head, Table
 from analysis.tables.cells import footer
 
+_SHORT = {"train_s": "time", "peak_bytes": "memory", "trainable_params": "parameters"}
 FRONTS = (("train_s",), ("peak_bytes",), ("train_s", "peak_bytes"), ("train_s", "peak_bytes", "trainable_params"))
 
 
@@ -32,16 +34,23 @@ def fronts_table(frame: Frame, rng: np.random.Generator, *, reps: int = 1_000) -
     heads = (
         Head("model / dataset"),
         Head("method"),
-        *(Head("score + " + ", ".join(column(c).label for c in costs), "%") for costs in FRONTS),
+        *(Head(", ".join(["score", *(_SHORT[c] for c in costs)]), "%") for costs in FRONTS),
     )
-    notes = ("Share of resamples (seeds drawn jointly for all methods) in which the method is on the front; *: on the front of the means. "
-             "With few seeds the shares are coarse.", *volumes, footer(frame))  # fmt: skip
+    notes = (
+        "Time is training time, memory the peak while training. Share of resamples (seeds drawn "
+        "jointly for all methods) in which the method is on the "
+        "front; *: on the front of the means. "
+        "With few seeds the shares are coarse.",
+        *volumes,
+        footer(frame),
+    )
     table = pd.DataFrame(data, columns=["block", "method", "front", "inclusion", "on_front"])
     return Table("pareto", "Pareto fronts and how sure they are", heads, tuple(rows), notes, table)
 
 
 def inclusion_of(frame: Frame, block: str, costs: tuple[str, ...], rng: np.random.Generator, reps: int) -> pd.DataFrame:
-    """Index method; share (inclusion), on_front (of the means), and in attrs: hypervolume (value, low, high) of the unit cube.
+    """Index method; share (inclusion), on_front (of the means), and in attrs: hypervolume (value, low, high) of the
+    unit cube.
 
     Only methods with a value in every common seed enter; objectives are scaled to [0, 1] between worst and best mean.
     """
@@ -73,5 +82,7 @@ def _cell(found: pd.DataFrame, method: str) -> Cell:
 
 def _volume_note(block: str, found: pd.DataFrame) -> str:
     value, low, high = found.attrs["hypervolume"]
-    return (f"{block}: hypervolume of score, training time and peak memory {value:.3f} [{low:.3f}, {high:.3f}] "
-            "(each objective scaled to 0–1 between the worst and best mean).")  # fmt: skip
+    return (
+        f"{block}: hypervolume of score, training time and peak memory {value:.3f} [{low:.3f}, {high:.3f}] "
+        "(each objective scaled to 0–1 between the worst and best mean)."
+    )

@@ -62,15 +62,40 @@ def pooled_table(frame: Frame, rng: np.random.Generator) -> Table | None:
     iqm = pooled_iqm(scores, rng)
     better = pooled_improvement(scores, frame.methods.index(frame.control), rng)
     ranks = dict(zip(found.methods, found.ranking.ranks, strict=True))
-    rows = tuple((Cell(m), Cell(number(ranks[m], 2), float(ranks[m])), _cell(iqm, i), _cell(better, i) if m != frame.control else Cell("–"))
-                 for i, m in enumerate(frame.methods))  # fmt: skip
-    heads = (Head("method"), Head("mean rank", "", "min"), Head("interquartile mean", f"{frame.control} = 1", "max"),
-             Head(f"P(better than {frame.control})", "", "max"))  # fmt: skip
-    notes = (f"Over {len(used)} of {len(frame.blocks)} blocks (whole, equal seeds), {scores.shape[0]} seeds each: 0 is chance, 1 the mean of "
-             f"{frame.control}. [95 % stratified bootstrap intervals, seeds drawn within blocks; with few seeds they are too narrow.]",
-             footer(frame, used))  # fmt: skip
-    data = pd.DataFrame({"method": frame.methods, "mean_rank": [ranks[m] for m in frame.methods], "iqm": iqm.value, "iqm_low": iqm.low,
-                         "iqm_high": iqm.high, "p_better": better.value, "p_better_low": better.low, "p_better_high": better.high})  # fmt: skip
+    rows = tuple(
+        (
+            Cell(m),
+            Cell(number(ranks[m], 2), float(ranks[m])),
+            _cell(iqm, i),
+            _cell(better, i) if m != frame.control else Cell("–"),
+        )
+        for i, m in enumerate(frame.methods)
+    )
+    heads = (
+        Head("method"),
+        Head("mean rank", "", "min"),
+        Head("interquartile mean", f"{frame.control} = 1", "max"),
+        Head(f"P(better than {frame.control})", "", "max"),
+    )
+    notes = (
+        f"Over {len(used)} of {len(frame.blocks)} blocks (whole, equal seeds), {scores.shape[0]} "
+        "seeds each: 0 is chance, 1 the mean of "
+        f"{frame.control}. [95 % stratified bootstrap intervals, seeds drawn within blocks; with few "
+        "seeds they are too narrow.]",
+        footer(frame, used),
+    )
+    data = pd.DataFrame(
+        {
+            "method": frame.methods,
+            "mean_rank": [ranks[m] for m in frame.methods],
+            "iqm": iqm.value,
+            "iqm_low": iqm.low,
+            "iqm_high": iqm.high,
+            "p_better": better.value,
+            "p_better_low": better.low,
+            "p_better_high": better.high,
+        }
+    )
     return Table("pooled", "Over all blocks", heads, rows, notes, data)
 
 

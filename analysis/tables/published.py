@@ -14,7 +14,10 @@ _TITLE = {"table2": "Score beside the published Table 2", "table3": "G(W) beside
 
 
 def beside_published(frame: Frame, which: str) -> Table | None:
-    """`which`: "table2" or "table3". None when the paper has no cell of this sweep; models of size tiny have no counterpart."""
+    """`which`: "table2" or "table3".
+
+    None when the paper has no cell of this sweep; models of size tiny have no counterpart.
+    """
     rows, data = [], []
     for block in frame.blocks:
         for method in frame.methods_of(block):
@@ -36,7 +39,10 @@ def beside_published(frame: Frame, which: str) -> Table | None:
         Head("difference"),
         Head("inside our interval"),
     )
-    note = "Published values are single numbers without spread, seed count or complete settings: a difference is a question, not a verdict."
+    note = (
+        "Published values are single numbers without spread, seed count or complete settings: a "
+        "difference is a question, not a verdict."
+    )
     names = ["block", "method", "ours", "low", "high", "n", "published", "difference", "inside"]
     return Table(
         f"published-{which}",
@@ -67,5 +73,11 @@ def _row(
 
     half = f" ± {text(ours.half)}" if ours.n > 1 else ""
     said = "one run, no interval" if inside is None else "yes" if inside else "no"
-    return (Cell(block), Cell(method), Cell(f"{text(ours.mean)}{half} ({ours.n})", ours.mean), Cell(text(theirs), theirs),
-            Cell(text(ours.mean - theirs), ours.mean - theirs), Cell(said, mark="absent" if inside is None else ""))  # fmt: skip
+    return (
+        Cell(block),
+        Cell(method),
+        Cell(f"{text(ours.mean)}{half} ({ours.n})", ours.mean),
+        Cell(text(theirs), theirs),
+        Cell(text(ours.mean - theirs), ours.mean - theirs),
+        Cell(said, mark="absent" if inside is None else ""),
+    )

@@ -11,8 +11,14 @@ def rank_table(found: Comparison) -> Table:
     """Methods by mean rank, with the number of blocks in which each is best."""
     plain = as_json(found)
     order = sorted(found.methods, key=lambda m: (plain["mean_ranks"][m], m))
-    rows = [(Cell(m), Cell(number(plain["mean_ranks"][m], 2), plain["mean_ranks"][m]), Cell(str(plain["wins"][m]), plain["wins"][m]))
-            for m in order]  # fmt: skip
+    rows = [
+        (
+            Cell(m),
+            Cell(number(plain["mean_ranks"][m], 2), plain["mean_ranks"][m]),
+            Cell(str(plain["wins"][m]), plain["wins"][m]),
+        )
+        for m in order
+    ]
     dropped = [f"Left out, because methods are missing: {b} ({', '.join(lost)})." for b, lost in found.dropped.items()]
     notes = (*_omnibus_notes(found), *_clique_notes(found), *dropped, *_imputed_note(found))
     heads = (Head("method"), Head("mean rank", "", "min"), Head("best in", "blocks", "max"))
@@ -31,10 +37,15 @@ def pair_table(found: Comparison) -> Table:
     names = found.methods
     pairs = sorted(found.ranking.pairs, key=lambda p: (p.p, names[p.a], names[p.b]))
     rows = tuple(
-        (Cell(f"{names[p.a]} – {names[p.b]}"), p_cell(p.p), p_cell(p.holm), p_cell(sign_p(p.wins, p.losses)),
-         Cell(f"{p.wins} / {p.losses} / {p.ties}", p.wins - p.losses))
+        (
+            Cell(f"{names[p.a]} – {names[p.b]}"),
+            p_cell(p.p),
+            p_cell(p.holm),
+            p_cell(sign_p(p.wins, p.losses)),
+            Cell(f"{p.wins} / {p.losses} / {p.ties}", p.wins - p.losses),
+        )
         for p in pairs
-    )  # fmt: skip
+    )
     heads = (
         Head("pair"),
         Head("Wilcoxon p"),
@@ -60,8 +71,11 @@ def _omnibus_notes(found: Comparison) -> tuple[str, ...]:
     if chi.p != chi.p:
         return ("Friedman's test needs three methods that differ somewhere, and two blocks.",)
     statistic = "F unbounded" if f.statistic != f.statistic else f"F = {f.statistic:.2f}"
-    return (f"Friedman χ² = {chi.statistic:.2f} on {chi.df[0]:g} df, p {_equals(chi.p)}; Iman–Davenport {statistic} on {f.df[0]:g} and "
-            f"{f.df[1]:g} df, p {_equals(f.p)}.",)  # fmt: skip
+    return (
+        f"Friedman χ² = {chi.statistic:.2f} on {chi.df[0]:g} df, p {_equals(chi.p)}; Iman–Davenport "
+        f"{statistic} on {f.df[0]:g} and "
+        f"{f.df[1]:g} df, p {_equals(f.p)}.",
+    )
 
 
 def _equals(p: float) -> str:

@@ -25,7 +25,9 @@ def relative_memory(frame: Frame) -> Table | None:
 
 
 def ratio(frame: Frame, block: str, method: str, column: str) -> Estimate:
-    """Geometric mean over common seeds of method / control with a 95 % t interval on the log scale; n = 0 without common seeds."""
+    """Geometric mean over common seeds of method / control with a 95 % t interval on the log scale; n = 0 without
+    common seeds.
+    """
     values = frame.values(block, column)
     if frame.control not in values or method not in values:
         return Estimate(np.nan, np.nan, np.nan, 0)
@@ -51,7 +53,10 @@ def _relative(frame: Frame, name: str, title: str, columns: tuple[str, ...]) -> 
         Head("method"),
         *(Head(declared(c).label, f"× {frame.control}", "min") for c in columns),
     )
-    note = f"Ratio to {frame.control} over common seeds: geometric mean [95 % t interval of the log ratio] (n). Below 1 is cheaper."
+    note = (
+        f"Ratio to {frame.control} over common seeds: geometric mean [95 % t interval of the log ratio] "
+        "(n). Below 1 is cheaper."
+    )
     table = pd.DataFrame(data, columns=["block", "method", "column", "ratio", "low", "high", "n"])
     return Table(name, f"{title} relative to {frame.control}", heads, tuple(rows), (note, footer(frame)), table)
 

@@ -24,13 +24,18 @@ def table2(frame: Frame) -> Table:
 
 
 def table3(frame: Frame) -> Table:
-    """Empirical generalization error G(W) = |test loss - training loss|, both in eval mode at the selected checkpoint (Table 3)."""
+    """Empirical generalization error G(W) = |test loss - training loss|, both in eval mode at the selected checkpoint
+    (Table 3).
+    """
     rows = []
     for block in frame.blocks:
         marks = supported_marks(frame, block, "gap_abs", "min")
         rows.append((Cell(block), *(_gap(frame, block, method, marks) for method in frame.methods)))
     heads = (Head("model / dataset"), *(Head(m, "", "min") for m in frame.methods))
-    lead = "G(W) = |test loss − training loss|, both re-evaluated in eval mode; a negative signed gap has its sign in the CSV."
+    lead = (
+        "G(W) = |test loss − training loss|, both re-evaluated in eval mode; a negative signed gap has "
+        "its sign in the CSV."
+    )
     notes = (lead, _SPLIT, MARK_NOTE, footer(frame))
     return Table(
         "table3", f"{frame.title}: generalization error G(W)", heads, tuple(rows), notes, _data(frame, "gap_abs")

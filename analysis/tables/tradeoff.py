@@ -1,4 +1,7 @@
-"""The trade-off table of one block: what each method scored, and what it cost. Failed and missing runs stand in it with their reason."""
+"""The trade-off table of one block: what each method scored, and what it cost.
+
+Failed and missing runs stand in it with their reason.
+"""
 
 import pandas as pd
 
@@ -18,7 +21,9 @@ _COSTS = (
 
 
 def tradeoff(frame: Frame, block: str) -> Table:
-    """Method × (score mean ± 95 % t interval over seeds, train s, step ms, peak MB, saved-for-backward MB, trainable parameters)."""
+    """Method × (score mean ± 95 % t interval over seeds, train s, step ms, peak MB, saved-for-backward MB, trainable
+    parameters).
+    """
     metric, better = frame.shown(block), frame.better(block)
     marks = supported_marks(frame, block, "shown", better)
     rows = []
@@ -31,8 +36,12 @@ def tradeoff(frame: Frame, block: str) -> Table:
             else [Cell("–", mark="absent")] * len(_COSTS)
         )
         rows.append((method_cell(method), score, *costs))
-    notes = ("± is half of the 95 % t interval over seeds, (n) the runs behind it. MB = 1,000,000 bytes.", MARK_NOTE,
-             *detectable_note(frame.values(block, "shown"), frame.control, metric), footer(frame, (block,)))  # fmt: skip
+    notes = (
+        "± is half of the 95 % t interval over seeds, (n) the runs behind it. MB = 1,000,000 bytes.",
+        MARK_NOTE,
+        *detectable_note(frame.values(block, "shown"), frame.control, metric),
+        footer(frame, (block,)),
+    )
     return Table(
         f"tradeoff-{slug(block)}",
         f"{block}: score and cost",
@@ -53,12 +62,33 @@ def heads(frame: Frame, block: str) -> tuple[Head, ...]:
     metric = frame.shown(block)
     done = frame.block(block)
     kinds = sorted(set(done.loc[done["peak_bytes"].notna(), "peak_kind"])) or ["peak"]
-    return (Head("method"), Head(metric.name, metric.unit, frame.better(block)), Head("train", "s", "min"),  # type: ignore[arg-type]
-            Head("step", "ms", "min"), Head(f"peak {' or '.join(kinds)}", "MB", "min"), Head("saved for backward", "MB", "min"),
-            Head("trainable parameters", "", "min"))  # fmt: skip
+    return (
+        Head("method"),
+        Head(metric.name, metric.unit, frame.better(block)),
+        Head("train", "s", "min"),  # type: ignore[arg-type]
+        Head("step", "ms", "min"),
+        Head(f"peak {' or '.join(kinds)}", "MB", "min"),
+        Head("saved for backward", "MB", "min"),
+        Head("trainable parameters", "", "min"),
+    )
 
 
 def _data(frame: Frame, block: str) -> pd.DataFrame:
-    columns = ["label", "model", "dataset", "seed", "id", "status", "reason", "metric", "score", "train_s", "step_ms", "peak_bytes",
-               "peak_kind", "saved_bytes", "trainable_params"]  # fmt: skip
+    columns = [
+        "label",
+        "model",
+        "dataset",
+        "seed",
+        "id",
+        "status",
+        "reason",
+        "metric",
+        "score",
+        "train_s",
+        "step_ms",
+        "peak_bytes",
+        "peak_kind",
+        "saved_bytes",
+        "trainable_params",
+    ]
     return frame.block(block)[columns].rename(columns={"label": "method"}).reset_index(drop=True)

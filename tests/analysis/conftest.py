@@ -45,13 +45,22 @@ UPDATES: dict[str, dict[str, Any]] = {
     "c3la": {"kind": "columns", "rank": 8, "alpha": 16.0, "selector": "first"},
 }
 WIDTH, LAYERS = 64, 2
-ADAPTER = {"full": 0, "head": 0, "lora": 2 * 8 * 128 * LAYERS, "asym": 2 * 8 * 64 * LAYERS, "cla": 2 * 8 * 64 * LAYERS,
-           "c3la": 2 * 8 * 64 * LAYERS}  # fmt: skip
+ADAPTER = {
+    "full": 0,
+    "head": 0,
+    "lora": 2 * 8 * 128 * LAYERS,
+    "asym": 2 * 8 * 64 * LAYERS,
+    "cla": 2 * 8 * 64 * LAYERS,
+    "c3la": 2 * 8 * 64 * LAYERS,
+}
 
 
 @dataclass(frozen=True)
 class Study:
-    """What is to be written. `fail`, `missing`: (method, model, dataset, seed) cells; `score` gives a run's test score."""
+    """What is to be written.
+
+    `fail`, `missing`: (method, model, dataset, seed) cells; `score` gives a run's test score.
+    """
 
     name: str = "tiny"
     methods: tuple[str, ...] = ("full", "head", "lora", "cla")
@@ -77,19 +86,49 @@ def run_id(method: str, model: str, dataset: str, seed: int) -> str:
 def spec_of(study: Study, method: str, model: str, dataset: str, seed: int) -> dict[str, Any]:
     metric = "perplexity" if dataset == "e2e" else "accuracy"
     return {
-        "method": {"name": method, "targets": ["q", "v"], "update": UPDATES[method], "schedule": {"kind": "constant"},
-                   "rates": {"group": "adapter", "b_over_a": 1.0}, "about": {"label": study.labels.get(method, LABELS[method])}},
-        "model": {"name": model, "source": {"kind": "builtin", "builder": model}, "kind": "text_encoder", "family": "bert",
-                  "size": "full", "config": {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 4},
-                  "targets": {"q": "attention.self.query", "v": "attention.self.value"}, "head": ["classifier"],
-                  "dtype": "float32", "about": {"label": model.title()}},
-        "dataset": {"name": dataset, "metric": metric, "metrics": [metric], "direction": "min" if metric == "perplexity" else "max",
-                    "chance": None if metric == "perplexity" else 0.25, "task": {"kind": "text_classification"},
-                    "about": {"label": dataset.upper()}},
-        "recipe": {"name": "default", "epochs": 3.0, "max_steps": None, "batch_size": 32, "accumulate": 1, "lr": 1e-3,
-                   "head_lr": 1e-3, "schedule": "linear", "precision": "float32", "gradient_checkpointing": False},
+        "method": {
+            "name": method,
+            "targets": ["q", "v"],
+            "update": UPDATES[method],
+            "schedule": {"kind": "constant"},
+            "rates": {"group": "adapter", "b_over_a": 1.0},
+            "about": {"label": study.labels.get(method, LABELS[method])},
+        },
+        "model": {
+            "name": model,
+            "source": {"kind": "builtin", "builder": model},
+            "kind": "text_encoder",
+            "family": "bert",
+            "size": "full",
+            "config": {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": 4},
+            "targets": {"q": "attention.self.query", "v": "attention.self.value"},
+            "head": ["classifier"],
+            "dtype": "float32",
+            "about": {"label": model.title()},
+        },
+        "dataset": {
+            "name": dataset,
+            "metric": metric,
+            "metrics": [metric],
+            "direction": "min" if metric == "perplexity" else "max",
+            "chance": None if metric == "perplexity" else 0.25,
+            "task": {"kind": "text_classification"},
+            "about": {"label": dataset.upper()},
+        },
+        "recipe": {
+            "name": "default",
+            "epochs": 3.0,
+            "max_steps": None,
+            "batch_size": 32,
+            "accumulate": 1,
+            "lr": 1e-3,
+            "head_lr": 1e-3,
+            "schedule": "linear",
+            "precision": "float32",
+            "gradient_checkpointing": False,
+        },
         "seed": seed,
-    }  # fmt: skip
+    }
 
 
 def default_score(method: str, dataset: str, seed: int) -> float:
@@ -109,40 +148,93 @@ def record_of(study: Study, method: str, model: str, dataset: str, seed: int) ->
     adapter = ADAPTER[method]
     trainable = total if method == "full" else adapter + head
     return Record(
-        schema=SCHEMA, id=run_id(method, model, dataset, seed), spec=spec, status="done", failure=None,
+        schema=SCHEMA,
+        id=run_id(method, model, dataset, seed),
+        spec=spec,
+        status="done",
+        failure=None,
         selected={"step": 90, "epoch": 3.0, "metric": metric, "value": score + 0.01},
-        scores={"test": {metric: Measured(score, "", 500), "loss": Measured(0.4 + 0.1 * (1 - score), "nats", 500)},
-                "val": {metric: Measured(score + 0.01, "", 300), "loss": Measured(0.39, "nats", 300)},
-                "train": {"loss": Measured(0.25 + 0.01 * seed, "nats", 4000)}},
-        seconds={"setup": Measured(2.0, "s"), "train": Measured(20 * cost, "s"), "eval": Measured(3.0, "s"),
-                 "checkpoint": Measured(0.5, "s"), "log": Measured(0.1, "s"), "wall": Measured(5.6 + 20 * cost, "s"),
-                 "train_wasted": Measured(0.0, "s")},
-        speed={"step_ms_median": Measured(200 * cost, "ms", 80), "step_ms_p5": Measured(190 * cost, "ms", 80),
-               "step_ms_p95": Measured(230 * cost, "ms", 80), "step_ms_mad": Measured(4 * cost, "ms", 80),
-               "samples_per_s": Measured(160 / cost, "samples/s", 80), "tokens_per_s": Measured(3000 / cost, "tokens/s", 80),
-               "padding_share": Measured(0.12, "share", 80)},
-        memory={"train_peak_rss": Measured(6e8 + 2e8 * cost, "bytes"), "eval_peak_rss": Measured(5e8, "bytes"),
-                "train_peak_allocated": on_cpu, "train_peak_reserved": on_cpu, "train_peak_device": on_cpu},
-        ledger={"weights": Measured(4e6, "bytes"), "adapter": Measured(4.0 * adapter, "bytes"),
-                "gradients": Measured(4.0 * trainable, "bytes"), "optimizer": Measured(8.0 * trainable, "bytes"),
-                "saved_for_backward": Measured(3e7 * cost, "bytes")},
-        work={"flops_per_step": Measured(1e9 * cost, "FLOP"), "steps": Measured(90, "steps"), "examples_seen": Measured(2880, "examples")},
-        parameters={"total": Measured(total, "count"), "trainable": Measured(trainable, "count"),
-                    "adapter": Measured(adapter, "count"), "head": Measured(head, "count")},
-        curve=tuple(Point(30 * i, float(i), 6.0 * cost * i, 1.0 / i, 1e-3 / i, {metric: score * (0.7 + 0.1 * i), "loss": 0.9 / i})
-                    for i in (1, 2, 3)),
-        data={"hash": f"{dataset}-abc", "sizes": {"train": 4000, "val": 300, "test": 500}}, links=(),
-        provenance={"git": {"commit": "0123456789abcdef", "dirty": False}, "packages": {"torch": "2.13.0"}, "host": "node1",
-                    "device": "cpu (2 threads)", "fingerprint": "f00dfeed", "started": "2026-11-22T00:00:00Z",
-                    "finished": "2026-11-22T00:01:00Z"},
-    )  # fmt: skip
+        scores={
+            "test": {metric: Measured(score, "", 500), "loss": Measured(0.4 + 0.1 * (1 - score), "nats", 500)},
+            "val": {metric: Measured(score + 0.01, "", 300), "loss": Measured(0.39, "nats", 300)},
+            "train": {"loss": Measured(0.25 + 0.01 * seed, "nats", 4000)},
+        },
+        seconds={
+            "setup": Measured(2.0, "s"),
+            "train": Measured(20 * cost, "s"),
+            "eval": Measured(3.0, "s"),
+            "checkpoint": Measured(0.5, "s"),
+            "log": Measured(0.1, "s"),
+            "wall": Measured(5.6 + 20 * cost, "s"),
+            "train_wasted": Measured(0.0, "s"),
+        },
+        speed={
+            "step_ms_median": Measured(200 * cost, "ms", 80),
+            "step_ms_p5": Measured(190 * cost, "ms", 80),
+            "step_ms_p95": Measured(230 * cost, "ms", 80),
+            "step_ms_mad": Measured(4 * cost, "ms", 80),
+            "samples_per_s": Measured(160 / cost, "samples/s", 80),
+            "tokens_per_s": Measured(3000 / cost, "tokens/s", 80),
+            "padding_share": Measured(0.12, "share", 80),
+        },
+        memory={
+            "train_peak_rss": Measured(6e8 + 2e8 * cost, "bytes"),
+            "eval_peak_rss": Measured(5e8, "bytes"),
+            "train_peak_allocated": on_cpu,
+            "train_peak_reserved": on_cpu,
+            "train_peak_device": on_cpu,
+        },
+        ledger={
+            "weights": Measured(4e6, "bytes"),
+            "adapter": Measured(4.0 * adapter, "bytes"),
+            "gradients": Measured(4.0 * trainable, "bytes"),
+            "optimizer": Measured(8.0 * trainable, "bytes"),
+            "saved_for_backward": Measured(3e7 * cost, "bytes"),
+        },
+        work={
+            "flops_per_step": Measured(1e9 * cost, "FLOP"),
+            "steps": Measured(90, "steps"),
+            "examples_seen": Measured(2880, "examples"),
+        },
+        parameters={
+            "total": Measured(total, "count"),
+            "trainable": Measured(trainable, "count"),
+            "adapter": Measured(adapter, "count"),
+            "head": Measured(head, "count"),
+        },
+        curve=tuple(
+            Point(
+                30 * i, float(i), 6.0 * cost * i, 1.0 / i, 1e-3 / i, {metric: score * (0.7 + 0.1 * i), "loss": 0.9 / i}
+            )
+            for i in (1, 2, 3)
+        ),
+        data={"hash": f"{dataset}-abc", "sizes": {"train": 4000, "val": 300, "test": 500}},
+        links=(),
+        provenance={
+            "git": {"commit": "0123456789abcdef", "dirty": False},
+            "packages": {"torch": "2.13.0"},
+            "host": "node1",
+            "device": "cpu (2 threads)",
+            "fingerprint": "f00dfeed",
+            "started": "2026-11-22T00:00:00Z",
+            "finished": "2026-11-22T00:01:00Z",
+        },
+    )
 
 
 def failed(record: Record) -> Record:
     failure = Failure("oom", "train", 3, "CUDA out of memory: tried to allocate 2 GiB")
     nothing = NotMeasured("the run failed: oom")
-    return replace(record, status="failed", failure=failure, scores={}, curve=(), selected={},
-                   seconds=dict(record.seconds), speed=dict.fromkeys(record.speed, nothing))  # fmt: skip
+    return replace(
+        record,
+        status="failed",
+        failure=failure,
+        scores={},
+        curve=(),
+        selected={},
+        seconds=dict(record.seconds),
+        speed=dict.fromkeys(record.speed, nothing),
+    )
 
 
 def write_study(runs: Path, study: Study) -> Plan:
@@ -167,17 +259,23 @@ def write_study(runs: Path, study: Study) -> Plan:
     return plan
 
 
-@pytest.fixture
-def study_type() -> type[Study]:
-    return Study
+@pytest.fixture(scope="session")
+def study_writer() -> Callable[..., Plan]:
+    """study_writer(runs, methods=…, fail=…) writes a study into that folder."""
+
+    def write(runs: Path, **changes: Any) -> Plan:
+        return write_study(runs, Study(**changes))
+
+    return write
 
 
 @pytest.fixture
 def written(tmp_path: Path) -> Callable[..., Path]:
-    """written(methods=…, fail=…) writes a study and returns its runs folder."""
+    """written(methods=…, fail=…) writes a study and returns its runs folder; a second call writes another one."""
+    count = iter(range(100))
 
     def write(**changes: Any) -> Path:
-        runs = tmp_path / "runs"
+        runs = tmp_path / f"runs{next(count)}"
         write_study(runs, Study(**changes))
         return runs
 

@@ -121,8 +121,17 @@ def test_the_verb_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(
     ("metric", "expected"),
-    [("accuracy_pct", "max"), ("Perplexity", "min"), ("mcc_x100", "max"), ("test loss", "min"), ("answer_accuracy", "max"),
-     ("exact_match", "max"), ("peak-memory", "min"), ("rougeL", "max"), ("empirical_generalization_error_G(W)", "min")],
-)  # fmt: skip
+    [
+        ("accuracy_pct", "max"),
+        ("Perplexity", "min"),
+        ("mcc_x100", "max"),
+        ("test loss", "min"),
+        ("answer_accuracy", "max"),
+        ("exact_match", "max"),
+        ("peak-memory", "min"),
+        ("rougeL", "max"),
+        ("empirical_generalization_error_G(W)", "min"),
+    ],
+)
 def test_directions_are_known_by_whole_words(metric: str, expected: str) -> None:
     assert direction(metric) == expected

@@ -60,8 +60,12 @@ def test_cliques_are_all_maximal_groups_by_brute_force() -> None:
         scores = rng.normal(0, 1, (14, 6)) + rng.normal(0, 1, 6)
         found = ranking(scores)
         alike = {frozenset((p.a, p.b)) for p in found.pairs if p.holm >= 0.05}
-        groups = [set(g) for n in range(2, 7) for g in itertools.combinations(range(6), n)
-                  if all(frozenset(e) in alike for e in itertools.combinations(g, 2))]  # fmt: skip
+        groups = [
+            set(g)
+            for n in range(2, 7)
+            for g in itertools.combinations(range(6), n)
+            if all(frozenset(e) in alike for e in itertools.combinations(g, 2))
+        ]
         maximal = {frozenset(g) for g in groups if not any(g < other for other in groups)}
         assert {frozenset(g) for g in cliques(found.ranks, found.pairs, 0.05)} == maximal
 

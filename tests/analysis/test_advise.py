@@ -1,0 +1,98 @@
+"""Advice comes from records, respects the budget, and says what it cannot know."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from analysis.advise import advise, everything, limits, sentences
+from analysis.verbs import advise as verb
+from harness.ledger.errors import PlanError, RecordError
+from harness.ledger.quantity import Measured
+from harness.ledger.record import Record
+
+
+def best(runs, **budget) -> dict[str, str]:
+    options = advise(everything(runs), {}, budget.get("gb"), budget.get("hours"))
+    return {o.block: o.method for o in options if o.best}
+
+
+def test_without_a_limit_the_best_score_wins(written) -> None:
+    assert set(best(written()).values()) == {"LoRA"}
+
+
+def test_a_tight_memory_budget_leaves_the_cheaper_method(written) -> None:
+    runs = written(seeds=(0,))  # peaks: 1.0, 0.68, 0.84 and 0.8 GB
+    assert set(best(runs, gb=0.81).values()) == {"cLA"}
+    assert set(best(runs, gb=0.7).values()) == {"Head only"}
+    assert best(runs, gb=0.1) == {}
+
+
+def test_the_largest_run_of_a_cell_decides(written) -> None:
+    runs = written()  # LoRA's seeds peak at 840, 842.4 and 844.8 MB
+    assert set(best(runs, gb=0.843).values()) == {"cLA"}
+
+
+def test_hours_are_wall_clock(written) -> None:
+    runs = written(seeds=(0,))  # cLA takes 25.6 s, LoRA 29.6 s
+    assert set(best(runs, hours=27 / 3600).values()) == {"cLA"}
+
+
+def test_what_was_not_measured_does_not_fit(written) -> None:
+    def no_peak(record: Record) -> Record:
+        return replace(record, memory={k: v for k, v in record.memory.items() if not isinstance(v, Measured)})
+
+    runs = written(edit=no_peak)
+    assert best(runs, gb=100.0) == {}
+    assert set(best(runs).values()) == {"LoRA"}
+
+
+def test_a_method_that_ran_out_of_memory_is_not_advised(written) -> None:
+    runs = written(fail=(("lora", "minilm", "mrpc", 1),))
+    assert best(runs)["Minilm / MRPC"] == "cLA"
+
+
+def test_settings_of_one_method_are_not_pooled(written) -> None:
+    def two_ranks(record: Record) -> Record:
+        spec = record.spec
+        if spec["method"]["name"] != "lora" or spec["seed"] != 2:
+            return record
+        update = {**spec["method"]["update"], "rank": 4}
+        return replace(record, spec={**spec, "method": {**spec["method"], "update": update}})
+
+    labels = set(everything(written(edit=two_ranks)).methods)
+    assert {"LoRA (update.rank=8)", "LoRA (update.rank=4)"} <= labels
+
+
+def test_the_limits_of_the_evidence_are_said(written) -> None:
+    frame = everything(written(seeds=(0, 1)))
+    options = advise(frame, {"dataset": "mrpc"}, None, None)
+    said = " ".join(limits(frame, options))
+    assert "8 finished runs in 1 blocks" in said
+    assert "not GPU memory" in said
+    assert "Fewer than 3 seeds" in said
+    assert "LoRA" in sentences(frame, options)[0]
+
+
+def test_an_unknown_model_names_the_known_ones(written) -> None:
+    with pytest.raises(RecordError, match="model: minilm"):
+        advise(everything(written()), {"model": "llama"}, None, None)
+
+
+def test_no_record_says_how_to_make_one(tmp_path) -> None:
+    with pytest.raises(RecordError, match="peftlab sweep"):
+        everything(tmp_path)
+
+
+def test_the_verb_answers_in_json_and_in_words(written, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = str(written())
+    assert verb(["--max-gb", "24", "--max-hours", "2", "task=text", "--runs", runs, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {o["method"] for o in found["options"] if o["best"]} == {"LoRA"}
+    assert verb(["task=text", "--runs", runs]) == 0
+    assert "take this" in capsys.readouterr().out
+
+
+def test_an_unknown_word_is_one_sentence(written) -> None:
+    with pytest.raises(PlanError, match="Did you mean 'model'"):
+        verb(["modle=minilm", "--runs", str(written())])

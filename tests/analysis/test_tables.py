@@ -1,0 +1,228 @@
+"""Golden tables from hand-written records, and the promises every table keeps."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+import analysis
+from analysis.frame import Frame
+from analysis.load import load
+from analysis.render.markdown import markdown
+from analysis.report.content import sections
+from analysis.tables.competitive import competitive_table, differences
+from analysis.tables.coverage import coverage, failures
+from analysis.tables.fronts import fronts_table
+from analysis.tables.pooled import comparison, normalised, pooled_table
+from analysis.tables.published import beside_published
+from analysis.tables.relative import ratio, relative_time
+from analysis.tables.study import table2, table3
+from analysis.tables.tradeoff import tradeoff
+from harness.ledger.quantity import NotMeasured
+from harness.ledger.record import Record
+
+SCORES = {"full": [0.80, 0.82, 0.84], "head": [0.50, 0.51, 0.52], "lora": [0.90, 0.91, 0.92], "cla": [0.90, 0.92, 0.91]}
+HALF = float(stats.t.ppf(0.975, 2)) / np.sqrt(3)  # times the SD: half of the interval over three seeds
+
+
+def by_hand(method: str, _dataset: str, seed: int) -> float:
+    return SCORES[method][seed]
+
+
+HEADS = (
+    "| method | accuracy (%) ↑ | train (s) ↓ | step (ms) ↓ | peak RSS (MB) ↓ | saved for backward (MB) ↓ "
+    "| trainable parameters ↓ |"
+)
+GOLDEN = f"""\
+### Minilm / TREC50: score and cost
+
+{HEADS}
+| :--- | ---: | ---: | ---: | ---: | ---: | ---: |
+| Full fine-tuning | <u>82.00 ± {2 * HALF:.2f} (3)</u> | 40.4 | 404.0 | 1,004 | 60.6 | 1,000,000 |
+| Head only | 51.00 ± {HALF:.2f} (3) | 8.1 | 80.8 | 681 | 12.1 | 390 |
+| LoRA | **91.00 ± {HALF:.2f} (3)** | 24.2 | 242.4 | 842 | 36.4 | 4,486 |
+| cLA | missing [1] | – | – | – | – | – |
+
+1. 3 of 3 runs: missing: no record yet; \\`peftlab status\\` says whether it runs
+"""
+
+
+def test_the_trade_off_table_is_what_the_records_say(written) -> None:
+    gone = tuple(("cla", "minilm", "trec50", seed) for seed in range(3))
+    frame = load("tiny", written(score=by_hand, missing=gone), partial=True)
+    assert markdown(tradeoff(frame, "Minilm / TREC50")).startswith(GOLDEN)
+
+
+def test_the_footer_names_plan_runs_commit_and_environment(written) -> None:
+    frame = load("tiny", written())
+    note = tradeoff(frame, "Minilm / MRPC").notes[-1]
+    assert f"plan {frame.digest} · 12 of 12 runs done · seeds 0, 1, 2" in note
+    assert "commit 0123456789ab · environment f00dfeed" in note
+
+
+def test_a_place_is_marked_only_where_the_difference_is_supported(written) -> None:
+    scores = {"full": [0.80, 0.81, 0.82, 0.83], "head": [0.50, 0.51, 0.52, 0.53], "lora": [0.90, 0.91, 0.92, 0.93],
+              "cla": [0.90, 0.92, 0.91, 0.93]}  # fmt: skip
+    frame = load("tiny", written(score=lambda m, _d, s: scores[m][s], seeds=(0, 1, 2, 3)))
+    cells = {row[0].text: row[1] for row in tradeoff(frame, "Minilm / MRPC").rows}
+    assert [cells[m].mark for m in ("LoRA", "cLA")] == ["", ""]  # nobody is best: they are alike
+    better = load(
+        "tiny", written(score=lambda m, _d, s: scores[m][s] - (0.05 if m == "cla" else 0), seeds=(0, 1, 2, 3))
+    )
+    cells = {row[0].text: row[1] for row in tradeoff(better, "Minilm / MRPC").rows}
+    assert cells["LoRA"].mark == "best"
+
+
+def test_a_method_that_lost_a_seed_is_never_marked(written) -> None:
+    scores = {"full": 0.8, "head": 0.5, "lora": 0.9, "cla": 0.7}
+
+    def score(method: str, _dataset: str, seed: int) -> float:
+        return scores[method] + 0.01 * seed
+
+    frame = load("tiny", written(score=score, seeds=(0, 1, 2, 3, 4), fail=(("lora", "minilm", "mrpc", 4),)))
+    cells = {row[0].text: row[1] for row in tradeoff(frame, "Minilm / MRPC").rows}
+    assert cells["LoRA"].mark == ""
+    assert cells["LoRA"].text.endswith("(4/5)")
+    assert "1 of 5 runs: failed: oom" in cells["LoRA"].why
+    assert cells["Full fine-tuning"].mark == "best"
+
+
+def test_table_2_and_3_hold_every_cell(written) -> None:
+    frame = load("tiny", written(skipped=(("cla", "minilm", "mrpc", "no columns there"),)))
+    for table in (table2(frame), table3(frame)):
+        assert len(table.rows) == 2
+        assert "no columns there" in markdown(table)
+        assert all("±" in cell.text for cell in table.rows[0][2:])
+
+
+def test_g_is_the_gap_of_the_two_losses(written) -> None:
+    frame = load("tiny", written(score=by_hand))
+    data = table3(frame).data.set_index(["block", "method"])
+    gaps = [0.4 + 0.1 * (1 - s) - (0.25 + 0.01 * i) for i, s in enumerate(SCORES["lora"])]
+    assert data.loc[("Minilm / MRPC", "LoRA"), "mean"] == pytest.approx(np.mean(gaps))
+
+
+def test_a_training_loss_that_was_not_measured_is_a_reason_and_no_number(written) -> None:
+    def without(record: Record) -> Record:
+        return replace(record, scores={**record.scores, "train": {"loss": NotMeasured("not asked for")}})
+
+    table = table3(load("tiny", written(edit=without)))
+    assert table.rows[0][1].text == "not measured"
+    assert "not asked for" in table.rows[0][1].why
+
+
+def test_ratios_are_geometric_means_over_common_seeds(written) -> None:
+    frame = load("tiny", written(fail=(("cla", "minilm", "mrpc", 0),)))
+    found = ratio(frame, "Minilm / MRPC", "cLA", "step_ms")
+    assert (found.n, found.mean) == (2, pytest.approx(1.0 / 1.2))
+    assert relative_time(frame) is not None
+
+
+def test_a_sweep_without_its_control_has_no_table_against_it(written) -> None:
+    frame = load("tiny", written(methods=("full", "cla"), about={}))
+    assert frame.control is None
+    assert relative_time(frame) is None
+    assert competitive_table(frame) is None
+
+
+def test_differences_are_paired_over_common_seeds(written) -> None:
+    frame = load("tiny", written(score=by_hand))
+    found = {(d.block, d.method): d for d in differences(frame)}
+    d = found["Minilm / MRPC", "Full fine-tuning"]
+    pairs = 100 * (np.array(SCORES["full"]) - SCORES["lora"])
+    assert d.estimate.mean == pytest.approx(pairs.mean())
+    assert d.p == pytest.approx(stats.ttest_rel(SCORES["full"], SCORES["lora"]).pvalue)
+    assert d.competitive is not None and d.competitive.verdict == "no"
+
+
+def test_lower_perplexity_is_a_positive_difference(written) -> None:
+    perplexity = {"full": 3.0, "head": 5.0, "lora": 4.0, "cla": 4.1}
+    blocks = (("gpt2", "e2e"),)
+    frame = load("tiny", written(blocks=blocks, score=lambda m, _d, s: perplexity[m] + 0.1 * s))
+    found = {d.method: d.estimate.mean for d in differences(frame)}
+    assert found["Full fine-tuning"] == pytest.approx(1.0)
+    assert all(d.competitive is None for d in differences(frame))  # a margin in points says nothing about perplexity
+
+
+def test_published_values_stand_beside_ours(written) -> None:
+    frame = load("tiny", written(blocks=(("gpt2", "e2e"),), score=lambda m, _d, s: 3.1 + 0.1 * s))
+    table = beside_published(frame, "table2")
+    assert table is not None
+    row = table.data.set_index("method").loc["LoRA"]
+    assert row["published"] == 3.18
+    assert row["difference"] == pytest.approx(3.2 - 3.18)
+    assert row["inside"]
+
+
+def test_a_tiny_model_has_no_published_counterpart(written) -> None:
+    def tiny(record: Record) -> Record:
+        return record
+
+    frame = load("tiny", written(blocks=(("gpt2", "e2e"),), edit=tiny))
+    small = frame.reordered(frame.rows.assign(model_size="tiny"))
+    assert beside_published(small, "table2") is None
+
+
+def test_every_lost_run_is_a_row_with_its_reason(written) -> None:
+    lost = {"fail": (("lora", "minilm", "mrpc", 0),), "missing": (("cla", "minilm", "mrpc", 1),)}
+    frame = load("tiny", written(**lost, skipped=(("head", "minilm", "mrpc", "why not"),)), partial=True)
+    table = failures(frame)
+    assert table is not None
+    assert [row[3].text for row in table.rows] == ["skipped", "failed", "missing"]
+    assert "2/3 (1 failed)" in [cell.text for row in coverage(frame).rows for cell in row]
+
+
+def test_nothing_lost_is_no_table(written) -> None:
+    assert failures(load("tiny", written())) is None
+
+
+def test_a_block_with_a_failed_seed_does_not_enter_the_ranks(written) -> None:
+    blocks = tuple(("minilm", d) for d in ("trec50", "mrpc", "cola", "rte"))
+    frame = load("tiny", written(blocks=blocks, fail=(("lora", "minilm", "rte", 0),)))
+    found = comparison(frame)
+    assert found is not None and found.ranking.n == 3
+    assert normalised(frame)[1] == ("Minilm / TREC50", "Minilm / MRPC", "Minilm / COLA")
+
+
+def test_normalised_scores_put_chance_at_zero_and_the_control_at_one(written) -> None:
+    frame = load("tiny", written(score=lambda m, _d, s: {"full": 0.25, "head": 0.25, "lora": 0.85, "cla": 0.55}[m]))
+    scores, _ = normalised(frame)
+    assert scores.mean(axis=(0, 1)) == pytest.approx([0.0, 0.0, 1.0, 0.5])
+
+
+def test_pooled_and_front_tables_are_equal_for_equal_generators(written) -> None:
+    frame = load("tiny", written())
+    for table in (pooled_table, fronts_table):
+        assert table(frame, np.random.default_rng(1)) == table(frame, np.random.default_rng(1))
+
+
+@pytest.fixture(scope="module")
+def shuffled_frame(tmp_path_factory, study_writer) -> Frame:
+    runs = tmp_path_factory.mktemp("shuffle") / "runs"
+    study_writer(runs, fail=(("lora", "minilm", "mrpc", 0),), missing=(("cla", "minilm", "mrpc", 1),))
+    return load("tiny", runs, partial=True)
+
+
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(seed=st.integers(0, 2**32 - 1))
+def test_shuffling_the_records_changes_nothing(shuffled_frame: Frame, seed: int) -> None:
+    frame = shuffled_frame
+    again = frame.reordered(frame.rows.sample(frac=1, random_state=seed))
+    assert again.rows.equals(frame.rows)
+    tables = (table2, table3, coverage, competitive_table, relative_time)
+    assert [make(again) for make in tables] == [make(frame) for make in tables]
+
+
+def test_every_section_has_a_sentence_and_unique_names(written) -> None:
+    parts = sections(load("tiny", written(), partial=True))
+    names = [t.name for p in parts for t in p.tables] + [f"figure-{f.name}" for p in parts for f in p.pictures]
+    assert len(names) == len(set(names))
+    assert all(part.lead for part in parts)
+    assert all(len(row) == len(t.heads) for p in parts for t in p.tables for row in t.rows)
+
+
+def test_the_room_gives_what_it_names() -> None:
+    assert all(callable(getattr(analysis, name)) for name in analysis.__all__)
