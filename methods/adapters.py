@@ -14,7 +14,7 @@ from methods.errors import MethodError
 from methods.head import TrainedHead
 from methods.inject import SiteUpdate, eject, inject
 from methods.method import Draw, Layout, Loop, Progress
-from methods.schedule.chain import link_ends
+from methods.schedule.chain import count_ends, ends_at, link_length
 from methods.sites import Site, find_sites, is_plain
 from methods.spec import BaSparse, Chain, Columns, LowRank, MethodSpec
 from methods.update.ba_sparse import BaSparseUpdate
@@ -62,12 +62,13 @@ class AdapterMethod:
             raise MethodError(f"{self.spec.name}: no mask is taken within {progress.total} steps; lower update.every.")
         if not isinstance(self.spec.schedule, Chain):
             return Loop.GO
-        ends = link_ends(self.spec.schedule, progress.total, progress.steps_per_epoch)
-        if progress.step in ends:
+        length = link_length(self.spec.schedule, progress.total, progress.steps_per_epoch)
+        if ends_at(length, progress.step, progress.total):
             self._next_link(progress.step)
             return Loop.FRESH_OPTIMIZER
-        if progress.step >= progress.total and len(self._links) != len(ends):
-            raise MethodError(f"{self.spec.name}: {len(self._links)} of {len(ends)} links were merged.")
+        due = count_ends(length, progress.total)
+        if progress.step >= progress.total and len(self._links) != due:
+            raise MethodError(f"{self.spec.name}: {len(self._links)} of {due} links were merged.")
         return Loop.GO
 
     def _next_link(self, step: int) -> None:

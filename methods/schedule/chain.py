@@ -1,11 +1,13 @@
 """When the links of a chain end (study, §1.3). Plain numbers; refuses a chain that could never merge."""
 
+from fractions import Fraction
+
 from methods.errors import MethodError
 from methods.spec import Chain
 
 
-def link_ends(chain: Chain, total: int, steps_per_epoch: int) -> tuple[int, ...]:
-    """The optimizer steps after which a link ends, increasing; none at `total`: a link there would not be trained.
+def link_length(chain: Chain, total: int, steps_per_epoch: int) -> Fraction:
+    """Optimizer steps of one link, exact; the n-th link ends after round(n · length) steps, and none at `total`.
 
     Raises MethodError unless exactly one of links, every_epochs and every_steps is given, or when a chain of more than
     one link has no room in `total` steps (I22: a configured chain that never merges is an error).
@@ -14,16 +16,25 @@ def link_ends(chain: Chain, total: int, steps_per_epoch: int) -> tuple[int, ...]
     if len(given) != 1 or given[0] <= 0:
         raise MethodError("a chain takes exactly one of schedule.links, every_epochs and every_steps, above zero.")
     if chain.links is not None:
-        ends = [round(number * total / chain.links) for number in range(1, chain.links)]
-        if len(set(ends) - {0, total}) != chain.links - 1:
+        if chain.links > total:
             raise MethodError(f"a chain of {chain.links} links needs as many optimizer steps; the run has {total}.")
-        return tuple(ends)
-    every = chain.every_steps if chain.every_steps is not None else (chain.every_epochs or 0.0) * steps_per_epoch
-    ends = sorted({round(number * every) for number in range(1, int(total / every) + 1)} - {0})
-    kept = tuple(end for end in ends if end < total)
-    if not kept:
+        return Fraction(total, chain.links)
+    epochs = chain.every_epochs
+    length = Fraction(chain.every_steps or 0) if epochs is None else Fraction(epochs) * steps_per_epoch
+    if length < 1 or round(length) >= total:
         raise MethodError(
-            f"links of {every:g} steps never end in a run of {total}: the chain would never merge. "
-            "Train longer or take shorter links."
+            f"links of {float(length):g} steps do not fit a run of {total}: the chain would never merge; change their length."
         )
-    return kept
+    return length
+
+
+def ends_at(length: Fraction, step: int, total: int) -> bool:
+    """Whether a link ends after `step` optimizer steps; at `total` none does, as a new one would never be trained."""
+    near = round(step / length)
+    return 0 < step < total and any(round(n * length) == step for n in (near - 1, near, near + 1))
+
+
+def count_ends(length: Fraction, total: int) -> int:
+    """How many links end before `total`."""
+    last = int(total / length)
+    return last - 1 if round(last * length) >= total else last

@@ -1,12 +1,13 @@
 """Every conf/method/*.yaml is a strict spec with its source, and why_not answers from cards alone."""
 
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from harness.ledger.identity import canonical
-from methods.schedule.chain import link_ends
+from methods.schedule.chain import count_ends, ends_at, link_length
 from methods.spec import BaSparse, Chain, Columns, LowRank
 from methods.why_not import why_not
 
@@ -101,12 +102,23 @@ def test_a_chain_of_something_that_cannot_be_merged_is_refused(lab):
         (Chain("chain", 7, None, None), 2000, 100, (286, 571, 857, 1143, 1429, 1714)),
         (Chain("chain", None, 3.0, None), 2000, 100, tuple(range(300, 2000, 300))),  # 20 epochs, every 3: 7 links
         (Chain("chain", None, 5.0, None), 3000, 100, (500, 1000, 1500, 2000, 2500)),  # none at the end
-        (Chain("chain", None, 0.5, None), 9, 3, (2, 3, 4, 6, 8)),  # 1.5 steps: rounded to even, each end once
+        (Chain("chain", None, 0.5, None), 9, 3, (2, 3, 4, 6, 8)),  # 1.5 steps: halves go to the even number
         (Chain("chain", None, None, 4), 10, 5, (4, 8)),
     ],
 )
 def test_links_end_where_the_study_says(chain, total, per_epoch, expected):
-    assert link_ends(chain, total, per_epoch) == expected
+    length = link_length(chain, total, per_epoch)
+    assert tuple(step for step in range(total + 2) if ends_at(length, step, total)) == expected
+    assert count_ends(length, total) == len(expected)
+
+
+@pytest.mark.parametrize("total", [7, 13, 60, 2000])
+@pytest.mark.parametrize("links", [1, 2, 3, 6, 7])
+def test_k_links_end_at_the_rounded_parts(links, total):
+    length = link_length(Chain("chain", links, None, None), total, 5)
+    ends = [step for step in range(total + 1) if ends_at(length, step, total)]
+    assert ends == [round(Fraction(j * total, links)) for j in range(1, links)]
+    assert count_ends(length, total) == links - 1
 
 
 def test_the_parts_of_a_spec_are_told_apart_by_kind(lab):
