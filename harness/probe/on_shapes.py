@@ -7,7 +7,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from transformers import masking_utils
 
 
 @contextmanager
@@ -15,6 +14,8 @@ def on_shapes() -> Iterator[None]:
     """Inside, attention on meta tensors is the fused kernel (else the attention matrix would be counted as saved), and
     nobody looks into position numbers to see whether several texts are packed into a row: there are none.
     """
+    from transformers import masking_utils
+
     own, packed = F.scaled_dot_product_attention, masking_utils.find_packed_sequence_indices
     F.scaled_dot_product_attention = lambda *args, **options: _attention(own, *args, **options)  # type: ignore[assignment]
     masking_utils.find_packed_sequence_indices = lambda *args, **options: None  # type: ignore[assignment]
