@@ -22,6 +22,7 @@ from slurm.nodes import note_death
 from slurm.submission import Submission, read_submission
 
 POLL_SECONDS = 0.2
+LINGER_SECONDS = 2.0  # the signal that stopped a worker is on its way to this process, too
 DEATHS_OF_A_RUN = 2  # a run that kills its worker this often is left alone, so that the others get their turn
 
 
@@ -47,7 +48,7 @@ class Job:
         while ids:
             codes = self._work(submission, ids, at_once)
             if STOPPED in codes:
-                time.sleep(5)  # the signal that stopped the worker is on its way to this process, too
+                time.sleep(LINGER_SECONDS)
                 raise RunsFailed("stopped before the end; the runs go on from their checkpoints")
             failed = failed or any(code > 0 for code in codes)
             killed = [(pid, code) for pid, code in zip(self.pids, codes, strict=True) if code < 0]

@@ -29,7 +29,6 @@ class SlurmCluster:
     gpus: int  # of a job; 0: the runs compute on CPUs
     cpus: int  # of a job
     memory_gb: tuple[int, ...]  # host memory classes, ascending; a run that ran out of memory once gets the next one
-    gpu_memory_gb: int | None  # of one GPU, for the check before submission; null: not checked
     minutes: int  # a job is packed with runs up to about this long
     run_minutes: float | None  # of one run; null: from earlier records of the same cell, else from the cards
     limit_minutes: int | None  # time limit of a job; null: from the estimate, see slurm/packing.py

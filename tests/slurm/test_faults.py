@@ -16,31 +16,9 @@ import pytest
 from harness.lease import look
 from harness.ledger.errors import PlanError
 from harness.ledger.plan import write_plan
-from harness.ledger.store import Store
 from slurm.sandbox import sleepy
 
 pytestmark = pytest.mark.slurm
-
-
-def undisturbed(plan, tmp_path):
-    """The scores of the same plan, run here."""
-    store = Store(tmp_path / "undisturbed")
-    for run in sleepy.plan(len(plan.runs), steps=plan.runs[0].spec["recipe"]["steps"]).runs:  # as many steps, no sleep
-        store.paths(run.id).folder.mkdir(parents=True)
-        sleepy.run(run, store, None, lambda: False)
-    return {run_id: store.read(run_id).scores["test"]["accuracy"].value for run_id in plan.ids}
-
-
-def settle(site, plan, tmp_path, **changes):
-    """Issue the command until nothing is left to do; then check that nothing was lost, doubled or altered."""
-    site.until(lambda: site.finished(plan) or site.idle(), "the jobs ended", 90)
-    if not site.finished(plan):
-        site.sweep(plan, **changes)
-        site.until(lambda: site.finished(plan), "every record", 90)
-    site.until(site.idle, "an empty queue", 30)
-    assert site.sweep(plan, **changes).runs == 0
-    assert [site.starts(run_id, "end") for run_id in plan.ids] == [1] * len(plan.ids)
-    assert site.scores(plan) == undisturbed(plan, tmp_path)
 
 
 def in_the_middle(site, plan):
@@ -57,37 +35,37 @@ def long_plan(count=2):
     return sleepy.plan(count, steps=25, seconds=0.1)
 
 
-def test_a_killed_worker_is_replaced_inside_its_job(site, tmp_path):
+def test_a_killed_worker_is_replaced_inside_its_job(site):
     plan = long_plan()
     site.sweep(plan)
     first = in_the_middle(site, plan)
     os.kill(look(site.store.paths(first).folder).holder.pid, signal.SIGKILL)
     site.until(lambda: site.finished(plan), "every record, without another command")
     assert site.starts(first) == 2 and "died of SIGKILL" in site.logs()
-    settle(site, plan, tmp_path)
+    site.settle(plan)
 
 
-def test_scancel(site, tmp_path):
+def test_scancel(site):
     plan = long_plan()
     site.sweep(plan)
     first = in_the_middle(site, plan)
     site.sandbox.ask("scancel", job_of(site, first))
     site.until(site.idle, "the job is gone")
     assert site.starts(first, "stopped") == 1, "it had the time for a checkpoint"
-    settle(site, plan, tmp_path)
+    site.settle(plan)
 
 
-def test_a_plain_requeue_goes_on_from_the_checkpoint(site, tmp_path):
+def test_a_plain_requeue_goes_on_from_the_checkpoint(site):
     plan = long_plan()
     site.sweep(plan)
     first = in_the_middle(site, plan)
     site.sandbox.ask("scontrol", "requeue", job_of(site, first))
     site.until(lambda: site.finished(plan), "every record, without another command", 90)
     assert site.starts(first) == 2
-    settle(site, plan, tmp_path)
+    site.settle(plan)
 
 
-def test_preemption_by_a_higher_partition(site, tmp_path):
+def test_preemption_by_a_higher_partition(site):
     plan = long_plan()
     site.sweep(plan)
     first = in_the_middle(site, plan)
@@ -96,18 +74,10 @@ def test_preemption_by_a_higher_partition(site, tmp_path):
     site.until(lambda: site.starts(first, "stopped") == 1, "the checkpoint")
     site.until(lambda: site.finished(plan), "every record, without another command", 90)
     assert "preempted" in site.logs() and "timed-out" not in site.logs()
-    settle(site, plan, tmp_path)
+    site.settle(plan)
 
 
-def test_a_time_limit(site, tmp_path):
-    plan = sleepy.plan(1, steps=50, seconds=1.0)
-    site.sweep(plan, limit_minutes=1, warn_seconds=15)
-    site.until(lambda: site.finished(plan), "a record, without another command", 150)
-    assert site.starts(plan.ids[0]) >= 2 and "timed-out" in site.logs()
-    settle(site, plan, tmp_path)
-
-
-def test_a_node_that_goes_down(site, tmp_path):
+def test_a_node_that_goes_down(site):
     plan = long_plan()
     site.sweep(plan, exclude=("n2",))
     first = in_the_middle(site, plan)
@@ -118,10 +88,10 @@ def test_a_node_that_goes_down(site, tmp_path):
         site.sandbox.start_node("n1")
     site.until(lambda: site.finished(plan), "every record, without another command", 90)
     assert site.starts(first) == 2
-    settle(site, plan, tmp_path)
+    site.settle(plan)
 
 
-def test_a_controller_that_is_away_is_no_empty_queue(site, tmp_path):
+def test_a_controller_that_is_away_is_no_empty_queue(site):
     plan = long_plan()
     site.sweep(plan)
     in_the_middle(site, plan)
@@ -132,7 +102,7 @@ def test_a_controller_that_is_away_is_no_empty_queue(site, tmp_path):
         site.until(lambda: site.finished(plan), "the runs go on meanwhile", 60)
     finally:
         site.sandbox.start_controller()
-    settle(site, plan, tmp_path)
+    site.settle(plan)
 
 
 SUBMIT = """
@@ -159,15 +129,15 @@ def submitter(site, plan, **changes):
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-def test_two_submitters_at_once_submit_each_run_once(site, tmp_path):
+def test_two_submitters_at_once_submit_each_run_once(site):
     plan = sleepy.plan(30)
     both = [submitter(site, plan, max_pack=5) for _ in range(2)]
     assert sorted(int(process.communicate(timeout=60)[0]) for process in both) == [0, 30]
-    settle(site, plan, tmp_path)
+    site.settle(plan)
 
 
 @pytest.mark.parametrize("moment", ["before sbatch", "after sbatch"])
-def test_a_submitting_shell_that_is_killed(site, tmp_path, moment):
+def test_a_submitting_shell_that_is_killed(site, moment):
     plan = sleepy.plan(40)
     process = submitter(site, plan, max_pack=2, concurrency=4)
     if moment == "before sbatch":
@@ -177,10 +147,10 @@ def test_a_submitting_shell_that_is_killed(site, tmp_path, moment):
     process.kill()
     process.communicate()
     site.sweep(plan, max_pack=2)
-    settle(site, plan, tmp_path, max_pack=2)
+    site.settle(plan, max_pack=2)
 
 
-def test_a_truncated_record(site, tmp_path):
+def test_a_truncated_record(site):
     plan = sleepy.plan(2)
     site.sweep(plan)
     site.until(lambda: site.finished(plan) and site.idle(), "every record")
@@ -188,7 +158,7 @@ def test_a_truncated_record(site, tmp_path):
     record.write_bytes(record.read_bytes()[:100])
     (record.parent / "starts.log").unlink()
     assert site.sweep(plan).runs == 1
-    settle(site, plan, tmp_path)
+    site.settle(plan)
 
 
 def test_a_full_disk(site, tmp_path):
@@ -208,7 +178,7 @@ def test_a_full_disk(site, tmp_path):
         site.until(site.idle, "the job has given up", 60)
         assert not site.finished(plan)
         ballast.unlink()
-        settle(site, plan, tmp_path)
+        site.settle(plan)
     finally:
         site.until(site.idle, "nothing uses the disk", 60)
         time.sleep(0.5)
@@ -236,7 +206,7 @@ def test_a_run_that_is_out_of_memory_twice_is_recorded_as_failed(site):
     assert failure.kind == "oom" and "1 GB" in failure.message
 
 
-def test_a_bad_node_is_excluded_and_named(site, tmp_path):
+def test_a_bad_node_is_excluded_and_named(site):
     plan = sleepy.plan(1, die_on="n1")
     site.sweep(plan, bad_node_after=1, exclude=("n2",))
     site.until(site.idle, "the job has given up")

@@ -1,4 +1,4 @@
-"""More of a sweep on a real SLURM: limits, sharing, the code that is run, and what status and cancel say of live jobs."""
+"""More of a sweep on a real SLURM: limits, sharing, the code that is run, what status and cancel say of live jobs."""
 
 import json
 
