@@ -34,24 +34,23 @@ def divide(spec: DatasetSpec, tables: Mapping[str, pa.Table]) -> dict[str, Part]
     for wanted in (split.train, split.validation, split.test):
         if wanted is not None and wanted not in tables:
             raise DataError(f"dataset {spec.name}: the source has no split '{wanted}'; it has {', '.join(tables)}.")
-    train = list(range(tables[split.train].num_rows))
+    total = tables[split.train].num_rows
+    train = list(range(total))
     parts: dict[str, Part] = {}
     if split.test is None:
-        test = _held_out(spec, tables[split.train], train, round(split.test_share * len(train)))
-        parts["test"], train = Part(split.train, test), _without(train, test)
+        parts["test"] = _held_out(spec, tables, split.train, train, round(split.test_share * total))
+        train = _without(train, parts["test"].rows)
+    else:
+        parts["test"] = Part(split.test, tuple(range(tables[split.test].num_rows)))
     if split.validation is None:
-        wanted_rows = round(split.share * tables[split.train].num_rows)
-        held = _held_out(spec, tables[split.train], train, wanted_rows)
-        parts["validation"], train = Part(split.train, held), _without(train, held)
+        parts["validation"] = _held_out(spec, tables, split.train, train, round(split.share * total))
+        train = _without(train, parts["validation"].rows)
     elif split.validation == split.test:
-        everything = list(range(tables[split.test].num_rows))
-        held = _held_out(spec, tables[split.test], everything, round(split.share * len(everything)), source=split.test)
-        parts["validation"] = Part(split.test, held)
-        parts["test"] = Part(split.test, tuple(_without(everything, held)))
+        rows = parts["test"].rows
+        parts["validation"] = _held_out(spec, tables, split.validation, rows, round(split.share * len(rows)))
+        parts["test"] = Part(split.validation, tuple(_without(rows, parts["validation"].rows)))
     else:
         parts["validation"] = Part(split.validation, tuple(range(tables[split.validation].num_rows)))
-    if "test" not in parts and split.test is not None:
-        parts["test"] = Part(split.test, tuple(range(tables[split.test].num_rows)))
     parts["train"] = Part(split.train, tuple(train))
     return {name: parts[name] for name in ("train", "validation", "test")}
 
@@ -73,21 +72,19 @@ def digest(keys: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
 
 
-def _held_out(
-    spec: DatasetSpec, table: pa.Table, rows: Sequence[int], count: int, *, source: str | None = None
-) -> tuple[int, ...]:
-    """About `count` of `rows` (exactly so without groups)."""
-    split, source = spec.split, source or spec.split.train
-    keys = row_keys(split, source, table)
-    if split.group is not None:
-        groups = _column(table, split.group)
-        return _whole_groups(spec, source, rows, [str(value) for value in groups], count)
-    strata = _strata(table, split.stratify)
+def _held_out(spec: DatasetSpec, tables: Mapping[str, pa.Table], source: str, rows: Sequence[int], count: int) -> Part:
+    """About `count` of the `rows` of a source split; exactly so where there are no groups and classes are large."""
+    table = tables[source]
+    keys = row_keys(spec.split, source, table)
+    if spec.split.group is not None:
+        groups = [str(value) for value in _column(table, spec.split.group)]
+        return Part(source, _whole_groups(spec, source, rows, groups, count))
+    strata = _strata(table, spec.split.stratify)
     members: dict[Any, list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: _hash(spec, source, keys[row])):
         members[strata[row]].append(row)
     quotas = _quotas({stratum: len(found) for stratum, found in members.items()}, count)
-    return tuple(sorted(row for stratum, found in members.items() for row in found[: quotas[stratum]]))
+    return Part(source, tuple(sorted(row for stratum, found in members.items() for row in found[: quotas[stratum]])))
 
 
 def _whole_groups(

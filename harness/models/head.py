@@ -26,7 +26,6 @@ def draw_head(model: nn.Module, paths: Collection[str], seed: int, *, only: Coll
 
 
 def _redraw(model: nn.Module, module: nn.Module) -> None:
-    for parameter in module.parameters(recurse=False):
-        parameter._is_hf_initialized = False  # transformers leaves alone what it has initialised once
-    module._is_hf_initialized = False  # type: ignore[assignment]
+    for held in (module, *module.parameters(recurse=False)):
+        held.__dict__["_is_hf_initialized"] = False  # transformers leaves alone what it has initialised once
     model._init_weights(module)  # type: ignore[operator]

@@ -32,7 +32,7 @@ def class_losses(logits: Tensor, targets: Tensor) -> Tensor:
     return torch.nn.functional.cross_entropy(logits.float(), targets, reduction="none")
 
 
-def class_predictions(logits: Tensor, batch: Batch, labels: Sequence[str]) -> list[Prediction]:
+def class_predictions(logits: Tensor, batch: Batch, labels: tuple[str, ...]) -> list[Prediction]:
     """score = probability of the target; one device-to-host copy a tensor."""
     logs = logits.float().log_softmax(-1)
     at_target = logs.gather(-1, batch.targets[:, None])[:, 0].tolist()
