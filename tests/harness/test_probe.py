@@ -1,6 +1,8 @@
 """The probe: requests refused in one sentence, counts that equal a hand count, ratios that survive drift."""
 
+import importlib
 import json
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -216,3 +218,18 @@ def test_the_verb_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) -> 
     assert "Head only" in table and "frozen floor" in table
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["name"] == "floor"
+
+
+def test_the_benchmark_keeps_json_and_a_picture_and_judges_its_goals(
+    found: Probe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    step = importlib.import_module("step")
+    monkeypatch.setattr(step, "RESULTS", tmp_path)
+    path = step.keep(found, "tiny")
+    plain = json.loads(path.read_bytes())
+    assert "host" not in plain["provenance"] and path.with_suffix(".png").stat().st_size > 10_000
+    saved = found.exact_ratio(found.row("cla"), "peft_lora", "saved_for_backward")
+    line = next(line for line in plain["goals"] if "cla saved_for_backward ≤ 0.65" in line)
+    assert f"{saved:.4f}" in line and line.startswith("met" if saved <= 0.65 else "MISSED")
+    assert all(line.startswith("?") for line in step.verdicts(Probe({}, (), {})))
