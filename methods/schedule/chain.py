@@ -23,7 +23,7 @@ def link_length(chain: Chain, total: int, steps_per_epoch: int) -> Fraction:
     length = Fraction(chain.every_steps or 0) if epochs is None else Fraction(epochs) * steps_per_epoch
     if length < 1 or round(length) >= total:
         raise MethodError(
-            f"links of {float(length):g} steps do not fit a run of {total}: the chain would never merge; change their length."
+            f"links of {float(length):g} steps do not fit {total} steps: the chain would never merge."
         )
     return length
 
