@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import submitit
+from submitit.core.utils import FailedJobError
 
 from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import PlanError
@@ -49,7 +50,7 @@ def submit(runs: Path, group: Sequence[Pack], base: Submission, cluster: SlurmCl
     try:
         with executor.batch():
             jobs = [executor.submit(Job(str(runs), name, pack.ids)) for pack in group]
-    except (submitit.core.utils.FailedJobError, subprocess.SubprocessError) as error:
+    except (FailedJobError, subprocess.SubprocessError) as error:
         (folder_of(runs, name) / "submission.json").unlink()
         raise PlanError(f"SLURM refused the submission: {_last_line(error)} (see docs/slurm.md, refused)") from error
     return jobs[0].job_id.partition("_")[0]

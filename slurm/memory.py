@@ -19,7 +19,7 @@ from harness.reconcile import State, Todo, set_record_aside
 from slurm.submission import Submission, folder_of, submissions
 
 # slurmstepd's words: by polling (OverMemoryKill), and by the kernel through cgroups.
-_KILLED = re.compile(r"exceeded (?:job )?memory limit|oom.kill event|out of memory|OUT_OF_MEMORY", re.IGNORECASE)
+_KILLED = re.compile(r"exceeded (?:job )?memory limit|Exceeded job memory|oom.kill event|Out Of Memory|OUT_OF_MEMORY")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import pytest
 
 from harness.lease import look
 from harness.ledger.errors import PlanError
-from harness.ledger.plan import write_plan
+from harness.ledger.plan import Plan, write_plan
 from slurm.sandbox import sleepy
 
 pytestmark = pytest.mark.slurm
@@ -109,7 +109,7 @@ SUBMIT = """
 import sys
 from pathlib import Path
 from harness.ledger.plan import read_plan
-from harness.ledger.plan import write_plan
+from harness.ledger.plan import Plan, write_plan
 from harness.ledger.store import Store
 from harness.ledger.parse import parse
 from harness.ledger.cluster_spec import SlurmCluster
@@ -207,10 +207,11 @@ def test_a_run_that_is_out_of_memory_twice_is_recorded_as_failed(site):
 
 
 def test_a_bad_node_is_excluded_and_named(site):
-    plan = sleepy.plan(1, die_on="n1")
+    deadly, good = sleepy.plan(2, die_on="n1"), sleepy.plan(2)
+    plan = Plan("sleepy", (deadly.runs[0], good.runs[1]), (), {})
     site.sweep(plan, bad_node_after=1, exclude=("n2",))
     site.until(site.idle, "the job has given up")
-    assert not site.finished(plan)
+    assert [site.store.status(run_id) for run_id in plan.ids] == ["unfinished", "done"], "the other run had its turn"
     again = site.sweep(plan, bad_node_after=1)
     assert list(again.excluded) == ["n1"] and "1 runs died" in again.excluded["n1"]
     site.until(lambda: site.finished(plan), "done on the other node")
