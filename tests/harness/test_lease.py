@@ -53,7 +53,7 @@ def test_a_killed_holder_on_this_machine_is_replaced_at_once(tmp_path):
 
 
 def test_a_pid_that_is_used_again_is_not_the_holder(tmp_path):
-    hold_as(tmp_path, 1, pid=os.getppid())  # a living process, but with another start time
+    hold_as(tmp_path, 1, pid=1)  # a living process, but with another start time
     assert claim(tmp_path) is not None
 
 
