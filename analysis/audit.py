@@ -64,14 +64,11 @@ def _holes(frame: Frame) -> Iterator[Finding]:
 
 
 def _duplicate_seeds(frame: Frame) -> Iterator[Finding]:
-    runs = frame.rows[frame.rows["seed"] >= 0]
-    for (block, method, seed), same in runs.groupby(["block", "label", "seed"], sort=False):
-        if len(same) > 1:
-            yield Finding(
-                "duplicate seed",
-                f"{block}, {method}",
-                f"seed {seed} is in the plan {len(same)} times: {', '.join(same['id'])}",
-            )
+    keys = ["block", "label", "seed"]
+    runs = frame.rows[(frame.rows["seed"] >= 0) & frame.rows.duplicated(keys, keep=False)]
+    for (block, method, seed), same in runs.groupby(keys, sort=False):
+        said = f"seed {seed} is in the plan {len(same)} times: {', '.join(same['id'])}"
+        yield Finding("duplicate seed", f"{block}, {method}", said)
 
 
 def _unequal_seeds(frame: Frame) -> Iterator[Finding]:
@@ -135,49 +132,43 @@ def _chance(frame: Frame) -> Iterator[Finding]:
 
 
 def _diverged(frame: Frame) -> Iterator[Finding]:
-    for (block, method), runs in frame.rows.groupby(["block", "label"], sort=False):
-        lost = runs[runs["failure_kind"] == "diverged"]
-        if len(lost) and (runs["status"] == "done").any():
-            left = int((runs["status"] == "done").sum())
-            yield Finding(
-                "mean over survivors",
-                f"{block}, {method}",
-                f"{len(lost)} seeds diverged; the mean is over the {left} that did not",
-            )
+    lost = frame.rows[frame.rows["failure_kind"] == "diverged"]
+    for (block, method), seeds in lost.groupby(["block", "label"], sort=False):
+        left = int(frame.cell(str(block), str(method))["done"].sum())
+        if left:
+            said = f"{len(seeds)} seeds diverged; the mean is over the {left} that did not"
+            yield Finding("mean over survivors", f"{block}, {method}", said)
 
 
 def _outlying_seeds(frame: Frame) -> Iterator[Finding]:
-    """A seed that fell far below its siblings was averaged in; 10 robust SDs and 10 % of the median is far for any
-    method.
+    """A seed that fell far below its siblings was averaged in.
+
+    10 robust SDs and 10 % of the median is far for any method.
     """
-    done = frame.rows[frame.rows["status"] == "done"]
-    for (block, method), runs in done.groupby(["block", "label"], sort=False):
-        scores = runs["shown"].dropna()
-        if len(scores) < 3:
-            continue
-        middle, spread = float(scores.median()), float((scores - scores.median()).abs().median()) * 1.4826
-        far = (scores - middle) * (1 if frame.better(str(block)) == "max" else -1) < -max(
-            10 * spread, 0.1 * abs(middle)
-        )
-        for run in runs.loc[far[far].index].itertuples():
-            said = f"{number(run.shown, 2)} where the median seed has {number(middle, 2)}; averaged in"
-            yield Finding("seed far off", f"{block}, {method}, seed {run.seed}", f"{said} (run {run.id})")
+    done = frame.rows[(frame.rows["status"] == "done") & frame.rows["shown"].notna()]
+    cells = [done["block"], done["label"]]
+    middle = done["shown"].groupby(cells).transform("median")
+    spread = (done["shown"] - middle).abs().groupby(cells).transform("median") * 1.4826
+    below = (middle - done["shown"]) * np.where(done["direction"] == "max", 1, -1)
+    siblings = done["shown"].groupby(cells).transform("size")
+    far = (siblings >= 3) & (below > np.maximum(10 * spread, 0.1 * middle.abs()))
+    for run, usual in zip(done[far].itertuples(), middle[far], strict=True):
+        said = f"{number(run.shown, 2)} where the median seed has {number(usual, 2)}; averaged in (run {run.id})"
+        yield Finding("seed far off", f"{run.block}, {run.label}, seed {run.seed}", said)
 
 
 def _counts(frame: Frame) -> Iterator[Finding]:
-    done = frame.rows[
-        (frame.rows["status"] == "done") & frame.rows["formula_params"].notna() & frame.rows["adapter_params"].notna()
-    ]
-    off = done[done["adapter_params"] != done["formula_params"]]
-    for (block, method), runs in off.groupby(["block", "label"], sort=False):
-        first = runs.iloc[0]
-        said = f"{first['adapter_params']:,.0f} adapter parameters, by the formula {first['formula_params']:,.0f}"
-        yield Finding("parameter count", f"{block}, {method}", said)
-    for (block, method), runs in frame.rows[frame.rows["status"] == "done"].groupby(["block", "label"], sort=False):
-        if runs["trainable_params"].nunique() > 1:
-            yield Finding(
-                "parameter count", f"{block}, {method}", "the seeds have different numbers of trainable parameters"
-            )
+    done = frame.rows[frame.rows["status"] == "done"]
+    known = done[done["formula_params"].notna() & done["adapter_params"].notna()]
+    off = known[known["adapter_params"] != known["formula_params"]]
+    for first in off.drop_duplicates(["block", "label"]).itertuples():
+        said = f"{first.adapter_params:,.0f} adapter parameters, by the formula {first.formula_params:,.0f}"
+        yield Finding("parameter count", f"{first.block}, {first.label}", said)
+    kinds = done.groupby(["block", "label"], sort=False)["trainable_params"].nunique()
+    for block, method in kinds.index[kinds > 1]:
+        yield Finding(
+            "parameter count", f"{block}, {method}", "the seeds have different numbers of trainable parameters"
+        )
 
 
 def _clocks(frame: Frame) -> Iterator[Finding]:
@@ -197,8 +188,8 @@ def _clocks(frame: Frame) -> Iterator[Finding]:
 
 def _time_outliers(frame: Frame) -> Iterator[Finding]:
     done = frame.rows[(frame.rows["status"] == "done") & frame.rows["step_ms"].notna()]
-    for (block, method), runs in done.groupby(["block", "label"], sort=False):
-        middle = float(runs["step_ms"].median())
-        for run in runs[(runs["step_ms"] > 1.5 * middle) | (runs["step_ms"] < middle / 1.5)].itertuples():
-            said = f"median step {run.step_ms:.1f} ms where the median seed has {middle:.1f} ms (run {run.id})"
-            yield Finding("time outlier", f"{block}, {method}, seed {run.seed}", said)
+    middle = done["step_ms"].groupby([done["block"], done["label"]]).transform("median")
+    far = (done["step_ms"] > 1.5 * middle) | (done["step_ms"] < middle / 1.5)
+    for run, usual in zip(done[far].itertuples(), middle[far], strict=True):
+        said = f"median step {run.step_ms:.1f} ms where the median seed has {usual:.1f} ms (run {run.id})"
+        yield Finding("time outlier", f"{run.block}, {run.label}, seed {run.seed}", said)

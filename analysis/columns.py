@@ -70,7 +70,7 @@ _SAME_UNIT = {
     "s": {"s", "sec", "seconds"},
     "ms": {"ms", "milliseconds"},
     "bytes": {"bytes", "byte", "B"},
-    "count": {"count", "1", "", "parameters", "steps", "examples"},
+    "count": {"count", "1", "", "parameter", "step", "example", "parameters", "steps", "examples"},
     "1/s": {"1/s", "samples/s", "examples/s", "tokens/s", "patches/s", "img/s"},
     "share": {"share", "fraction", "1", "", "ratio"},
     "FLOP": {"FLOP", "FLOPs", "flop", "flops"},

@@ -89,7 +89,7 @@ def _reason(raw: Mapping[str, Any]) -> str:
 def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
     source = raw["provenance"]
     git = source.get("git") or {}
-    commit = git.get("commit", "") if isinstance(git, Mapping) else str(git)
+    commit = (git.get("commit") or "") if isinstance(git, Mapping) else str(git)
     dirty = bool(git.get("dirty")) if isinstance(git, Mapping) else False
     knobs = {key: value for key, value in raw["spec"]["recipe"].items() if key not in _FREE_KNOBS}
     return {
@@ -97,7 +97,7 @@ def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
         "fingerprint": _text(source.get("fingerprint")),
         "commit": f"{str(commit)[:12]}{' (modified)' if dirty else ''}",
         "host": _text(source.get("host")),
-        "device": _text(source.get("device")),
+        "device": _device(source.get("device")),
         "packages": _text(source.get("packages")),
         "split": _digest(raw["data"]),
         "knobs": json.dumps(knobs, sort_keys=True),
@@ -107,6 +107,11 @@ def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 def _text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else json.dumps(value, sort_keys=True)
+
+
+def _device(value: Any) -> str:
+    """The device's own name: `NVIDIA H200`, or the CPU's model."""
+    return str(value.get("name") or value.get("type")) if isinstance(value, Mapping) else _text(value)
 
 
 def _digest(data: Mapping[str, Any]) -> str:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from analysis.metric import Shown, shown
@@ -55,14 +56,18 @@ class Frame:
 
     @cached_property
     def _blocks(self) -> dict[str, pd.DataFrame]:
-        return {str(name): rows for name, rows in self.rows.groupby("block", sort=False)}
+        return _slices(self.rows, ["block"])
 
     @cached_property
     def _cells(self) -> dict[tuple[str, str], pd.DataFrame]:
-        return {(str(b), str(m)): rows for (b, m), rows in self.rows.groupby(["block", "label"], sort=False)}
+        return _slices(self.rows, ["block", "label"])
 
     @cached_property
     def _values(self) -> dict[tuple[str, str], pd.DataFrame]:
+        return {}
+
+    @cached_property
+    def _grids(self) -> dict[str, tuple[Any, Any, Any, Any]]:
         return {}
 
     def block(self, name: str) -> pd.DataFrame:
@@ -80,11 +85,22 @@ class Frame:
     def values(self, block: str, column: str) -> pd.DataFrame:
         """(seeds, methods): that column of the finished runs; NaN where there is no value."""
         if (block, column) not in self._values:
-            done = self.block(block)
-            done = done.loc[done["status"] == "done", ["seed", "label", column]].drop_duplicates(["seed", "label"])
-            table = done.pivot(index="seed", columns="label", values=column)
-            self._values[block, column] = table.reindex(columns=list(self.methods_of(block))).sort_index()
+            seeds, row, place, done = self._grid(block)
+            table = np.full((len(seeds), len(self.methods_of(block))), np.nan)
+            table[row, place] = self.block(block)[column].to_numpy(float)[done]
+            names = pd.Index(self.methods_of(block), dtype=object)
+            self._values[block, column] = pd.DataFrame(table, index=seeds, columns=names)
         return self._values[block, column]
+
+    def _grid(self, block: str) -> tuple[Any, Any, Any, Any]:
+        """Seeds with a finished run, and the place in (seeds, methods) of each finished run; `done` picks those rows."""
+        if block not in self._grids:
+            rows = self.block(block)
+            done = rows["done"].to_numpy()
+            seeds, row = np.unique(rows["seed"].to_numpy()[done], return_inverse=True)
+            place = {name: i for i, name in enumerate(self.methods_of(block))}
+            self._grids[block] = seeds, row, [place[name] for name in rows["label"].to_numpy()[done]], done
+        return self._grids[block]
 
     def shown(self, block: str) -> Shown:
         """How the block's metric is printed."""
@@ -99,6 +115,15 @@ class Frame:
     def reordered(self, rows: pd.DataFrame) -> "Frame":
         """The same frame with rows in any order, put back into the one order (by block, method, seed)."""
         return replace(self, rows=ordered(rows, self.blocks, self.methods))
+
+
+def _slices(rows: pd.DataFrame, keys: list[str]) -> dict[Any, pd.DataFrame]:
+    """The rows of each group, as slices: rows are in order, so that a group is one run of them."""
+    same = (rows[keys] == rows[keys].shift()).all(axis=1).to_numpy()
+    starts = [*(~same).nonzero()[0].tolist(), len(rows)]
+    names = rows[keys].itertuples(index=False, name=None) if len(keys) > 1 else iter(rows[keys[0]])
+    named = list(names)
+    return {named[a]: rows.iloc[a:b] for a, b in zip(starts, starts[1:], strict=False)}
 
 
 def ordered(rows: pd.DataFrame, blocks: tuple[str, ...], methods: tuple[str, ...]) -> pd.DataFrame:

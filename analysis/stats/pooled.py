@@ -30,35 +30,36 @@ def iqm(scores: Floats) -> Floats:
     return np.asarray(stats.trim_mean(flat, 0.25, axis=-2))
 
 
-def improvement(scores: Floats, other: Floats) -> Floats:
-    """P(method > other), ties half, mean over blocks.
+def wins(scores: Floats, control: int) -> Floats:
+    """1 where a run beats a run of the control, half for ties.
 
-    scores (..., n_seeds, n_blocks, n_methods), other (..., n_seeds, n_blocks) -> (..., n_methods).
+    scores (n_seeds, n_blocks, n_methods) -> (n_blocks, n_methods, n_seeds, n_seeds of the control).
     """
-    theirs = other[..., None, :, :]
-    won = [
-        ((mine > theirs) + 0.5 * (mine == theirs)).mean(axis=(-3, -2, -1))
-        for mine in (scores[..., :, None, :, m] for m in range(scores.shape[-1]))
-    ]
-    return np.stack(won, axis=-1)
+    x = np.transpose(scores, (1, 2, 0))
+    mine, theirs = x[..., :, None], x[:, control, None, None, :]
+    return (mine > theirs) + 0.5 * (mine == theirs)
 
 
-def pooled_iqm(scores: ArrayLike, rng: np.random.Generator, *, reps: int = 2_000) -> Pooled:
+def improvement(scores: Floats, control: int) -> Floats:
+    """P(method > control), ties half, mean over blocks; (n_seeds, n_blocks, n_methods) -> (n_methods,)."""
+    return wins(scores, control).mean(axis=(0, 2, 3))
+
+
+def pooled_iqm(scores: ArrayLike, rng: np.random.Generator, *, reps: int = 1_000) -> Pooled:
     """IQM of normalised scores (n_seeds, n_blocks, n_methods) with 95 % stratified bootstrap intervals."""
     x = np.asarray(scores, float)
     return Pooled(iqm(x), *percentile(stratified(x, rng, iqm, reps=reps)))
 
 
-def pooled_improvement(scores: ArrayLike, control: int, rng: np.random.Generator, *, reps: int = 2_000) -> Pooled:
+def pooled_improvement(scores: ArrayLike, control: int, rng: np.random.Generator, *, reps: int = 1_000) -> Pooled:
     """Probability of improvement over the control with 95 % stratified bootstrap intervals.
 
     Method and control are drawn apart here (their seeds are not paired in "a run beats a run").
     """
     x = np.asarray(scores, float)
-    seeds, blocks = x.shape[:2]
-
-    def drawn_apart(drawn: Floats) -> Floats:
-        picked = rng.integers(seeds, size=(len(drawn), seeds, blocks))
-        return improvement(drawn, x[..., control][picked, np.arange(blocks)])
-
-    return Pooled(improvement(x, x[..., control]), *percentile(stratified(x, rng, drawn_apart, reps=reps)))
+    seeds, blocks, methods = x.shape
+    drawn = np.zeros((reps, methods))
+    for won in wins(x, control):  # a block at a time; a draw is a count of each seed, so that no run is copied
+        mine, theirs = (rng.multinomial(seeds, np.full(seeds, 1 / seeds), reps) / seeds for _ in range(2))
+        drawn += np.stack([((mine @ pair) * theirs).sum(axis=1) for pair in won], axis=1) / blocks
+    return Pooled(improvement(x, control), *percentile(drawn))

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.frame import Frame
 from analysis.metric import number
@@ -21,9 +22,15 @@ def method_cell(label: str) -> Cell:
     return Cell(label)
 
 
+def measured(rows: pd.DataFrame, column: str) -> NDArray[np.float64]:
+    """The values of `column` that finished runs of `rows` measured."""
+    values = rows[column].to_numpy(float)[rows["done"].to_numpy()]
+    return values[~np.isnan(values)]
+
+
 def estimate_of(rows: pd.DataFrame, column: str) -> Estimate:
     """t interval over the finished runs of `rows` that measured `column`."""
-    return t_interval(rows.loc[rows["status"] == "done", column].dropna().to_numpy())
+    return t_interval(measured(rows, column))
 
 
 def score_text(found: Estimate, digits: int, planned: int) -> str:
@@ -46,8 +53,8 @@ def score_cell(rows: pd.DataFrame, column: str, digits: int, mark: Mark = "") ->
 
 def mean_cell(rows: pd.DataFrame, column: str, digits: int, factor: float = 1.0) -> Cell:
     """The mean of a cost over finished runs, or the reason why there is none."""
-    values = rows.loc[rows["status"] == "done", column].dropna()
-    if values.empty:
+    values = measured(rows, column)
+    if not len(values):
         return absent_cell(rows, column)
     mean = float(values.mean()) * factor
     return Cell(f"{mean:,.{digits}f}", mean)
@@ -86,18 +93,17 @@ def supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[
     A place is marked only where the method is complete and beats every lower one (paired t, Holm over all pairs).
     """
     values = frame.values(block, column)
-    planned = frame.block(block).groupby("label")["seed"].count()
-    complete = [m for m in values if values[m].notna().sum() == planned[m] and planned[m] >= 3]
+    counts = {str(m): len(frame.cell(block, str(m))) for m in values}
+    complete = [m for m, n in zip(values, values.notna().sum(), strict=True) if n == counts[str(m)] >= 3]
     if len(complete) < 2:
         return {}
-    means = values[complete].mean()
-    order = list(means.sort_values(ascending=better == "min", kind="stable").index)
-    p = pd.DataFrame(pairwise_t(values[order].to_numpy()), index=order, columns=order)
+    order = sorted(complete, key=lambda m: float(values[m].mean()) * (1 if better == "min" else -1))
+    p = pairwise_t(values[order].to_numpy())
     marks: dict[str, Mark] = {}
-    for mark, method in zip(MARKS, order[:-1], strict=False):
-        if not (p.loc[method, order[order.index(method) + 1 :]] < 0.05).all():
+    for place, mark in enumerate(MARKS[: len(order) - 1]):
+        if not (p[place, place + 1 :] < 0.05).all():
             break
-        marks[method] = mark
+        marks[str(order[place])] = mark
     return marks
 
 

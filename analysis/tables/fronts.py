@@ -2,8 +2,12 @@
 hypervolume.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.frame import Frame
 from analysis.pareto import front, hypervolume, resampled_means
@@ -15,20 +19,26 @@ _SHORT = {"train_s": "time", "peak_bytes": "memory", "trainable_params": "parame
 FRONTS = (("train_s",), ("peak_bytes",), ("train_s", "peak_bytes"), ("train_s", "peak_bytes", "trainable_params"))
 
 
-def fronts_table(frame: Frame, rng: np.random.Generator, *, reps: int = 1_000) -> Table | None:
+@dataclass(frozen=True)
+class Front:
+    """Method -> (inclusion probability, on the front of the means), and the hypervolume (value, low, high) of 3-D fronts."""
+
+    methods: Mapping[str, tuple[float, bool]]
+    hypervolume: tuple[float, float, float] | None
+
+
+def fronts_table(frame: Frame, rng: np.random.Generator, *, reps: int = 500) -> Table | None:
     """Block × method: inclusion probability on each front; None when no block has two methods with common seeds."""
     rows, data, volumes = [], [], []
     for block in frame.blocks:
         found = {costs: inclusion_of(frame, block, costs, rng, reps) for costs in FRONTS}
-        methods = [m for m in frame.methods_of(block) if any(m in f.index for f in found.values())]
+        methods = [m for m in frame.methods_of(block) if any(m in f.methods for f in found.values())]
         for m in methods:
             rows.append((Cell(block), Cell(m), *(_cell(found[costs], m) for costs in FRONTS)))
             data += [
-                (block, m, "score + " + " + ".join(c), *found[c].loc[m, ["share", "on_front"]])
-                for c in FRONTS
-                if m in found[c].index
+                (block, m, "score + " + " + ".join(c), *found[c].methods[m]) for c in FRONTS if m in found[c].methods
             ]
-        volumes += [_volume_note(block, found[FRONTS[2]])] if len(found[FRONTS[2]]) else []
+        volumes += [_volume_note(block, found[FRONTS[2]])] if found[FRONTS[2]].hypervolume else []
     if not rows:
         return None
     heads = (
@@ -48,40 +58,37 @@ def fronts_table(frame: Frame, rng: np.random.Generator, *, reps: int = 1_000) -
     return Table("pareto", "Pareto fronts and how sure they are", heads, tuple(rows), notes, table)
 
 
-def inclusion_of(frame: Frame, block: str, costs: tuple[str, ...], rng: np.random.Generator, reps: int) -> pd.DataFrame:
-    """Index method; share (inclusion), on_front (of the means), and in attrs: hypervolume (value, low, high) of the
-    unit cube.
-
-    Only methods with a value in every common seed enter; objectives are scaled to [0, 1] between worst and best mean.
-    """
-    values = [
-        frame.values(block, "shown") * (1 if frame.better(block) == "max" else -1),
-        *(-frame.values(block, c) for c in costs),
-    ]
-    whole = [m for m in frame.methods_of(block) if all(m in v and v[m].notna().all() and len(v) for v in values)]
-    if len(whole) < 2:
-        return pd.DataFrame(columns=["share", "on_front"])
-    x = np.stack([v[whole].to_numpy(float) for v in values], axis=-1)  # (seeds, methods, objectives)
+def inclusion_of(frame: Frame, block: str, costs: tuple[str, ...], rng: np.random.Generator, reps: int) -> Front:
+    """One front of a block. Only methods with a value in every common seed enter; fewer than two of them are no front."""
+    values = [frame.values(block, name).to_numpy() for name in ("shown", *costs)]
+    x = np.stack(values, axis=-1) * [1 if frame.better(block) == "max" else -1, *[-1] * len(costs)]
+    whole = np.isfinite(x).all(axis=(0, 2)) & (len(x) > 0)  # x: (seeds, methods, objectives)
+    if whole.sum() < 2:
+        return Front({}, None)
+    x, names = x[:, whole], [m for m, kept in zip(frame.methods_of(block), whole, strict=True) if kept]
     drawn, means = resampled_means(x, rng, reps), x.mean(axis=0)
-    table = pd.DataFrame({"share": front(drawn).mean(axis=0), "on_front": front(means)}, index=whole)
+    shares, on_front = front(drawn).mean(axis=0).tolist(), front(means).tolist()
+    volume = _volume(means, drawn) if len(costs) == 2 else None
+    return Front(dict(zip(names, zip(shares, on_front, strict=True), strict=True)), volume)
+
+
+def _volume(means: NDArray[np.float64], drawn: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Hypervolume of the means and its interval, each objective scaled to [0, 1] between its worst and best mean."""
     low, span = means.min(axis=0), np.ptp(means, axis=0)
-    if len(costs) == 2:
-        unit = (drawn - low) / np.where(span > 0, span, 1.0)
-        limits = percentile(hypervolume(unit, np.zeros(len(low))))
-        point = hypervolume((means - low) / np.where(span > 0, span, 1.0), np.zeros(len(low)))
-        table.attrs["hypervolume"] = (float(point), float(limits[0]), float(limits[1]))
-    return table
+    scale, origin = np.where(span > 0, span, 1.0), np.zeros(len(low))
+    limits = percentile(hypervolume((drawn - low) / scale, origin))
+    return float(hypervolume((means - low) / scale, origin)), float(limits[0]), float(limits[1])
 
 
-def _cell(found: pd.DataFrame, method: str) -> Cell:
-    if method not in found.index:
+def _cell(found: Front, method: str) -> Cell:
+    if method not in found.methods:
         return Cell("–", mark="absent", why="not every seed has a value")
-    share = float(found.loc[method, "share"])  # type: ignore[arg-type]
-    return Cell(f"{100 * share:.0f}{' *' if found.loc[method, 'on_front'] else ''}", share)
+    share, on_front = found.methods[method]
+    return Cell(f"{100 * share:.0f}{' *' if on_front else ''}", share)
 
 
-def _volume_note(block: str, found: pd.DataFrame) -> str:
-    value, low, high = found.attrs["hypervolume"]
+def _volume_note(block: str, found: Front) -> str:
+    value, low, high = found.hypervolume or (np.nan, np.nan, np.nan)
     return (
         f"{block}: hypervolume of score, training time and peak memory {value:.3f} [{low:.3f}, {high:.3f}] "
         "(each objective scaled to 0–1 between the worst and best mean)."

@@ -31,9 +31,9 @@ def ratio(frame: Frame, block: str, method: str, column: str) -> Estimate:
     values = frame.values(block, column)
     if frame.control not in values or method not in values:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    both = values[[method, frame.control]].dropna() if method != frame.control else values[[method, method]].dropna()
-    both = both[(both > 0).all(axis=1)]
-    return log_ratio_interval(both.iloc[:, 0], both.iloc[:, 1])
+    mine, base = values[method].to_numpy(), values[frame.control].to_numpy()
+    both = (mine > 0) & (base > 0)  # False for NaN
+    return log_ratio_interval(mine[both], base[both])
 
 
 def _relative(frame: Frame, name: str, title: str, columns: tuple[str, ...]) -> Table | None:

@@ -1,0 +1,66 @@
+"""The published JSON schema describes the record: built records pass, mutilated ones do not, and no field is left out."""
+
+import copy
+import json
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+
+from harness.ledger.record import Failure, Record
+from harness.ledger.spec import SCHEMA
+
+DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "record.schema.json").read_text())
+VALID = jsonschema.Draft202012Validator(DOCUMENT)
+
+
+@pytest.fixture
+def records(written: Callable[..., Path]) -> dict[str, dict[str, Any]]:
+    runs = written(fail=(("lora", "minilm", "mrpc", 0),))
+    plain = [json.loads(path.read_text()) for path in runs.glob("*/record.json")]
+    return {status: next(r for r in plain if r["status"] == status) for status in ("done", "failed")}
+
+
+def test_the_schema_is_a_schema() -> None:
+    jsonschema.Draft202012Validator.check_schema(DOCUMENT)
+
+
+def test_records_as_written_pass(records: dict[str, dict[str, Any]]) -> None:
+    for record in records.values():
+        VALID.validate(record)
+
+
+def test_the_schema_knows_every_field_of_the_record_and_its_version() -> None:
+    names = {f.name for f in fields(Record)}
+    assert set(DOCUMENT["properties"]) == names == set(DOCUMENT["required"])
+    assert DOCUMENT["properties"]["schema"]["const"] == SCHEMA
+    failure = DOCUMENT["properties"]["failure"]["anyOf"][1]
+    assert set(failure["properties"]) == {f.name for f in fields(Failure)}
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda r: r.pop("seconds"),
+        lambda r: r.update(extra=1),
+        lambda r: r.update(id="short"),
+        lambda r: r.update(schema=SCHEMA + 1),
+        lambda r: r.update(status="running"),
+        lambda r: r.update(status="failed"),
+        lambda r: r["seconds"].update(train=20.0),
+        lambda r: r["seconds"].update(train={"value": None, "unit": "s", "n": 1}),
+        lambda r: r["seconds"].update(train={"value": 1.0, "unit": "s"}),
+        lambda r: r["seconds"].update(train={"value": 1.0, "unit": "s", "n": 0}),
+        lambda r: r["scores"].update(holdout={}),
+        lambda r: r["scores"].pop("test"),
+        lambda r: r["curve"][0].pop("lr"),
+        lambda r: r["spec"].pop("seed"),
+    ],
+)
+def test_a_mutilated_record_does_not_pass(records: dict[str, dict[str, Any]], damage: Callable[[Any], Any]) -> None:
+    record = copy.deepcopy(records["done"])
+    damage(record)
+    assert not VALID.is_valid(record)
