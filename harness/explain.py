@@ -23,7 +23,7 @@ def explain(argv: list[str]) -> int:
     flags, words = flags_of(argv, ("--json",))
     request = read_request(words)
     planned, store = plan_one(request, Resolver()), Store(settings_from(request.config).runs)
-    found = {"id": planned.id, "status": store.status(planned.id)} | _reason(planned, store)
+    found: dict[str, Any] = {"id": planned.id, "status": store.status(planned.id)} | _reason(planned, store)
     if "--json" in flags:
         print(json.dumps(found))
         return 0

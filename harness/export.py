@@ -45,7 +45,8 @@ def merge(argv: list[str]) -> int:
     run_id, folder, settings = _request(argv, "merge")
     loaded, method = restored(run_id, settings)
     method.merge()
-    loaded.model.save_pretrained(folder)
+    model: Any = loaded.model
+    model.save_pretrained(folder)
     if hasattr(loaded.processor, "save_pretrained"):
         loaded.processor.save_pretrained(folder)
     print(f"{folder}: a plain {type(loaded.model).__name__}; load it with from_pretrained(DIR).")

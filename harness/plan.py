@@ -108,10 +108,9 @@ def _runs_of(
     if why := why_not(method.spec, parts["model"].spec, parts["dataset"].spec):
         return [], Skipped(choices, why)
     plain = {axis: parts[axis].plain for axis in PARTS}
-    texts = [parts[axis].text for axis in PARTS]
-    return [
-        Planned(id_from_parts(*texts, seed), choices | {"seed": seed}, plain | {"seed": seed}) for seed in seeds
-    ], None
+    texts = {axis: parts[axis].text for axis in PARTS}
+    found = [(seed, id_from_parts(**texts, seed=seed)) for seed in seeds]
+    return [Planned(run_id, choices | {"seed": seed}, plain | {"seed": seed}) for seed, run_id in found], None
 
 
 def _values(cell: Mapping[str, str]) -> dict[str, str]:
@@ -120,9 +119,8 @@ def _values(cell: Mapping[str, str]) -> dict[str, str]:
 
 def _matches(cell: Mapping[str, str], where: Mapping[str, Any]) -> bool:
     values = _values(cell)
-    return all(
-        values.get(key) in map(str, value if isinstance(value, list) else [value]) for key, value in where.items()
-    )
+    wanted = {key: value if isinstance(value, list) else [value] for key, value in where.items()}
+    return all(str(values.get(key)) in map(str, names) for key, names in wanted.items())
 
 
 def _excluded(cell: Mapping[str, str], rules: Iterable[Mapping[str, Any]]) -> str | None:

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -94,7 +95,7 @@ def load(
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, task, loaded.processor_key, settings.cache)
-    model = loaded.model.to(device)
+    model: Any = loaded.model.to(device)
     method = build_method(spec.method, loaded.layout)
     method.attach(model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
     if spec.recipe.gradient_checkpointing:

@@ -40,7 +40,7 @@ def settings_from(config: Mapping[str, Any], sweep: str | None = None) -> Settin
     """Raises SpecError when an operational key has the wrong type."""
     raw = parse(_Raw, {key: config[key] for key in KEYS}, "config")
     folder = raw.cache or os.environ.get("PEFTLAB_CACHE") or str(Path.home() / ".cache" / "peftlab")
-    paths = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": Path(folder)}
+    paths: dict[str, Any] = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": Path(folder)}
     return Settings(**vars(raw) | {name: path.expanduser().resolve() for name, path in paths.items()}, sweep=sweep)
 
 

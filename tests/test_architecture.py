@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {"numpy", "scipy", "pandas", "matplotlib", "pyarrow", "jinja2", "rich"}
-MODELS = {"torch", "transformers", "tokenizers", "safetensors", "datasets", "evaluate", "sklearn", "PIL", "numpy", "pyarrow"}
-# room -> what it may import, itself and the standard library apart. The longest room that holds a file is its room.
+DATA = {"numpy", "scipy", "pandas", "matplotlib", "pyarrow", "jinja2", "markupsafe", "rich"}
+HUB = {"transformers", "tokenizers", "safetensors", "datasets", "evaluate", "huggingface_hub"}
+MODELS = {*HUB, "torch", "sklearn", "PIL", "numpy", "pyarrow"}
+# room -> what it may import, itself and the standard library apart. The longest one that holds a file is its room.
 MAY = {
     "methods": {"torch"},
     "methods/spec.py": set(),
@@ -21,7 +22,13 @@ MAY = {
     "harness/lease.py": {"harness.ledger"},
     "harness/work.py": {"harness.ledger", "harness.lease"},
     "harness/trackers/wandb_mirror.py": {"wandb", "harness"},
-    "harness/sync.py": {"wandb", "harness"},
+    "harness/tasks/metrics.py": {"harness", "numpy", "scipy", "evaluate", "datasets", "sacrebleu", "rouge_score"},
+    "harness/probe/entrants.py": {
+        "harness",
+        "methods",
+        "torch",
+        "peft",
+    },  # peft's own LoRA is what ours is held against
     "slurm": {"harness", "submitit", "rich", "yaml", "omegaconf"},
     "analysis": {"harness.ledger", *DATA},
     "analysis/from_wandb.py": {"wandb", "analysis", "harness.ledger", *DATA},
@@ -59,7 +66,7 @@ def test_no_function_is_longer_than_a_screen(file):
 
 @pytest.mark.parametrize(
     "module",
-    ["harness.__main__", "harness.verbs", "harness.plan", "harness.status", "harness.work", "slurm.launch", "analysis.verbs"],
+    ["harness.__main__", "harness.verbs", "harness.plan", "harness.status", "slurm.launch", "analysis.verbs"],
 )
 def test_planning_status_and_analysis_load_no_torch(module):
     heavy = "{'torch', 'transformers', 'datasets', 'evaluate', 'wandb', 'peft'}"

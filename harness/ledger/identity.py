@@ -28,7 +28,8 @@ def canonical(part: Any) -> str:
 
 def run_id(spec: RunSpec) -> str:
     """16 hex digits of the SHA-256 of the resolved spec; a changed default is a changed id."""
-    return id_from_parts(*(canonical(part) for part in (spec.method, spec.model, spec.dataset, spec.recipe)), spec.seed)
+    method, model, dataset, recipe = map(canonical, (spec.method, spec.model, spec.dataset, spec.recipe))
+    return id_from_parts(method, model, dataset, recipe, spec.seed)
 
 
 def id_from_parts(method: str, model: str, dataset: str, recipe: str, seed: int) -> str:

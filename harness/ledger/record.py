@@ -94,12 +94,13 @@ def record_from_json(raw: Mapping[str, Any]) -> Record:
     if raw.get("schema") != SCHEMA:
         raise RecordError(f"record {raw.get('id')}: schema {raw.get('schema')}, this version reads schema {SCHEMA}.")
     try:
-        parts = dict(raw)
+        parts: dict[str, Any] = dict(raw)
         parts["failure"] = None if raw["failure"] is None else Failure(**raw["failure"])
         parts["curve"] = tuple(Point(**point) for point in raw["curve"])
         parts["scores"] = {split: _back(found) for split, found in raw["scores"].items()}
         parts |= {name: _back(raw[name]) for name in _QUANTITIES}
-        return Record(**parts | {"links": tuple(raw["links"]), "notes": tuple(raw["notes"])})
+        parts |= {"links": tuple(raw["links"]), "notes": tuple(raw["notes"])}
+        return Record(**parts)
     except (KeyError, TypeError) as error:
         raise RecordError(f"record {raw.get('id')}: not a schema-{SCHEMA} record ({error}).") from error
 

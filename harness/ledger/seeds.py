@@ -2,7 +2,7 @@
 
 Methods with the same seed share the head's initial values, the data order and the dropout, so that their differences
 are paired. The purposes in use: ("data", "order", epoch), ("init", "head"), ("init", "model"), ("init", "adapter", module),
-("selector", module, link), ("dropout", epoch), ("augment", epoch).
+("selector", module, link), ("dropout", step), ("augment", epoch, step).
 """
 
 import hashlib
