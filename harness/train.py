@@ -115,7 +115,7 @@ def _step(parts: Parts, optimizer: torch.optim.Optimizer, line: Timeline, window
     optimizer.zero_grad(set_to_none=True)
     if verdict is Loop.FRESH_OPTIMIZER:
         forget_adapter(optimizer)
-        parts.events.say("link", step=step + 1, **parts.method.links()[-1])
+        parts.events.say("link", **parts.method.links()[-1] | {"step": step + 1})
     return total
 
 

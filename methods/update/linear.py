@@ -6,9 +6,9 @@ from torch import Tensor
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
-    """Autocast's dtype where it is on for x (float64 is left alone, as autocast does), else that of x."""
+    """Autocast's dtype where it is on for x (never for float64, nor on the meta device), else that of x."""
     kind = x.device.type
-    if x.dtype is not torch.float64 and torch.is_autocast_enabled(kind):
+    if x.dtype is not torch.float64 and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
     return x.dtype
 
