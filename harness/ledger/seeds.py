@@ -1,7 +1,7 @@
 """One root seed, a tree of named uses: a new use never shifts an old one.
 
 Methods with the same seed share the head's initial values, the data order and the dropout, so that their differences
-are paired. The purposes in use: ("data", "order", epoch), ("init", "head"), ("init", "model"), ("init", "adapter", module),
+are paired. Uses: ("data", "order", epoch), ("init", "head"), ("init", "model"), ("init", "adapter", module, link),
 ("selector", module, link), ("dropout", step), ("augment", epoch, step).
 """
 
