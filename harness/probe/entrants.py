@@ -1,8 +1,7 @@
 """Who takes part in a probe: methods of this project, the frozen floor, and LoRA and DoRA of the peft library."""
 
-import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,8 +12,7 @@ from harness.probe.backbone import Backbone, blocks_of
 from harness.probe.request import FLOOR, PEFT_DORA
 from methods.build import build
 from methods.method import Progress
-from methods.sites import find_sites, is_transposed
-from methods.spec import MethodSpec
+from methods.spec import Constant, MethodSpec, Peft
 
 LR = 1e-5  # any rate costs the same; a small one keeps weights finite that entrants share
 _FOREVER = Progress(step=1, total=10**9, steps_per_epoch=10**9)  # no chain link ends in a probe
@@ -62,29 +60,11 @@ def floor_entrant(backbone: Backbone, autocast: Callable[[], Any]) -> Entrant:
     return _entrant(FLOOR, model, [{"name": "head", "params": head}], backbone, autocast, lambda: None)
 
 
-def peft_entrant(name: str, spec: MethodSpec, backbone: Backbone, autocast: Callable[[], Any]) -> Entrant:
-    """The peft library's LoRA or DoRA as its users have it, with rank, alpha and targets of `spec`; head trained."""
-    from peft import LoraConfig, get_peft_model
-
-    model, update = backbone.twin(), spec.update
-    head = _only_head(model, backbone)
-    sites = find_sites(model, backbone.layout, spec.targets)
-    config = LoraConfig(
-        r=update.rank,  # type: ignore[union-attr]
-        lora_alpha=update.alpha,  # type: ignore[union-attr]
-        target_modules=sorted({site.module_path for site in sites}),
-        use_dora=name == PEFT_DORA,
-        fan_in_fan_out=is_transposed(sites[0].module),
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of transformers, for what peft asks it
-        wrapped = get_peft_model(model, config)  # type: ignore[arg-type]
-    for parameter in head:
-        parameter.requires_grad_(True)
-    known = {id(parameter) for parameter in head}
-    adapter = [p for p in wrapped.parameters() if p.requires_grad and id(p) not in known]
-    groups = [{"name": "adapter", "params": adapter}, {"name": "head", "params": head}]
-    return _entrant(name, wrapped, groups, backbone, autocast, lambda: None)
+def peft_spec(name: str, like: MethodSpec) -> MethodSpec:
+    """The peft library's LoRA or DoRA with rank, alpha and targets of `like`, which has a rank."""
+    update: Any = like.update
+    options = {"r": update.rank, "lora_alpha": update.alpha, "use_dora": name == PEFT_DORA}
+    return replace(like, name=name, update=Peft("peft", "LORA", options), schedule=Constant("constant"), about={})
 
 
 def _entrant(

@@ -19,7 +19,7 @@ from harness.ledger_bytes import measure_ledger
 from harness.measure import StepTimer, synchronise
 from harness.memory import Memory
 from harness.probe.backbone import Backbone, build_backbone
-from harness.probe.entrants import Entrant, floor_entrant, method_entrant, peft_entrant
+from harness.probe.entrants import Entrant, floor_entrant, method_entrant, peft_spec
 from harness.probe.on_shapes import on_shapes
 from harness.probe.request import FLOOR, PEFT_DORA, PEFT_LORA, Options, Request
 from harness.probe.result import Probe, Round, Row
@@ -61,10 +61,10 @@ def _builds(request: Request, backbone: Backbone, autocast: Callable[[], Any]) -
     """How to make each entrant; the floor first."""
     seed = request.options.seed
     found: dict[str, Build] = {FLOOR: lambda: floor_entrant(backbone, autocast)}
+    baselines: list[MethodSpec] = []
     if request.options.peft and (like := _peft_like(request)) is not None:
-        for name in (PEFT_LORA, PEFT_DORA):
-            found[name] = lambda name=name: peft_entrant(name, like, backbone, autocast)
-    for method in request.methods:
+        baselines = [peft_spec(name, like) for name in (PEFT_LORA, PEFT_DORA)]
+    for method in (*baselines, *request.methods):
         found[method.name] = lambda method=method: method_entrant(method, backbone, autocast, seed)
     return found
 
