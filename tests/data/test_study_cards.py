@@ -31,6 +31,7 @@ PAIRS = {
     "gpt2_small": {"e2e"},
     "deepseek_coder_1_3b": {"django"},
 }
+TASKS = ("image_classification", "text_classification", "regression", "causal_lm", "generation", "choice")
 DIRECTION = {"perplexity": "min", "loss": "min"}
 
 
@@ -101,7 +102,7 @@ def test_the_tiny_sweep_plans_every_method_on_every_model_with_nothing_to_downlo
     assert {run.spec["model"]["size"] for run in plan.runs} == {"tiny"}
     assert {run.spec["dataset"]["source"]["kind"] for run in plan.runs} == {"builtin"}
     kinds = {run.spec["dataset"]["task"]["kind"] for run in plan.runs}
-    assert kinds == {"image_classification", "text_classification", "regression", "causal_lm", "generation"}
+    assert kinds == {*TASKS}
 
 
 def test_a_skipped_cell_of_the_full_study_has_its_sentence():

@@ -1,0 +1,66 @@
+"""Whole runs at size=tiny: every family, kind of task and method of the study; scores redone from the predictions."""
+
+import math
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
+from harness.ledger.quantity import Measured
+from harness.ledger.store import Store
+from harness.plan import plan_one, read_request
+from harness.resolve import Resolver
+from harness.run import run_one
+from harness.settings import settings_from
+
+RESOLVER = Resolver()
+# method, model, dataset: each method, each model of the study and each kind of task at least once
+RUNS = [
+    ("full", "vit_tiny", "digits"),
+    ("lora", "vit_base", "digits"),
+    ("lora_plus", "roberta_base", "kinship"),
+    ("asym", "roberta_large", "stdlib_docs"),
+    ("cola", "deberta_v3_base", "kinship_hops"),
+    ("rac", "deberta_v2_xxl", "kinship"),
+    ("cla", "gpt2_small", "kinship_lm"),
+    ("r_cla", "tinyllama", "kinship"),
+    ("c3la", "llama3_8b", "kinship_choice"),
+    ("r_c3la", "deepseek_coder_1_3b", "kinship_written"),
+    ("paca", "tinyllama", "kinship_lm"),
+]
+
+
+def redone(rows: dict[str, list]) -> dict[str, float]:
+    """Every metric that the rows allow, by other libraries than the harness's own."""
+    true, said, weights = rows["target"], rows["prediction"], np.asarray(rows["weight"])
+    found = {
+        "loss": sum(rows["loss"]) / weights.sum(),
+        "perplexity": math.exp(min(sum(rows["loss"]) / weights.sum(), 700)),
+        "token_accuracy": np.average(rows["score"], weights=weights),
+        "exact_match": float(np.mean([a == b for a, b in zip(true, said, strict=True)])),
+    }
+    if isinstance(true[0], float):
+        return found | {"pearson": stats.pearsonr(true, said)[0], "spearman": stats.spearmanr(true, said)[0]}
+    return found | {"accuracy": sk.accuracy_score(true, said), "f1_macro": sk.f1_score(true, said, average="macro")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "model", "dataset"), RUNS)
+def test_every_family_trains_at_size_tiny_and_its_scores_follow_from_its_predictions(
+    tmp_path, peftlab_cache, method, model, dataset
+):
+    words = [f"method={method}", f"model={model}", "size=tiny", f"dataset={dataset}", "recipe=tiny", "tracker=none"]
+    request = read_request([*words, "device=cpu", f"runs={tmp_path}", f"cache={peftlab_cache}"])
+    settings = settings_from(request.config)
+    planned, store = plan_one(request, RESOLVER), Store(settings.runs)
+    record = run_one(planned, store, settings)
+    assert record.status == "done", record.failure
+    rows = pq.read_table(store.paths(planned.id).predictions).to_pydict()
+    independent = redone(rows)
+    for name, measured in record.scores["test"].items():
+        assert isinstance(measured, Measured)
+        assert measured.value == pytest.approx(independent[name], abs=1e-6, rel=1e-5), name
+    assert len(rows["id"]) == record.data["splits"]["test"]["n"]
+    assert record.parameters["trainable"].value > 0
