@@ -2,8 +2,7 @@
 extrapolated.
 """
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.cache import read_records
+from analysis.choices import planned_from_specs
 from analysis.frame import Frame
 from analysis.load import to_frame
 from analysis.metric import number
@@ -18,7 +18,7 @@ from analysis.stats.intervals import Estimate
 from analysis.table import Cell, Head, Table
 from analysis.tables.cells import estimate_of, finite
 from harness.ledger.errors import RecordError
-from harness.ledger.plan import Plan, Planned
+from harness.ledger.plan import Plan
 from harness.ledger.store import Store
 
 FILTERS = ("task", "model", "dataset", "method")
@@ -45,35 +45,10 @@ def everything(runs: Path) -> Frame:
         raise RecordError(
             f"no record in {runs}; `peftlab sweep sweep=quickstart` makes some, --runs names another folder."
         )
-    differing = _differing(list(found.values()))
-    planned = tuple(Planned(run_id, _choices(spec, differing), spec) for run_id, spec in found.items())
+    planned = planned_from_specs(found)
     plan = Plan("all records", planned, (), {"title": "All records"})
     rows, curves = read_records(runs, list(plan.ids), "all-records")
     return to_frame(plan, rows, curves, partial=True, allow_mixed=True)
-
-
-def _differing(specs: list[Mapping[str, Any]]) -> dict[tuple[str, str], set[str]]:
-    """(axis, name) -> dotted keys that have several values under that one name: they tell settings apart."""
-    seen: dict[tuple[str, str], dict[str, set[str]]] = {}
-    for spec in specs:
-        for axis in ("method", "model", "dataset", "recipe"):
-            values = seen.setdefault((axis, spec[axis]["name"]), {})
-            for key, value in _flat(spec[axis]):
-                values.setdefault(key, set()).add(value)
-    return {name: {key for key, found in values.items() if len(found) > 1} for name, values in seen.items()}
-
-
-def _choices(spec: Mapping[str, Any], differing: Mapping[tuple[str, str], set[str]]) -> dict[str, Any]:
-    axes = ("method", "model", "dataset", "recipe")
-    return {f"{axis}.{k}": v for axis in axes for k, v in _flat(spec[axis]) if k in differing[axis, spec[axis]["name"]]}
-
-
-def _flat(part: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in part.items():
-        if isinstance(value, Mapping) and key != "about":
-            yield from _flat(value, f"{prefix}{key}.")
-        elif key != "about":
-            yield f"{prefix}{key}", json.dumps(value)
 
 
 def advise(

@@ -5,6 +5,7 @@ became of it.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -93,7 +94,9 @@ class Frame:
         return self._values[block, column]
 
     def _grid(self, block: str) -> tuple[Any, Any, Any, Any]:
-        """Seeds with a finished run, and the place in (seeds, methods) of each finished run; `done` picks those rows."""
+        """Seeds with a finished run, and the place in (seeds, methods) of each finished run; `done` picks
+        those rows.
+        """
         if block not in self._grids:
             rows = self.block(block)
             done = rows["done"].to_numpy()
@@ -123,7 +126,7 @@ def _slices(rows: pd.DataFrame, keys: list[str]) -> dict[Any, pd.DataFrame]:
     starts = [*(~same).nonzero()[0].tolist(), len(rows)]
     names = rows[keys].itertuples(index=False, name=None) if len(keys) > 1 else iter(rows[keys[0]])
     named = list(names)
-    return {named[a]: rows.iloc[a:b] for a, b in zip(starts, starts[1:], strict=False)}
+    return {named[a]: rows.iloc[a:b] for a, b in pairwise(starts)}
 
 
 def ordered(rows: pd.DataFrame, blocks: tuple[str, ...], methods: tuple[str, ...]) -> pd.DataFrame:

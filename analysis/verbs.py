@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # named only: pandas and rich load when a verb is called
+    from argparse import Namespace
+
     from rich.console import Console
 
     from analysis.frame import Frame
@@ -24,12 +26,17 @@ def print_answer(sweep: str, runs: Path, out: Path) -> Path:
 
 
 def report(argv: list[str]) -> int:
-    """`peftlab report sweep=NAME [--runs DIR] [--out DIR] [--partial] [--allow-mixed] [--json]`."""
+    """`peftlab report sweep=NAME [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-
+    mixed] [--json]`.
+    """
     from analysis.arguments import parser
-    from analysis.load import load
 
-    given = parser("report", "tables, figures and one HTML page, from records alone", sweep=True).parse_args(argv)
-    frame = load(given.sweep, given.runs, partial=given.partial, allow_mixed=given.allow_mixed)
+    made = parser("report", "tables, figures and one HTML page, from records alone", sweep=True)
+    made.add_argument(
+        "--from", dest="source", nargs=2, metavar=("wandb", "PROJECT"), help="W&B instead of the runs folder"
+    )
+    given = made.parse_args(argv)
+    frame = _frame(given)
     if not given.json:
         _answer(frame, given.out)
         return 0
@@ -38,6 +45,19 @@ def report(argv: list[str]) -> int:
 
     path = write_report(frame, given.out / frame.name)
     return _print_json(summary(frame) | {"report": str(path)})
+
+
+def _frame(given: "Namespace") -> "Frame":
+    from analysis.from_wandb import from_wandb
+    from analysis.load import load
+    from harness.ledger.errors import PlanError
+
+    if given.source is None:
+        return load(given.sweep, given.runs, partial=given.partial, allow_mixed=given.allow_mixed)
+    kind, project = given.source
+    if kind != "wandb":
+        raise PlanError(f"--from {kind}: records come from the runs folder, or with `--from wandb PROJECT` from W&B.")
+    return from_wandb(given.sweep, project, given.runs, partial=given.partial)
 
 
 def compare(argv: list[str]) -> int:

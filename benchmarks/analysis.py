@@ -49,8 +49,10 @@ def measure(size: int) -> int:
         tables = time.perf_counter() - start
     total, target = cached + tables, TARGET_S[size]
     verdict = "ok" if total <= target else "TOO SLOW"
-    print(f"{size:>7,} records: first read {first:6.2f} s | cached read {cached:5.2f} s + {count} tables {tables:5.2f} s "
-          f"= {total:5.2f} s (target {target:g} s) {verdict}")  # fmt: skip
+    print(
+        f"{size:>7,} records: first read {first:6.2f} s | cached read {cached:5.2f} s + {count} tables {tables:5.2f} s "
+        f"= {total:5.2f} s (target {target:g} s) {verdict}"
+    )
     return int(total > target)
 
 
@@ -69,7 +71,9 @@ def all_tables(frame: analysis.Frame) -> list[object]:
 
 
 def write(runs: Path, size: int) -> None:
-    """Records that differ in scores and costs, through plain JSON: the store's fsync would take longer than the benchmark."""
+    """Records that differ in scores and costs, through plain JSON: the store's fsync would take longer
+    than the benchmark.
+    """
     rng = np.random.default_rng(0)
     parts = {
         axis: [card(axis, i) for i in range(n)]
@@ -80,8 +84,13 @@ def write(runs: Path, size: int) -> None:
     for i in range(size):
         seed, cell = divmod(i, METHODS * BLOCKS)
         method, block = cell % METHODS, cell // METHODS
-        spec = {"method": parts["method"][method], "model": parts["model"][block % 4], "dataset": parts["dataset"][block // 4],
-                "recipe": recipe, "seed": seed}  # fmt: skip
+        spec = {
+            "method": parts["method"][method],
+            "model": parts["model"][block % 4],
+            "dataset": parts["dataset"][block // 4],
+            "recipe": recipe,
+            "seed": seed,
+        }
         choices = {axis: spec[axis]["name"] for axis in ("method", "model", "dataset", "recipe")} | {"seed": seed}
         planned.append(Planned(f"{i:016x}", choices, spec))
         folder = runs / planned[-1].id
@@ -113,21 +122,43 @@ def record(run: Planned, score: float, method: int) -> dict[str, object]:
     val = {"accuracy": score, "loss": 1 - score}
     point = {"step": 10, "epoch": 0.5, "train_seconds": 1.0, "train_loss": 0.5, "lr": 1e-3, "val": val}
     return {
-        "schema": 1, "id": run.id, "spec": run.spec, "status": "done", "failure": None, "selected": {},
-        "scores": {"test": of("1", accuracy=score) | of("nats", loss=1 - score), "val": of("1", accuracy=score),
-                   "train": of("nats", loss=0.1)},
-        "seconds": of("s", setup=1.0, train=20 * cost, eval=2.0, checkpoint=0.5, log=0.1, wall=3.6 + 20 * cost, train_wasted=0.0),
+        "schema": 1,
+        "id": run.id,
+        "spec": run.spec,
+        "status": "done",
+        "failure": None,
+        "selected": {},
+        "scores": {
+            "test": of("1", accuracy=score) | of("nats", loss=1 - score),
+            "val": of("1", accuracy=score),
+            "train": of("nats", loss=0.1),
+        },
+        "seconds": of(
+            "s", setup=1.0, train=20 * cost, eval=2.0, checkpoint=0.5, log=0.1, wall=3.6 + 20 * cost, train_wasted=0.0
+        ),
         "speed": of("ms", step_ms_median=100 * cost, step_ms_p5=90 * cost, step_ms_p95=120 * cost, step_ms_mad=2.0)
-        | of("1/s", samples_per_s=300 / cost, tokens_per_s=9000 / cost) | of("1", padding_share=0.1),
-        "memory": of("byte", train_peak_rss=1e9 * cost, eval_peak_rss=9e8) | {"train_peak_allocated": {"why": "on a CPU"}},
-        "ledger": of("byte", weights=4e7, adapter=1e5 * method, gradients=1e5, optimizer=2e5, saved_for_backward=1e8 * cost),
+        | of("1/s", samples_per_s=300 / cost, tokens_per_s=9000 / cost)
+        | of("1", padding_share=0.1),
+        "memory": of("byte", train_peak_rss=1e9 * cost, eval_peak_rss=9e8)
+        | {"train_peak_allocated": {"why": "on a CPU"}},
+        "ledger": of(
+            "byte", weights=4e7, adapter=1e5 * method, gradients=1e5, optimizer=2e5, saved_for_backward=1e8 * cost
+        ),
         "work": of("FLOP", flops_per_step=1e9 * cost) | of("step", steps=100) | of("example", examples_seen=3200),
         "parameters": of("parameter", total=1e7, trainable=1e5, adapter=9e4, head=1e4),
-        "curve": [point | {"step": 10 * i} for i in range(1, 6)], "data": {"hash": "x"}, "links": [],
-        "provenance": {"git": {"commit": "0" * 40, "dirty": False}, "packages": {"torch": "2.13.0"}, "host": "node",
-                       "device": "cpu", "fingerprint": "f00dfeed"},
-        "attempts": 1, "notes": [],
-    }  # fmt: skip
+        "curve": [point | {"step": 10 * i} for i in range(1, 6)],
+        "data": {"hash": "x"},
+        "links": [],
+        "provenance": {
+            "git": {"commit": "0" * 40, "dirty": False},
+            "packages": {"torch": "2.13.0"},
+            "host": "node",
+            "device": "cpu",
+            "fingerprint": "f00dfeed",
+        },
+        "attempts": 1,
+        "notes": [],
+    }
 
 
 if __name__ == "__main__":

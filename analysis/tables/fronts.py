@@ -21,7 +21,9 @@ FRONTS = (("train_s",), ("peak_bytes",), ("train_s", "peak_bytes"), ("train_s", 
 
 @dataclass(frozen=True)
 class Front:
-    """Method -> (inclusion probability, on the front of the means), and the hypervolume (value, low, high) of 3-D fronts."""
+    """Method -> (inclusion probability, on the front of the means), and the hypervolume (value, low, high)
+    of 3-D fronts.
+    """
 
     methods: Mapping[str, tuple[float, bool]]
     hypervolume: tuple[float, float, float] | None
@@ -59,7 +61,10 @@ def fronts_table(frame: Frame, rng: np.random.Generator, *, reps: int = 500) -> 
 
 
 def inclusion_of(frame: Frame, block: str, costs: tuple[str, ...], rng: np.random.Generator, reps: int) -> Front:
-    """One front of a block. Only methods with a value in every common seed enter; fewer than two of them are no front."""
+    """One front of a block.
+
+    Only methods with a value in every common seed enter; fewer than two of them are no front.
+    """
     values = [frame.values(block, name).to_numpy() for name in ("shown", *costs)]
     x = np.stack(values, axis=-1) * [1 if frame.better(block) == "max" else -1, *[-1] * len(costs)]
     whole = np.isfinite(x).all(axis=(0, 2)) & (len(x) > 0)  # x: (seeds, methods, objectives)

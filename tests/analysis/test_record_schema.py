@@ -1,4 +1,6 @@
-"""The published JSON schema describes the record: built records pass, mutilated ones do not, and no field is left out."""
+"""The published JSON schema describes the record: built records pass, mutilated ones do not, and no field
+is left out.
+"""
 
 import copy
 import json

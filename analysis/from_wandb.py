@@ -1,0 +1,85 @@
+"""A sweep's frame from W&B's public API, for whoever has no runs folder. The only file of this room that imports wandb.
+
+The local records stay the source: W&B holds a copy of the numbers without their reasons, environment and curves, and a
+frame from there says so. Refuses a project without runs of the sweep.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from analysis.choices import planned_from_specs
+from analysis.columns import COLUMNS
+from analysis.frame import Frame
+from analysis.load import to_frame
+from harness.ledger.errors import PlanError, RecordError
+from harness.ledger.plan import Plan, read_plan
+
+_LEFT_OUT = "W&B holds a copy of the numbers"
+_CURVES = ("id", "step", "epoch", "train_seconds", "train_loss", "lr", "val_score", "val_loss")
+
+
+def from_wandb(sweep: str, project: str, runs: Path = Path("runs"), partial: bool = False) -> Frame:
+    """The frame of a sweep from `project` (or `entity/project`): W&B's runs of group `sweep`.
+
+    The plan is the local one where there is one; else what W&B has is taken for what was planned, and a note says so.
+    Raises RecordError when W&B cannot be asked, or has no run of that sweep.
+    """
+    found = {run_id: (config, summary) for run_id, config, summary in _fetch(sweep, project)}
+    if not found:
+        raise RecordError(f"W&B project {project} has no run of sweep '{sweep}'; runs are grouped by the sweep's name.")
+    plan, said = _plan(sweep, runs, {run_id: config for run_id, (config, _) in found.items()})
+    rows = pd.DataFrame([_row(run_id, *found[run_id]) for run_id in plan.ids if run_id in found])
+    frame = to_frame(plan, rows, pd.DataFrame(columns=list(_CURVES)), partial=partial, allow_mixed=False)
+    note = f"Read from W&B project {project}: no learning curves, environment or reasons come from there."
+    return replace(frame, notes=(*frame.notes, note, *said))
+
+
+def _fetch(sweep: str, project: str) -> Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
+    """(id, config, summary) of every run of the group, heavy fields included, 200 a request."""
+    import wandb
+
+    try:
+        for run in wandb.Api().runs(project, filters={"group": sweep}, per_page=200, lazy=False):
+            yield run.id, run.config, dict(run.summary_metrics)
+    except (wandb.Error, ValueError, OSError) as error:
+        raise RecordError(
+            f"W&B project {project}: {error}. `wandb login` signs in; WANDB_BASE_URL names a server."
+        ) from error
+
+
+def _plan(sweep: str, runs: Path, specs: Mapping[str, Mapping[str, Any]]) -> tuple[Plan, tuple[str, ...]]:
+    try:
+        return read_plan(runs, sweep), ()
+    except PlanError:
+        planned = planned_from_specs(specs)
+        return Plan(sweep, planned, (), {}), (
+            f"No local plan of sweep '{sweep}': what W&B has is taken for what was planned.",
+        )
+
+
+def _row(run_id: str, spec: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A flat row like analysis.flatten's, from the mirror's names: scores.test.accuracy is `test/accuracy` there."""
+    row: dict[str, Any] = {"id": run_id, "status": summary.get("status", "missing"), "score_unit": ""}
+    failure = f"{summary.get('failure')}: {summary.get('message')}"
+    row["reason"] = (
+        f"failed: {failure}"
+        if row["status"] == "failed"
+        else ""
+        if row["status"] == "done"
+        else "missing: no end in W&B"
+    )
+    names = {c.name: _name(c.source, spec["dataset"]["metric"]) for c in COLUMNS}
+    row |= {column: float(summary[name]) for column, name in names.items() if name in summary}
+    row["absent"] = json.dumps(
+        {column: f"{_LEFT_OUT}, and none of this" for column, name in names.items() if name not in summary}
+    )
+    return row | {"failure_kind": str(summary.get("failure", ""))}
+
+
+def _name(source: str, metric: str) -> str:
+    return "/".join(source.format(metric=metric).removeprefix("scores.").split("."))
