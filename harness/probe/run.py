@@ -50,10 +50,14 @@ def probe(request: Request, say: Callable[[str], None] = lambda line: None) -> P
         say(f"{labels[name]}: exact counts")
         rows[name] = _examined(Row(name, labels[name]), build, options, device)
     if not options.counts:
-        alive = {name: build() for name, build in builds.items() if rows[name].why is None}
-        for name, rounds in _timed(alive, options, device, say).items():
-            speed = _speed(rounds, options.batch, backbone.tokens)
-            rows[name] = replace(rows[name], speed=speed, rounds=tuple(rounds))
+        good = {name: build for name, build in builds.items() if rows[name].why is None}
+        timed = _timed(good, options, device, say)
+        for name in good:
+            if name not in timed:
+                rows[name] = replace(rows[name], why="out of memory beside the other entrants; probe it alone")
+                continue
+            speed = _speed(timed[name], options.batch, backbone.tokens)
+            rows[name] = replace(rows[name], speed=speed, rounds=tuple(timed[name]))
     return Probe(_setting(request, backbone, device), tuple(rows.values()), provenance(device))
 
 
@@ -76,6 +80,7 @@ def _peft_like(request: Request) -> MethodSpec | None:
 
 def _examined(row: Row, build: Build, options: Options, device: torch.device) -> Row:
     """Everything about an entrant that needs no clock, while it is alone beside the backbone."""
+    gc.collect()  # the entrant before
     try:
         entrant = build()
         if options.counts:
@@ -114,17 +119,25 @@ def _peak(entrant: Entrant, device: torch.device) -> dict[str, Quantity]:
 
 
 def _timed(
-    alive: Mapping[str, Entrant], options: Options, device: torch.device, say: Callable[[str], None]
+    builds: Mapping[str, Build], options: Options, device: torch.device, say: Callable[[str], None]
 ) -> dict[str, list[Round]]:
-    """Every entrant's rounds. Warm-up is a round like the others, and its times are dropped."""
-    order, chance = list(alive), random.Random(options.seed)
+    """Every entrant's rounds; one that runs out of memory is absent. Warm-up is a round whose times are dropped."""
+    alive: dict[str, Entrant] = {}
+    found: dict[str, list[Round]] = {name: [] for name in builds}
+    chance = random.Random(options.seed)
     sizes = [len(part) for part in np.array_split(range(options.steps), options.rounds)]
-    found: dict[str, list[Round]] = {name: [] for name in alive}
     for number, size in enumerate([options.warmup, *sizes]):
         say(f"round {number} of {options.rounds}" if number else "warm-up")
+        order = list(found)
         chance.shuffle(order)
         for name in order:
-            one = _round(alive[name], size, device)
+            try:
+                alive[name] = alive.get(name) or builds[name]()
+                one = _round(alive[name], size, device)
+            except torch.OutOfMemoryError:
+                alive.pop(name, None)
+                del found[name]
+                continue
             if number:
                 found[name].append(one)
     return found

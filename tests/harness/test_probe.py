@@ -137,7 +137,8 @@ def test_every_round_has_every_entrant_in_an_order_of_its_own() -> None:
     steps: list[str] = []
     names = list("abcdef")
     options = Options(steps=8, rounds=8, warmup=1)
-    rounds = probe_run._timed({n: _recording(n, steps) for n in names}, options, torch.device("cpu"), lambda line: None)
+    builds = {name: lambda name=name: _recording(name, steps) for name in names}
+    rounds = probe_run._timed(builds, options, torch.device("cpu"), lambda line: None)
     orders = [tuple(steps[i : i + 6]) for i in range(0, len(steps), 6)]
     assert len(orders) == 9 and all(sorted(order) == names for order in orders)
     assert len(set(orders)) > 4
@@ -147,8 +148,20 @@ def test_every_round_has_every_entrant_in_an_order_of_its_own() -> None:
 def test_steps_are_shared_out_over_the_rounds() -> None:
     steps: list[str] = []
     options = Options(steps=7, rounds=3, warmup=2)
-    rounds = probe_run._timed({"a": _recording("a", steps)}, options, torch.device("cpu"), lambda line: None)
+    builds = {"a": lambda: _recording("a", steps)}
+    rounds = probe_run._timed(builds, options, torch.device("cpu"), lambda line: None)
     assert [len(one.ms) for one in rounds["a"]] == [3, 2, 2]
+
+
+def test_an_entrant_that_runs_out_of_memory_leaves_and_the_others_go_on() -> None:
+    def fail() -> None:
+        raise torch.OutOfMemoryError("planted")
+
+    steps: list[str] = []
+    builds = {"large": lambda: SimpleNamespace(step=fail), "a": lambda: _recording("a", steps)}
+    options = Options(steps=3, rounds=3, warmup=1)
+    rounds = probe_run._timed(builds, options, torch.device("cpu"), lambda line: None)
+    assert list(rounds) == ["a"] and len(rounds["a"]) == 3
 
 
 def test_a_machine_that_slows_down_does_not_change_a_ratio() -> None:
