@@ -12,10 +12,13 @@ TASKS_OF = {
     "decoder": ("text_classification", "regression", "causal_lm", "generation", "choice"),
 }
 
+WITH_LM_HEAD = ("causal_lm", "generation", "choice")  # the model's own, tied to its embeddings: no method trains it
+
 
 def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str | None:
     """A sentence when this combination cannot be run, else None."""
     if dataset.task.kind not in TASKS_OF[model.kind]:
         can = ", ".join(TASKS_OF[model.kind])
         return f"{model.name} ({model.kind}) cannot do {dataset.name} ({dataset.task.kind}); it can do {can}."
-    return method_why_not(method, targets=model.targets)
+    head = () if dataset.task.kind in WITH_LM_HEAD else model.head
+    return method_why_not(method, targets=model.targets, head=head)

@@ -79,7 +79,7 @@ def done_record(
         },
         parameters=_parameters(parts),
         data=parts.data.facts | {"model_revision": parts.loaded.revision},
-        links=tuple(parts.method.links()),
+        links=state.links,
     )
 
 

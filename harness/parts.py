@@ -72,6 +72,7 @@ class State:
     loss_steps: int = 0
     samples: int = 0
     attempts: int = 1
+    links: tuple[Mapping[str, Any], ...] = ()  # of the whole chain, taken before the best checkpoint is put back
 
 
 Stop = Callable[[], bool]

@@ -79,6 +79,7 @@ def _live(
     else:
         events.say("start", step=0, total=line.total)
     train(parts, state, optimizer, line, save_every=settings.checkpoint_seconds, stop=stop)
+    state.links = tuple(parts.method.links())
     tested = test(parts, state)
     with clocks.run("checkpoint"):
         keep_predictions(folder.predictions, tested.predictions)

@@ -193,3 +193,15 @@ def test_the_ledger_and_the_counts_are_exact(begin):
 def test_the_training_loss_of_the_whole_split_is_measured_when_asked(begin):
     record = run_one(*begin("method=head", "recipe.train_loss=true"))
     assert record.scores["train"]["loss"].n == record.data["splits"]["train"]["n"]
+
+
+@pytest.mark.parametrize("method", ["cola", "c3la"])
+def test_a_chain_records_every_link_whichever_checkpoint_is_best(begin, monkeypatch, method):
+    import harness.train as train_module
+
+    monkeypatch.setattr(train_module, "_better", lambda *given: False)  # the first checkpoint stays the best
+    planned, store, settings = begin(f"method={method}", "method.schedule.links=4", "recipe.evaluations=4")
+    record = run_one(planned, store, settings)
+    assert record.failure is None, record.failure
+    assert record.selected["step"] == record.curve[0].step
+    assert len(record.links) == 3 and [link["index"] for link in record.links] == [0, 1, 2]
