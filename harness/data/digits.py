@@ -23,9 +23,9 @@ def images_of(digits: Any) -> tuple[np.ndarray, np.ndarray]:
     """(n, 8, 8) uint8 and their (n,) digits; scikit-learn's grey values 0 to 16 become 0 to 255."""
     from sklearn.datasets import load_digits
 
-    bunch = load_digits()
-    kept = np.isin(bunch.target, list(digits))
-    return np.rint(bunch.images[kept] * (255 / 16)).astype(np.uint8), bunch.target[kept]
+    images, labels = load_digits(return_X_y=True)
+    kept = np.isin(labels, list(digits))
+    return np.rint(images[kept].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8), labels[kept]
 
 
 def _png(image: np.ndarray) -> bytes:

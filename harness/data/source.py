@@ -55,7 +55,9 @@ def _hub(spec: DatasetSpec, source: HubData) -> Source:
     known = {"kind": "hub", "id": source.id, "config": source.config}
     if (folder := mirrored(source.id)) is not None:
         inner = folder / (source.config or "")
-        return _folder(spec, inner if inner.is_dir() else folder, {}, known | {"revision": "mirror"})
+        inner = inner if inner.is_dir() else folder
+        named = {} if _files(inner, spec.split.train, {}) else source.files  # a mirror may hold upstream's own files
+        return _folder(spec, folder if named else inner, named, known | {"revision": "mirror"})
 
     def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
         folder = dataset_snapshot(spec, source)

@@ -27,5 +27,5 @@ def draw_head(model: nn.Module, paths: Collection[str], seed: int, *, only: Coll
 
 def _redraw(model: nn.Module, module: nn.Module) -> None:
     for held in (module, *module.parameters(recurse=False)):
-        held.__dict__["_is_hf_initialized"] = False  # transformers leaves alone what it has initialised once
+        vars(held).pop("_is_hf_initialized", None)  # transformers leaves alone what it has initialised once
     model._init_weights(module)  # type: ignore[operator]

@@ -64,6 +64,18 @@ def test_a_mirror_is_looked_into_first_and_needs_no_hub(alone, monkeypatch, tmp_
     assert known["revision"] == "mirror" and len(known["sha256"]) == 64
 
 
+def test_a_mirror_may_hold_the_repositorys_own_files(alone, monkeypatch, tmp_path):
+    folio = RESOLVER.part("dataset", ("dataset=folio",)).spec
+    folder = tmp_path / folio.source.id
+    folder.mkdir(parents=True)
+    row = {"story_id": 1, "premises": ["a", "b"], "conclusion": "c", "label": "True", "example_id": 7}
+    for name in folio.source.files.values():
+        (folder / name).write_text(json.dumps(row) + "\n")
+    monkeypatch.setenv("PEFTLAB_MIRROR", str(tmp_path))
+    tables, _ = find_source(folio).read()
+    assert {name: table.to_pylist() for name, table in tables.items()} == {"train": [row], "validation": [row]}
+
+
 def test_only_the_files_of_the_card_are_asked_for():
     assert data_patterns(PAWS, PAWS.source) == [
         f"labeled_final/{split}-*.parquet" for split in ("train", "validation", "test")
