@@ -65,16 +65,24 @@ LAUNCHERS = {"local": "harness.local:launch", "slurm": "slurm.launch:launch"}
 
 
 def plan(argv: list[str]) -> int:
-    """`peftlab plan …`: what `sweep` would run; nothing is written or started."""
-    flags, words = flags_of(argv, ("--json",))
+    """`peftlab plan …`: what `sweep` would run; nothing is written or started. --estimate: what it would need."""
+    from harness.estimate import estimate_to_json, estimates, print_estimates
+
+    flags, words = flags_of(argv, ("--json", "--estimate"))
     request = read_request(words)
     found = plan_sweep(request, Resolver())
+    store = Store(settings_from(request.config).runs)
+    needs = estimates(found, store) if "--estimate" in flags else []
     if "--json" in flags:
-        print(json.dumps(plan_to_json(found)))
-    else:
-        from harness.answer import print_plan
+        print(
+            json.dumps(plan_to_json(found) | ({"estimates": [estimate_to_json(one) for one in needs]} if needs else {}))
+        )
+        return 0
+    from harness.answer import print_plan
 
-        print_plan(found, Store(settings_from(request.config).runs))
+    print_plan(found, store)
+    if needs:
+        print_estimates(needs)
     return 0
 
 
