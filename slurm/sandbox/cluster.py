@@ -106,9 +106,9 @@ class Sandbox:
     def kill_node(self, node: str) -> None:
         """As a power cut: the node's daemon and every process of its jobs are gone at once."""
         self._stop(f"slurmd.{node}", signal.SIGKILL)
-        for pid in _processes_of(f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.env['SLURM_CONF']}"):
+        for pid in _stepds_of(self.folder, node):  # before their processes, whose end they would report
             _kill(pid, signal.SIGKILL)
-        for pid in _stepds_of(self.folder, node):
+        for pid in _processes_of(f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.env['SLURM_CONF']}"):
             _kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
