@@ -17,14 +17,14 @@ def draw(result: dict[str, Any], path: Path) -> None:
     rows = [row for row in result["rows"] if "why" not in row][::-1]
     names, colours = [row["label"] for row in rows], [_colour(row["name"]) for row in rows]
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 0.36 * len(rows) + 1.6), sharey=True, layout="constrained")
+    busy = any(row["noisy"] for row in rows) and result["setting"]["device"] == "cpu"
+    kind, what = ("cpu_ms", "CPU time of a step (the machine was busy)") if busy else ("step_ms", "step time")
     for place, (row, colour) in enumerate(zip(rows, colours, strict=True)):
-        ratio = row["ratios"]["step_ms_over_floor"]
+        ratio = row["ratios"][f"{kind}_over_floor"]
         spread = [[ratio["value"] - ratio["low"]], [ratio["high"] - ratio["value"]]]
         left.errorbar(ratio["value"], place, xerr=spread, fmt="o", color=colour, capsize=3)
     left.axvline(1.0, color=FLOOR, linewidth=1)
-    left.set(
-        yticks=range(len(rows)), yticklabels=names, xlabel="step time ÷ frozen floor (median of rounds, 95 % interval)"
-    )
+    left.set(yticks=range(len(rows)), yticklabels=names, xlabel=f"{what} ÷ frozen floor, 95 % interval")
     saved = [row["exact"]["saved_for_backward"]["value"] / MIB for row in rows]
     right.barh(range(len(rows)), saved, color=colours)
     right.bar_label(right.containers[0], fmt="%.0f", padding=3, fontsize=8)

@@ -11,19 +11,24 @@ from torch import Tensor
 
 @contextmanager
 def on_shapes() -> Iterator[None]:
-    """Inside, attention on meta tensors is the fused kernel (else the attention matrix would be counted as saved), and
-    nobody looks into position numbers to see whether several texts are packed into a row: there are none.
+    """For meta tensors, inside: attention is the fused kernel (else the attention matrix would be counted as saved),
+    and nobody looks into position numbers to see whether several texts are packed into a row (there are none).
     """
     from transformers import masking_utils
 
-    own, packed = F.scaled_dot_product_attention, masking_utils.find_packed_sequence_indices
-    F.scaled_dot_product_attention = lambda *args, **options: _attention(own, *args, **options)  # type: ignore[assignment]
-    masking_utils.find_packed_sequence_indices = lambda *args, **options: None  # type: ignore[assignment]
+    attention = F.scaled_dot_product_attention
+    hints = [
+        (F, "scaled_dot_product_attention", lambda *args, **options: _attention(attention, *args, **options)),
+        (masking_utils, "find_packed_sequence_indices", lambda *args, **options: None),
+    ]
+    before = [(module, name, getattr(module, name)) for module, name, _ in hints]
     try:
+        for module, name, hint in hints:
+            setattr(module, name, hint)
         yield
     finally:
-        F.scaled_dot_product_attention = own
-        masking_utils.find_packed_sequence_indices = packed
+        for module, name, own in before:
+            setattr(module, name, own)
 
 
 def _attention(own: Any, query: Tensor, key: Tensor, value: Tensor, *args: Any, **options: Any) -> Tensor:

@@ -216,7 +216,7 @@ def test_every_family_can_be_probed(model: str) -> None:
 
 @pytest.mark.parametrize("model", ["minilm", "gpt2_small", "tinyllama", "vit_micro"])
 def test_counts_need_no_weights_and_equal_those_of_a_real_step(model: str) -> None:
-    words = ["method=full,head", *SMALL, f"model={model}", "peft=false"]
+    words = ["method=full,head,lora,cla,asym", *SMALL, f"model={model}", "peft=false"]
     shapes, real = probe(read_request([*words, "counts=true"])), probe(read_request(words))
     for row, same in zip(shapes.rows, real.rows, strict=True):
         assert (row.name, row.why, row.exact) == (same.name, same.why, same.exact)
