@@ -8,54 +8,68 @@ import pandas as pd
 
 from harness.ledger.plan import Plan
 
-AXES = ("method", "model", "dataset", "recipe", "seed")
+AXES = ("method", "model", "dataset", "seed")
 
 
 def planned_rows(plan: Plan) -> pd.DataFrame:
     """One row per planned run, then one per skipped cell (its `skip` holds the sentence, its id is empty)."""
-    labels = _Labels()
-    rows = [_planned(run.id, run.choices, run.spec, labels) for run in plan.runs]
+    rows = [_planned(run.id, run.spec) for run in plan.runs]
+    _name_variants(rows, [_settings(run.choices) for run in plan.runs])
     known = (
         {row["model"]: row for row in rows},
         {row["dataset"]: row for row in rows},
-        {row["method"]: row for row in rows},
+        {row["method_name"]: row for row in rows},
     )
     rows += [_skipped(skip.choices, skip.why, known) for skip in plan.skipped]
     frame = pd.DataFrame(rows)
-    frame["label"] = _unique_labels(frame, _recipe_matters(frame))
+    frame["label"] = _unique_labels(frame)
     for name in ("chance", "formula_params"):
         frame[name] = frame[name].astype(float)
     frame["block"] = frame["model_label"] + " / " + frame["dataset_label"]
     return frame
 
 
-class _Labels:
-    """The facts of a spec's part, read once per part: a plan of 100,000 runs shares a few dozen parts."""
-
-    def __init__(self) -> None:
-        self.seen: dict[int, dict[str, Any]] = {}
-
-    def of(self, part: Mapping[str, Any]) -> dict[str, Any]:
-        if id(part) not in self.seen:
-            self.seen[id(part)] = {"label": str((part.get("about") or {}).get("label") or part["name"])}
-        return self.seen[id(part)]
+def _settings(choices: Mapping[str, Any]) -> dict[str, str]:
+    """What a person chose beside method, model, dataset and seed: the recipe and single settings."""
+    return {key.removeprefix("method."): str(value) for key, value in choices.items() if key not in AXES}
 
 
-def _planned(run_id: str, choices: Mapping[str, Any], spec: Mapping[str, Any], labels: _Labels) -> dict[str, Any]:
+def _name_variants(rows: list[dict[str, Any]], settings: list[dict[str, str]]) -> None:
+    """A method tried with several settings in one block is several methods there, named by what differs
+    and nothing else.
+
+    A setting that a block has for all runs of a method (chain links per epoch, say) is a recipe and not another method.
+    """
+    groups: dict[tuple[str, str, str], list[int]] = {}
+    for i, row in enumerate(rows):
+        groups.setdefault((row["method_name"], row["model"], row["dataset"]), []).append(i)
+    for members in groups.values():
+        keys = sorted({key for i in members for key in settings[i]})
+        differing = [key for key in keys if len({settings[i].get(key, "") for i in members}) > 1]
+        for i in members if differing else ():
+            said = ", ".join(f"{key}={settings[i][key]}" for key in differing if key in settings[i])
+            rows[i]["method"] += f" {said}" if said else ""
+            rows[i]["plain_label"] += f" ({said})" if said else ""
+
+
+def _label(part: Mapping[str, Any]) -> str:
+    return str((part.get("about") or {}).get("label") or part["name"])
+
+
+def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     method, model, data = spec["method"], spec["model"], spec["dataset"]
-    extra = ", ".join(f"{key.removeprefix('method.')}={choices[key]}" for key in sorted(set(choices) - set(AXES)))
     return {
         "id": run_id,
-        "method": f"{method['name']} {extra}".strip(),
+        "method": method["name"],
         "method_name": method["name"],
-        "plain_label": labels.of(method)["label"] + (f" ({extra})" if extra else ""),
+        "plain_label": _label(method),
         "model": model["name"],
-        "model_label": labels.of(model)["label"],
+        "model_label": _label(model),
         "model_size": model.get("size", "full"),
         "dataset": data["name"],
-        "dataset_label": labels.of(data)["label"],
+        "dataset_label": _label(data),
         "task": (data.get("task") or {}).get("kind", ""),
-        "recipe": str(choices.get("recipe", spec["recipe"].get("name", ""))),
+        "recipe": str(spec["recipe"].get("name", "")),
         "seed": int(spec["seed"]),
         "metric": data["metric"],
         "direction": data["direction"],
@@ -80,20 +94,12 @@ def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], 
     return row | {"id": "", "model_size": "full", "seed": -1, "skip": why}
 
 
-def _recipe_matters(frame: pd.DataFrame) -> pd.Series:
-    """True for rows whose method × model × dataset is planned under several recipes: the recipe is then part of the
-    label.
-    """
-    counts = frame.groupby(["method", "model", "dataset"], sort=False)["recipe"].transform("nunique")
-    return (counts > 1) & (frame["recipe"] != "")
-
-
-def _unique_labels(frame: pd.DataFrame, with_recipe: pd.Series) -> pd.Series:
+def _unique_labels(frame: pd.DataFrame) -> pd.Series:
     """Labels that tell methods apart: two methods with one label get their names beside it."""
-    labels = frame["plain_label"].where(~with_recipe, frame["plain_label"] + " [" + frame["recipe"] + "]")
-    pairs = {(label, method) for label, method in zip(labels, frame["method"], strict=True)}
+    labels = frame["plain_label"]
+    pairs = set(zip(labels, frame["method_name"], strict=True))
     twice = {label for label, n in Counter(label for label, _ in pairs).items() if n > 1}
-    return labels.where(~labels.isin(twice), labels + " (" + frame["method"] + ")")
+    return labels.where(~labels.isin(twice), labels + " (" + frame["method_name"] + ")")
 
 
 def _parameters(method: Mapping[str, Any], model: Mapping[str, Any]) -> float | None:

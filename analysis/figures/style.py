@@ -58,6 +58,10 @@ class Picture:
         text = re.sub(r' id="([^"]*)"', lambda found: found.group() if found.group(1) in used else "", text)
         return text.replace(INK, "currentColor")
 
+    def _repr_svg_(self) -> str:
+        """How a notebook shows it."""
+        return self.svg
+
 
 def styled(draw: Callable[P, R]) -> Callable[P, R]:
     """Run a drawing function inside the one style."""

@@ -1,0 +1,71 @@
+"""The notebooks hold no output, run from top to bottom, and show their tables."""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import analysis
+
+nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed (extra: notebooks)")
+nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed (extra: notebooks)")
+pytest.importorskip("ipykernel", reason="ipykernel is not installed (extra: notebooks)")
+
+ROOT = Path(analysis.__file__ or "").parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+def test_the_three_notebooks_are_there() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["beyond_lora", "quickstart", "reanalysis"]
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_a_notebook_in_git_has_no_output(path: Path) -> None:
+    cells = json.loads(path.read_text())["cells"]
+    assert all(
+        cell["outputs"] == [] and cell["execution_count"] is None for cell in cells if cell["cell_type"] == "code"
+    )
+    assert len(cells) <= 12
+
+
+def shown(path: Path, folder: Path) -> str:
+    """All HTML and SVG that a notebook shows when it is run in `folder`."""
+    book = nbformat.read(path, as_version=4)
+    nbclient.NotebookClient(book, timeout=120, resources={"metadata": {"path": str(folder)}}).execute()
+    outputs = [out for cell in book.cells if cell.cell_type == "code" for out in cell.outputs]
+    return "\n".join(
+        "".join(out.get("data", {}).get(kind, "")) for out in outputs for kind in ("text/html", "image/svg+xml")
+    )
+
+
+@pytest.fixture
+def on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The kernel finds this checkout, and keeps its own files in the test's folder."""
+    monkeypatch.setenv(
+        "PYTHONPATH", os.pathsep.join(filter(None, (str(ROOT.parent), os.environ.get("PYTHONPATH", ""))))
+    )
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
+    monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["quickstart", "beyond_lora"])
+def test_a_notebook_makes_its_tables_from_records(
+    name: str, on_path: None, study_writer: Callable[..., object], tmp_path: Path
+) -> None:
+    lost = {"fail": (("lora", "minilm", "mrpc", 0),), "missing": (("cla", "gpt2", "e2e", 1),)}
+    study_writer(tmp_path / "runs", name=name, blocks=(("minilm", "mrpc"), ("gpt2", "e2e")), **lost)
+    said = shown(ROOT / "notebooks" / f"{name}.ipynb", tmp_path)
+    assert "(2/3)" in said
+    assert "failed: oom" in said
+    assert said.count("<svg") >= (2 if name == "quickstart" else 1)
+
+
+@pytest.mark.slow
+def test_the_reanalysis_needs_no_records(on_path: None, tmp_path: Path) -> None:
+    said = shown(ROOT / "notebooks" / "reanalysis.ipynb", tmp_path)
+    assert "Mean ranks over 20 blocks" in said
+    assert "Mean ranks over 10 blocks" in said
+    assert said.count("<svg") == 2
