@@ -179,3 +179,12 @@ def test_logs_finds_a_run_by_a_prefix_and_names_what_is_wrong_with_one(store, ca
 def test_a_store_without_a_sweep_is_one_sentence(tmp_path):
     with pytest.raises(PlanError, match="no sweep was planned"):
         status.main(["--runs", str(tmp_path)])
+
+
+def test_following_a_log_ends_with_the_run(store, capsys):
+    plan = sleepy.plan(1, steps=10, seconds=0.05)
+    worker = start_worker(store, plan)
+    until(lambda: store.paths(plan.ids[0]).events.exists())
+    assert steer.logs([plan.ids[0], "-f", "--runs", str(store.root)]) == 0
+    assert '"step": 10' in capsys.readouterr().out
+    assert worker.wait(timeout=10) == 0
