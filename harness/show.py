@@ -4,16 +4,28 @@ Text, not token ids: templates are filled in and nothing is shortened, as no tok
 """
 
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 from harness.data.source import find_source
 from harness.data.splits import divide, row_keys
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.models.loaded import ImageProcessor
+from harness.plan import read_request
+from harness.resolve import Resolver
 from harness.tasks.build import bind
 
 EXAMPLES = 3
 AS_THEY_ARE = ImageProcessor(size=1, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)  # images are not resized here
+
+
+def main(argv: list[str]) -> int:
+    """`peftlab show dataset=…`; several datasets may be named, and their settings changed."""
+    axes = {key: words for key, words in read_request(argv).axes.items() if key.split(".")[0] == "dataset"}
+    resolver = Resolver()
+    for words in product(*axes.values()):
+        print(show(resolver.part("dataset", words).spec), end="\n\n")
+    return 0
 
 
 def show(dataset: DatasetSpec) -> str:

@@ -9,8 +9,6 @@ from pyarrow import csv, parquet
 
 from harness.ledger.errors import DataError
 
-SUFFIXES = (".parquet", ".csv", ".jsonl", ".json", ".txt")
-
 
 def read_table(paths: Sequence[Path]) -> pa.Table:
     """The rows of these files, one after the other; raises DataError for a file that is not what its name says."""

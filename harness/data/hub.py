@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from harness.data.layout import mirrored, mirrored_data, upstream_splits
 from harness.ledger.dataset_spec import DatasetSpec, HubData
 from harness.ledger.errors import DataError
 from harness.ledger.model_spec import HubModel, ModelSpec
@@ -21,22 +22,17 @@ WEIGHTS = {"safetensors": ["*.safetensors"], "torch": ["pytorch_model.bin", "pyt
 
 def require(model: ModelSpec, dataset: DatasetSpec, cache: Path) -> None:
     """Raises DataError when the hub is needed and cannot be asked: in seconds, before torch is imported."""
-    if isinstance(model.source, HubModel) and model.size == "full" and not _at_hand(model.source.id, "model"):
-        reason = unreachable()
+    if isinstance(model.source, HubModel) and model.size == "full":
+        here = mirrored(model.source.id) is not None or _in_cache(model.source.id, "model")
+        reason = None if here else unreachable()
         if reason is not None:
             raise missing_model(model, model.source, reason)
-    prepared = any((cache / "data").glob(f"{dataset.name}-*/facts.json"))
-    if isinstance(dataset.source, HubData) and not prepared and not _at_hand(dataset.source.id, "dataset"):
-        reason = unreachable()
+    if isinstance(dataset.source, HubData):
+        prepared = any((cache / "data").glob(f"{dataset.name}-*/facts.json"))
+        here = prepared or mirrored_data(dataset, dataset.source) is not None or _in_cache(dataset.source.id, "dataset")
+        reason = None if here else unreachable()
         if reason is not None:
             raise missing_dataset(dataset, dataset.source, reason)
-
-
-def mirrored(repo: str) -> Path | None:
-    """The folder of a hub id under PEFTLAB_MIRROR, if there is one."""
-    mirror = os.environ.get("PEFTLAB_MIRROR")
-    folder = Path(mirror, repo) if mirror else None
-    return folder if folder and folder.is_dir() else None
 
 
 def dataset_snapshot(spec: DatasetSpec, source: HubData) -> Path:
@@ -60,8 +56,7 @@ def data_patterns(spec: DatasetSpec, source: HubData) -> list[str]:
     if source.files:
         return [*source.files.values()]
     prefix = f"{source.config}/" if source.config else ""
-    splits = dict.fromkeys(split for split in (spec.split.train, spec.split.validation, spec.split.test) if split)
-    return [f"{prefix}{split}-*.parquet" for split in splits]
+    return [f"{prefix}{split}-*.parquet" for split in upstream_splits(spec)]
 
 
 def download(repo: str, kind: str, revision: str | None, patterns: list[str]) -> Path:
@@ -114,16 +109,16 @@ def missing_model(spec: ModelSpec, source: HubModel, reason: str) -> DataError:
     )
 
 
-def _at_hand(repo: str, kind: str) -> bool:
-    """Whether a mirror or the hub's cache holds anything of it; what is missing then shows when it is read."""
-    return mirrored(repo) is not None or any((cached(repo, kind) / "snapshots").glob("*/*"))
-
-
 def cached(repo: str, kind: str) -> Path:
     """Where the hub's own cache keeps a "dataset" or "model" repository, whether it is there or not."""
     home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
     return hub / f"{kind}s--{repo.replace('/', '--')}"
+
+
+def _in_cache(repo: str, kind: str) -> bool:
+    """Whether the hub's cache holds anything of it; a file that is missing then shows when it is read."""
+    return any((cached(repo, kind) / "snapshots").glob("*/*"))
 
 
 def _proxy() -> str | None:

@@ -10,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness.data.files import SUFFIXES, read_table
-from harness.data.hub import dataset_snapshot, mirrored
+from harness.data.files import read_table
+from harness.data.hub import dataset_snapshot
+from harness.data.layout import mirrored_data, split_files, upstream_splits
 from harness.ledger.dataset_spec import BuiltinData, DatasetSpec, FolderData, HubData
 from harness.ledger.errors import DataError, SpecError, nearest
 
@@ -53,11 +54,8 @@ def _builtin(source: BuiltinData) -> Source:
 
 def _hub(spec: DatasetSpec, source: HubData) -> Source:
     known = {"kind": "hub", "id": source.id, "config": source.config}
-    if (folder := mirrored(source.id)) is not None:
-        inner = folder / (source.config or "")
-        inner = inner if inner.is_dir() else folder
-        named = {} if _files(inner, spec.split.train, {}) else source.files  # a mirror may hold upstream's own files
-        return _folder(spec, folder if named else inner, named, known | {"revision": "mirror"})
+    if (found := mirrored_data(spec, source)) is not None:
+        return _folder(spec, *found, known | {"revision": "mirror"})
 
     def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
         folder = dataset_snapshot(spec, source)
@@ -71,7 +69,7 @@ def _folder(spec: DatasetSpec, folder: Path, named: Mapping[str, str], known: Ma
     """The files of one folder; `named` gives patterns by split, else names begin with the split's."""
     if not folder.is_dir():
         raise DataError(f"dataset {spec.name}: there is no folder {folder}; correct dataset.source.path.")
-    files = {split: _files(folder, split, named) for split in _wanted(spec)}
+    files = {split: split_files(folder, split, named) for split in upstream_splits(spec)}
     if absent := [split for split, found in files.items() if not found]:
         there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
         raise DataError(f"dataset {spec.name}: {folder} has no file of split {' or '.join(absent)}; it holds {there}.")
@@ -82,18 +80,6 @@ def _folder(spec: DatasetSpec, folder: Path, named: Mapping[str, str], known: Ma
         return tables, {**known, "sha256": _file_digest([path for found in files.values() for path in found])}
 
     return Source(f"{folder}/{stats}", read)
-
-
-def _wanted(spec: DatasetSpec) -> list[str]:
-    return list(dict.fromkeys(split for split in (spec.split.train, spec.split.validation, spec.split.test) if split))
-
-
-def _files(folder: Path, split: str, named: Mapping[str, str]) -> list[Path]:
-    if split in named:
-        return sorted(folder.glob(named[split]))
-    return sorted(
-        path for path in folder.iterdir() if path.suffix in SUFFIXES and path.name.split(".")[0].split("-")[0] == split
-    )
 
 
 def _file_digest(paths: list[Path]) -> str:

@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness.data.hub import mirrored, model_snapshot
+from harness.data.hub import model_snapshot
+from harness.data.layout import mirrored
 from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.errors import DataError
 from harness.ledger.model_spec import HubModel, ModelSpec

@@ -76,6 +76,13 @@ def test_a_mirror_may_hold_the_repositorys_own_files(alone, monkeypatch, tmp_pat
     assert {name: table.to_pylist() for name, table in tables.items()} == {"train": [row], "validation": [row]}
 
 
+def test_a_mirror_with_other_configs_of_the_same_id_does_not_count(alone, monkeypatch, tmp_path):
+    (tmp_path / "mirror" / "google-research-datasets" / "paws" / "labeled_swap").mkdir(parents=True)
+    monkeypatch.setenv("PEFTLAB_MIRROR", str(tmp_path / "mirror"))
+    with pytest.raises(DataError, match="neither under PEFTLAB_MIRROR"):
+        require(MINILM, PAWS, tmp_path)
+
+
 def test_only_the_files_of_the_card_are_asked_for():
     assert data_patterns(PAWS, PAWS.source) == [
         f"labeled_final/{split}-*.parquet" for split in ("train", "validation", "test")
