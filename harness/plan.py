@@ -69,6 +69,14 @@ def plan_sweep(request: Request, resolver: Resolver) -> Plan:
     return Plan(sweep["name"] or f"adhoc-{plan.digest[:8]}", plan.runs, plan.skipped, about)
 
 
+def cell_words(request: Request) -> Iterator[list[str]]:
+    """The override words of every cell that is not excluded. Nothing is composed, so a large sweep costs nothing."""
+    sweep = request.config["sweep"]
+    for cell in _cells(sweep, request.axes):
+        if not _excluded(cell, sweep["exclude"]):
+            yield [*cell.values(), *_settings_for(cell, sweep["set"])]
+
+
 def _cells(sweep: Mapping[str, Any], typed: Mapping[str, tuple[str, ...]]) -> Iterator[dict[str, str]]:
     """Every cell (all axes but the seed) as key -> override word; typed axes replace or narrow the grids'."""
     typed = {key: words for key, words in typed.items() if key != "seed"}
