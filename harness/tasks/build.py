@@ -13,15 +13,14 @@ from harness.ledger.dataset_spec import (
 )
 from harness.ledger.errors import SpecError
 from harness.models.loaded import ImageProcessor, LoadedModel
+from harness.tasks.scores import check_metrics
 from harness.tasks.task import Task
 from harness.tasks.tokens import Reader
 
 
 def build(dataset: DatasetSpec, model: LoadedModel) -> Task:
-    """Raises SpecError when model and task cannot meet, or the primary metric is not among the metrics."""
-    if dataset.metric not in dataset.metrics:
-        known = ", ".join(dataset.metrics)
-        raise SpecError(f"dataset.metric: '{dataset.metric}' is not among dataset.metrics ({known}).")
+    """Raises SpecError when model and task cannot meet, or a metric of the card cannot be computed here."""
+    check_metrics(dataset.metric, dataset.metrics)
     if isinstance(dataset.task, ImageClassification) != isinstance(model.processor, ImageProcessor):
         name, kind = model.spec.name, model.spec.kind
         raise SpecError(f"model {name} ({kind}) cannot do {dataset.name} ({dataset.task.kind}).")

@@ -1,5 +1,6 @@
 """From the predictions of a split to the metrics that a card names, as anyone can redo from predictions.parquet."""
 
+import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ class Kind:
     cls: str
     unit: str
     inputs: Callable[[Sequence[Prediction]], dict[str, list[Any]]]
+    needs: str | None = None  # a package of the extra "generation"
 
 
 def _compared(found: Sequence[Prediction]) -> dict[str, list[Any]]:
@@ -40,23 +42,30 @@ METRICS: Mapping[str, Kind] = {
     "perplexity": Kind("Perplexity", "perplexity", _losses),
     "token_accuracy": Kind("TokenAccuracy", "share", _scores),
     "exact_match": Kind("ExactMatch", "share", _compared),
-    "bleu": Kind("Bleu", "BLEU", _compared),
-    "rouge_l": Kind("RougeL", "share", _compared),
+    "bleu": Kind("Bleu", "BLEU", _compared, needs="sacrebleu"),
+    "rouge_l": Kind("RougeL", "share", _compared, needs="rouge_score"),
 }
 
 
-def score(predictions: Sequence[Prediction], metrics: Sequence[str], *, positive: str = "") -> dict[str, Measured]:
-    """Every metric of the card, and "loss" in nats per unit of weight; `positive` is the class that f1 is of.
+def check_metrics(primary: str, names: Sequence[str]) -> None:
+    """Before anything is trained: raises SpecError for a metric that is unknown or whose package is not installed."""
+    if primary not in names:
+        raise SpecError(f"dataset.metric: '{primary}' is not among dataset.metrics ({', '.join(names)}).")
+    for name in names:
+        if name not in METRICS:
+            raise SpecError(f"dataset.metrics: unknown metric '{name}'.{nearest(name, METRICS)}")
+        package = METRICS[name].needs
+        if package is not None and importlib.util.find_spec(package) is None:
+            raise SpecError(f"metric {name} needs the package {package}; run: pip install 'peftlab[generation]'")
 
-    Raises SpecError for a metric nobody knows.
-    """
+
+def score(predictions: Sequence[Prediction], metrics: Sequence[str], *, positive: str = "") -> dict[str, Measured]:
+    """Every metric of the card, and "loss" in nats per unit of weight; `positive` is the class that f1 is of."""
     from harness.tasks import metrics as module
 
     weight = sum(p.weight for p in predictions)
     found = {"loss": Measured(sum(p.loss for p in predictions) / weight, "nats", weight)}
     for name in metrics:
-        if name not in METRICS:
-            raise SpecError(f"dataset.metrics: unknown metric '{name}'.{nearest(name, METRICS)}")
         kind = METRICS[name]
         extra = {"positive": positive} if name == "f1" else {}
         value = getattr(module, kind.cls)().compute(**kind.inputs(predictions), **extra)[name]

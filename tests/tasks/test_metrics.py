@@ -2,6 +2,7 @@
 
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from scipy import stats
 from sklearn import metrics as sk
 
 from harness.ledger.errors import SpecError
-from harness.tasks.scores import METRICS, score
+from harness.tasks.scores import METRICS, check_metrics, score
 from harness.tasks.task import Prediction
 
 CLASSES = ["cat", "dog", "eel", "fox"]
@@ -88,9 +89,15 @@ def test_text_metrics_equal_a_computation_by_hand():
     assert ours["rouge_l"].value == pytest.approx((1 + 2 * p * r / (p + r)) / 2)
 
 
-def test_an_unknown_metric_is_one_sentence_with_the_nearest_name():
+def test_a_metric_that_cannot_be_computed_is_one_sentence_before_any_training(monkeypatch):
     with pytest.raises(SpecError, match="Did you mean 'accuracy'"):
-        score(classified(0), ("acuracy",))
+        check_metrics("acuracy", ("acuracy",))
+    with pytest.raises(SpecError, match="'f1' is not among"):
+        check_metrics("f1", ("accuracy",))
+    check_metrics("bleu", ("bleu", "rouge_l"))
+    monkeypatch.setitem(METRICS, "bleu", replace(METRICS["bleu"], needs="no_such_package_here"))
+    with pytest.raises(SpecError, match=r"pip install 'peftlab\[generation\]'"):
+        check_metrics("bleu", ("bleu",))
 
 
 def test_every_metric_of_the_table_is_an_evaluate_metric():
