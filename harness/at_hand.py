@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from harness.data.hub import SMALL, WEIGHTS, data_patterns
+from harness.data.layout import split_files, upstream_splits
 from harness.ledger.dataset_spec import DatasetSpec, HubData
 from harness.ledger.model_spec import HubModel, ModelSpec
 from harness.plan import Request, cell_words
@@ -37,19 +38,23 @@ class Wanted:
 
 def wanted(request: Request, resolver: Resolver) -> list[Wanted]:
     """Every distinct repository that the cells of a sweep, or the named models and datasets, are in."""
-    cells = list(cell_words(request))
     found: dict[tuple[object, ...], Wanted] = {}
-    for axis in ("model", "dataset"):
-        for words in dict.fromkeys(tuple(words_of(axis, cell)) for cell in cells):
-            one = _wanted(resolver.part(axis, words).spec)
-            if one is not None:
-                found.setdefault((one.kind, one.address, one.patterns), one)
+    for spec in specs(request, resolver):
+        if (one := _wanted(spec)) is not None:
+            found.setdefault((one.kind, one.address, one.patterns), one)
     return list(found.values())
+
+
+def specs(request: Request, resolver: Resolver) -> list[ModelSpec | DatasetSpec]:
+    """Every distinct model, then every distinct dataset, of the cells that a request names."""
+    cells = list(cell_words(request))
+    chosen = [(axis, words_of(axis, cell)) for axis in ("model", "dataset") for cell in cells]
+    return [resolver.part(axis, words).spec for axis, words in dict.fromkeys((a, tuple(w)) for a, w in chosen)]
 
 
 def whereabouts(one: Wanted, mirror: Path | None) -> Path | None:
     """The folder that holds all of it: under `mirror`, else in the hub's cache; None when it is nowhere complete."""
-    if mirror is not None and _complete_mirror(one, folder := mirror_folder(one, mirror)):
+    if mirror is not None and (folder := _in_mirror(one, mirror)) is not None:
         return folder
     snapshot = _snapshot(one)
     return snapshot if snapshot is not None and not lacking(one, snapshot) else None
@@ -96,20 +101,21 @@ def _wanted(spec: ModelSpec | DatasetSpec) -> Wanted | None:
         return Wanted("model", spec.name, source.id, None, source.revision, patterns, (), (), gate)
     if not isinstance(source, HubData):
         return None
-    named = (spec.split.train, spec.split.validation, spec.split.test)
-    splits = tuple(dict.fromkeys(split for split in named if split))
+    splits = tuple(upstream_splits(spec))
     patterns = tuple(data_patterns(spec, source))
     files = tuple(source.files.items())
     return Wanted("dataset", spec.name, source.id, source.config, source.revision, patterns, splits, files, gate)
 
 
-def _complete_mirror(one: Wanted, folder: Path) -> bool:
-    if not folder.is_dir():
-        return False
+def _in_mirror(one: Wanted, mirror: Path) -> Path | None:
+    """The folder of a mirror that has every split, under its own name or under the hub's names (all of a model)."""
+    folder = mirror / one.repo
     if one.kind == "model":
-        return not lacking(one, folder)
-    held = {path.name.split(".")[0].split("-")[0] for path in folder.iterdir()}
-    return held >= set(one.splits)
+        return folder if folder.is_dir() and not lacking(one, folder) else None
+    for place, patterns in ((mirror_folder(one, mirror), {}), (folder, {}), (folder, dict(one.files))):
+        if place.is_dir() and all(split_files(place, split, patterns) for split in one.splits):
+            return place
+    return None
 
 
 def _snapshot(one: Wanted) -> Path | None:
