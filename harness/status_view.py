@@ -91,7 +91,7 @@ def _legend(found: Survey) -> str:
 
 
 def _lines(rows: list[Row], line: Callable[[Row], str], style: str) -> list[RenderableType]:
-    shown: list[RenderableType] = [Text(line(row), style=style) for row in rows[:MOST]]
+    shown: list[RenderableType] = [Text(line(row), style=style, no_wrap=True, overflow="ignore") for row in rows[:MOST]]
     return shown + ([Text(f"… and {len(rows) - MOST} more (--json has all)")] if len(rows) > MOST else [])
 
 

@@ -122,8 +122,7 @@ def _say(plan: Plan, done: Launched, console: Console) -> None:
     todo = done.todo
     console.print(
         f"{plan.name}: {len(plan.runs)} runs; {len(todo.settled)} have a record, {len(todo.alive)} are in live jobs, "
-        f"{done.runs} submitted as {done.jobs} jobs"
-        + (f" in {len(done.arrays)} arrays ({', '.join(done.arrays)})" if done.arrays else "")
+        f"{done.runs} submitted as {done.jobs} jobs" + (f" (SLURM {', '.join(done.arrays)})" if done.arrays else "")
     )
     if done.left:
         console.print(f"{done.left} more do not fit under submit_limit; the jobs submit them as they end.")
