@@ -9,6 +9,7 @@ Imports no torch, no tracker and no network.
 from analysis.advise import advise
 from analysis.audit import audit, audit_table
 from analysis.compare import compare, compare_csv
+from analysis.examples import on_examples
 from analysis.figures.bars import ledger_bars, time_bars
 from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
@@ -46,6 +47,7 @@ __all__ = [
     "learning_curves",
     "ledger_bars",
     "load",
+    "on_examples",
     "pair_table",
     "pooled_table",
     "published",

@@ -61,7 +61,7 @@ def heads(frame: Frame, block: str) -> tuple[Head, ...]:
     """The headings; the peak says how it was measured."""
     metric = frame.shown(block)
     done = frame.block(block)
-    kinds = sorted(set(done.loc[done["peak_bytes"].notna(), "peak_kind"])) or ["peak"]
+    kinds = sorted(set(done.loc[done["peak_bytes"].notna(), "peak_kind"])) or ["memory"]
     return (
         Head("method"),
         Head(metric.name, metric.unit, frame.better(block)),

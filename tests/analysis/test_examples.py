@@ -1,0 +1,67 @@
+"""Paired answers on the test set, from predictions on disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from analysis.examples import on_examples
+from analysis.load import load
+from harness.ledger.errors import RecordError
+
+BLOCK = "Minilm / MRPC"
+
+
+@pytest.fixture
+def answers(written: Callable[..., Path]) -> Callable[..., tuple[Path, dict[str, np.ndarray]]]:
+    """Writes predictions of LoRA and cLA for some seeds; returns the runs folder and who was right."""
+
+    def write(seeds: tuple[int, ...]) -> tuple[Path, dict[str, np.ndarray]]:
+        runs = written(methods=("lora", "cla"), blocks=(("minilm", "mrpc"),), seeds=seeds)
+        rng, right = np.random.default_rng(0), {}
+        for row in load("tiny", runs).rows.itertuples():
+            good = rng.uniform(size=200) < {"LoRA": 0.8, "cLA": 0.6}[str(row.label)]
+            right[f"{row.label} {row.seed}"] = good
+            order = rng.permutation(200)  # the file's order is nobody's business
+            table = pd.DataFrame({"id": [f"x{i:03d}" for i in range(200)], "target": "yes"})
+            table["prediction"] = np.where(good, "yes", "no")
+            table.iloc[order].to_parquet(runs / str(row.id) / "predictions.parquet", index=False)
+        return runs, right
+
+    return write
+
+
+def test_one_seed_is_mcnemar(answers) -> None:
+    runs, right = answers((0,))
+    found = on_examples(load("tiny", runs), runs, BLOCK, "cLA", np.random.default_rng(1))
+    a, b = right["cLA 0"], right["LoRA 0"]
+    assert found.p == pytest.approx(stats.binomtest(int((a & ~b).sum()), int((a != b).sum())).pvalue)
+    assert found.difference.mean == pytest.approx(a.mean() - b.mean())
+    assert (found.examples, found.seeds) == (200, (0,))
+
+
+def test_several_seeds_are_a_crossed_bootstrap(answers) -> None:
+    runs, right = answers((0, 1, 2))
+    found = on_examples(load("tiny", runs), runs, BLOCK, "cLA", np.random.default_rng(1))
+    by_hand = np.mean([right[f"cLA {s}"].mean() - right[f"LoRA {s}"].mean() for s in (0, 1, 2)])
+    assert found.difference.mean == pytest.approx(by_hand)
+    assert found.difference.low < by_hand < found.difference.high < 0
+    assert np.isnan(found.p)
+
+
+def test_other_examples_are_refused(answers) -> None:
+    runs, _ = answers((0,))
+    path = next(runs.glob("*/predictions.parquet"))
+    pd.read_parquet(path).replace({"id": {"x000": "y000"}}).to_parquet(path, index=False)
+    with pytest.raises(RecordError, match="other examples"):
+        on_examples(load("tiny", runs), runs, BLOCK, "cLA", np.random.default_rng(1))
+
+
+def test_a_run_without_predictions_is_named(answers) -> None:
+    runs, _ = answers((0,))
+    next(runs.glob("*/predictions.parquet")).unlink()
+    with pytest.raises(RecordError, match="no predictions that can be read"):
+        on_examples(load("tiny", runs), runs, BLOCK, "cLA", np.random.default_rng(1))
