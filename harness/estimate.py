@@ -6,6 +6,7 @@ the cell itself. A cell that nothing is known about has no number, and says why.
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -24,7 +25,7 @@ from harness.ledger.spec import RecipeSpec, RunSpec
 from harness.ledger.store import Store
 from harness.timeline import timeline
 
-console = Console(highlight=False)
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
 ON_PAPER = "meta-device ledger"
 
 
@@ -65,7 +66,7 @@ def estimates(plan: Plan, store: Store) -> list[Estimate]:
         cells.setdefault(_text({k: v for k, v in run.choices.items() if k != "seed"}), []).append(run)
     past = list(_past(store))
     counted: dict[str, Any] = {}
-    bar = track(cells.values(), "counting on the meta device", console=console, transient=True)
+    bar = track(cells.values(), "counting on the meta device", console=Console(stderr=True), transient=True)
     return [_estimate(runs, past, counted) for runs in bar]
 
 

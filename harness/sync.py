@@ -2,6 +2,8 @@
 
 W&B's own tool does the upload and leaves its mark (`*.wandb.synced`) beside what is up there. A run in three attempts
 has three offline folders and one id, and is one run up there. Runs without a record are left alone: they may be live.
+The file of an attempt that was killed stops in the middle: the tool uploads what there is, does not mark it, and would
+leave out the attempts after it. So attempts go up in rounds, and what is cut off is marked here.
 """
 
 import os
@@ -9,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 
 from rich.console import Console
@@ -21,7 +24,8 @@ from harness.settings import settings_from
 from harness.verbs import flags_of
 
 console = Console(highlight=False, soft_wrap=True)
-AT_ONCE = 50  # runs handed to one process of W&B's tool: it takes two seconds to start
+AT_ONCE = 50  # folders handed to one process of W&B's tool: it takes two seconds to start
+CUT_OFF = "ends with an incomplete record"  # the tool's own words
 
 
 def main(argv: list[str]) -> int:
@@ -35,8 +39,7 @@ def main(argv: list[str]) -> int:
     if reason := silent(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"):
         console.print(f"{len(runs)} runs are waiting, and {reason}; sync where there is a network.", markup=False)
         return 1
-    parts = [runs[start : start + AT_ONCE] for start in range(0, len(runs), AT_ONCE)]
-    said = [upload([folder for run in part for folder in run]) for part in track(parts, "uploading", console=console)]
+    said = [upload(folders) for folders in track(rounds(runs), "uploading", console=Console(stderr=True))]
     left = waiting(store)
     console.print(f"{len(runs) - len(left)} of {len(runs)} runs uploaded.", markup=False)
     if left:
@@ -50,18 +53,37 @@ def waiting(store: Store) -> list[list[Path]]:
     found: dict[Path, list[Path]] = {}
     for file in sorted(store.root.glob("*/wandb/offline-run-*/*.wandb")):
         run = file.parents[2]
-        if not file.with_name(file.name + ".synced").exists() and store.status(run.name) in ("done", "failed"):
+        if not _mark(file).exists() and store.status(run.name) in ("done", "failed"):
             found.setdefault(run, []).append(file.parent)
     return list(found.values())
 
 
+def rounds(runs: Sequence[Sequence[Path]]) -> list[list[Path]]:
+    """Every run's first attempt, then every run's second; at most AT_ONCE folders together."""
+    attempts = zip_longest(*runs)
+    return [list(part) for attempt in attempts for part in _cut([folder for folder in attempt if folder], AT_ONCE)]
+
+
 def upload(folders: Sequence[Path]) -> str:
-    """Hand folders to `wandb sync`, which uploads those of one run in the order of time; what went wrong, in a line."""
+    """Hand folders of different runs to `wandb sync`; what went wrong, in a line."""
     command = [str(Path(sys.executable).parent / "wandb"), "sync", *map(str, folders)]
-    with tempfile.TemporaryDirectory() as folder:  # the tool leaves logs where it is started
-        said = subprocess.run(
-            command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL,
-            env=os.environ | {"WANDB_SILENT": "false", "WANDB_DIR": folder},
+    with tempfile.TemporaryDirectory() as logs:  # the tool leaves them where it is started
+        done = subprocess.run(
+            command, cwd=logs, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+            env=os.environ | {"WANDB_SILENT": "false", "WANDB_DIR": logs},
         )  # fmt: skip
-    lines = [line.strip() for line in (said.stdout + said.stderr).splitlines() if "rror" in line]
-    return lines[-1] if said.returncode and lines else ""
+    errors = [line.strip() for line in (done.stdout + done.stderr).splitlines() if "rror" in line or "ERROR" in line]
+    for folder in folders:
+        if any(folder.name in line and CUT_OFF in line for line in errors):
+            for file in folder.glob("*.wandb"):
+                _mark(file).touch()
+    errors = [line for line in errors if CUT_OFF not in line]
+    return errors[-1] if errors else f"exit code {done.returncode}" if done.returncode else ""
+
+
+def _cut(folders: Sequence[Path], size: int) -> list[Sequence[Path]]:
+    return [folders[start : start + size] for start in range(0, len(folders), size)]
+
+
+def _mark(file: Path) -> Path:
+    return file.with_name(f"{file.name}.synced")

@@ -52,15 +52,17 @@ def _validations(run):
 
 
 @pytest.mark.slow
-def test_a_run_in_three_attempts_is_one_run_up_there_and_is_uploaded_once(begin, server, capsys):
+def test_a_run_in_three_attempts_one_of_them_killed_is_one_run_up_there_and_is_uploaded_once(begin, server, capsys):
     planned, store, settings = begin()
     _stopped_after(20, planned, store, settings)
     assert not waiting(store), "a run without a record may be live"
     _stopped_after(20, planned, store, settings)
     record = run_one(planned, store, settings)
     assert record.attempts == 3
-    ((folders),) = waiting(store)
+    (folders,) = waiting(store)
     assert len(folders) == 3
+    (file,) = folders[0].glob("*.wandb")
+    file.write_bytes(file.read_bytes()[:-20])  # as after a SIGKILL: the end of the attempt is not in it
 
     assert main(["sync", f"runs={store.root}"]) == 0
     assert "1 of 1 runs uploaded" in capsys.readouterr().out
