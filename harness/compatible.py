@@ -1,10 +1,9 @@
 """Whether a method, a model and a dataset can meet, decided from their cards before anything is loaded."""
 
-from methods.why_not import why_not as method_why_not
-
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.model_spec import ModelSpec
 from methods.spec import MethodSpec
+from methods.why_not import why_not as method_why_not
 
 TASKS_OF = {
     "text_encoder": ("text_classification", "regression"),

@@ -1,5 +1,6 @@
 """Which kind of failure an exception is. A failed run is a row with its reason, never a hole."""
 
+import errno
 import traceback
 
 import torch
@@ -8,6 +9,7 @@ from harness.ledger.errors import DataError
 from harness.ledger.record import Failure, FailureKind
 from harness.parts import Diverged
 
+_NODE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE)  # the disk or the file server, not the run
 _NO_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "not enough memory")
 
 
@@ -25,6 +27,8 @@ def _kind(error: BaseException) -> FailureKind:
         return "diverged"
     if isinstance(error, DataError):
         return "data"
+    if isinstance(error, OSError) and error.errno in _NODE:
+        return "node"
     out_of_memory = isinstance(error, MemoryError | torch.OutOfMemoryError)
     if out_of_memory or (isinstance(error, RuntimeError) and any(words in str(error).lower() for words in _NO_MEMORY)):
         return "oom"

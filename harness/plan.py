@@ -64,7 +64,7 @@ def plan_sweep(request: Request, resolver: Resolver) -> Plan:
         runs |= {run.id: run for run in found}
     if not runs and not skipped:
         raise PlanError("the sweep is empty: give it axes, as in method=lora,cla seed=range(3), or sweep=quickstart.")
-    about = {key: sweep[key] for key in ("title", "control", "margin")}
+    about = {key: sweep.get(key) for key in ("title", "control", "margin", "tune")}
     plan = Plan("", tuple(runs.values()), tuple(skipped), about)
     return Plan(sweep["name"] or f"adhoc-{plan.digest[:8]}", plan.runs, plan.skipped, about)
 
@@ -81,8 +81,10 @@ def _cells(sweep: Mapping[str, Any], typed: Mapping[str, tuple[str, ...]]) -> It
     """Every cell (all axes but the seed) as key -> override word; typed axes replace or narrow the grids'."""
     typed = {key: words for key, words in typed.items() if key != "seed"}
     for grid in sweep["grids"] or [{}]:
-        axes = {key: tuple(f"{key}={value}" for value in values) for key, values in grid.items() if key != "zip"}
-        zipped = [{key: f"{key}={value}" for key, value in row.items()} for row in grid.get("zip", [{}])]
+        axes = {
+            key: tuple(f"{key}={_typed(value)}" for value in values) for key, values in grid.items() if key != "zip"
+        }
+        zipped = [{key: f"{key}={_typed(value)}" for key, value in row.items()} for row in grid.get("zip", [{}])]
         zip_keys = {key for row in zipped for key in row}
         zipped = [row for row in zipped if all(row[key] in typed.get(key, (row[key],)) for key in row)]
         axes |= {key: words for key, words in typed.items() if key not in zip_keys}
@@ -111,7 +113,9 @@ def _runs_of(
     seeds = seeds if seeds is not None else [_seed(given.get("seed", "0"))]
     method = resolver.part("method", words_of("method", words))
     parts = {"method": method} | {axis: resolver.part(axis, words_of(axis, words)) for axis in ("model", "dataset")}
-    parts["recipe"] = resolver.part("recipe", words_of("recipe", words), group=method.spec.rates.group)
+    parts["recipe"] = resolver.part(
+        "recipe", words_of("recipe", words), rates=(method.spec.name, method.spec.rates.group)
+    )
     choices = {axis: parts[axis].spec.name for axis in PARTS} | {k: v for k, v in given.items() if k not in AXES}
     if why := why_not(method.spec, parts["model"].spec, parts["dataset"].spec):
         return [], Skipped(choices, why)
@@ -137,7 +141,12 @@ def _excluded(cell: Mapping[str, str], rules: Iterable[Mapping[str, Any]]) -> st
 
 def _settings_for(cell: Mapping[str, str], rules: Iterable[Mapping[str, Any]]) -> list[str]:
     found = {key: value for rule in rules if _matches(cell, rule["where"]) for key, value in rule["set"].items()}
-    return [f"{key}={value}" for key, value in found.items() if key not in cell]
+    return [f"{key}={_typed(value)}" for key, value in found.items() if key not in cell]
+
+
+def _typed(value: Any) -> str:
+    """A value of a yaml as it would be typed on the command line."""
+    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _bare(key: str) -> str:

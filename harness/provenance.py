@@ -53,6 +53,8 @@ def package_versions() -> dict[str, str | None]:
 @cache
 def git_state(root: Path) -> dict[str, Any]:
     """Commit, and whether tracked files differ from it; null outside a git checkout of this project."""
+    if (snapshot := root / "SOURCE.json").is_file():  # the copy of the code that a queued job runs
+        return json.loads(snapshot.read_bytes())
     try:
         top = _git(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
         if Path(top[0]).resolve() != root:  # installed somewhere inside another project's checkout

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness.compose import compose_plain
+from harness.compose import compose_part
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.errors import SpecError
 from harness.ledger.identity import canonical, to_plain
@@ -32,19 +32,19 @@ class Resolver:
     _composed: dict[tuple[str, ...], dict[str, Any]] = field(default_factory=dict)
     _parts: dict[tuple[str, ...], Part] = field(default_factory=dict)
 
-    def part(self, axis: str, words: Sequence[str], *, group: str = "") -> Part:
-        """The part that these words choose; `group` is the method's rate group, for a recipe."""
-        key = (axis, group, *words)
+    def part(self, axis: str, words: Sequence[str], *, rates: Sequence[str] = ()) -> Part:
+        """The part that these words choose; `rates`: the keys of a recipe's rates that hold here, the first wins."""
+        key = (axis, *rates, "", *words)
         if key not in self._parts:
-            raw = self._plain(tuple(words))[axis]
-            spec = parse(PARTS[axis], _with_rates(raw, group) if axis == "recipe" else raw, axis)
+            raw = self._plain(axis, tuple(words))
+            spec = parse(PARTS[axis], _with_rates(raw, rates) if axis == "recipe" else raw, axis)
             self._parts[key] = Part(spec, to_plain(spec), canonical(spec))
         return self._parts[key]
 
-    def _plain(self, words: tuple[str, ...]) -> dict[str, Any]:
-        if words not in self._composed:
-            self._composed[words] = compose_plain(words)
-        return self._composed[words]
+    def _plain(self, axis: str, words: tuple[str, ...]) -> dict[str, Any]:
+        if (axis, *words) not in self._composed:
+            self._composed[axis, *words] = compose_part(axis, words)
+        return self._composed[axis, *words]
 
 
 def words_of(axis: str, words: Sequence[str]) -> list[str]:
@@ -52,15 +52,17 @@ def words_of(axis: str, words: Sequence[str]) -> list[str]:
     return [word for word in words if word.lstrip("+~").split("=")[0].split(".")[0] == axis]
 
 
-def _with_rates(recipe: Mapping[str, Any], group: str) -> dict[str, Any]:
-    """The recipe of one method: `lr` and `head_lr` as the numbers that its rate group takes."""
+def _with_rates(recipe: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:
+    """The recipe of one method: `lr` and `head_lr` as the numbers under its own name, else under its rate group."""
     resolved = dict(recipe)
     for key in ("lr", "head_lr"):
         rates = recipe.get(key)
         if isinstance(rates, Mapping):
-            if group not in rates:
-                raise SpecError(f"recipe.{key}: no rate for the group '{group}'; it has {', '.join(sorted(rates))}.")
-            resolved[key] = rates[group]
+            found = [rates[name] for name in keys if name in rates]
+            if not found:
+                wanted = " nor ".join(f"'{name}'" for name in keys)
+                raise SpecError(f"recipe.{key}: no rate for {wanted}; it has {', '.join(sorted(rates))}.")
+            resolved[key] = found[0]
     if resolved.get("head_lr") is None:
         resolved["head_lr"] = resolved.get("lr")
     return resolved

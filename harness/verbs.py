@@ -58,6 +58,10 @@ def sweep(argv: list[str]) -> int:
         report = [f"sweep={plan.name}", "--runs", str(settings.runs), "--out", str(settings.report), "--partial"]
         load(VERBS["report"][0])(report + (["--json"] if "--json" in flags else []))
         print_sweep_end(plan, Store(settings.runs))
+        if plan.about["tune"]:
+            from harness.tune import finish
+
+            finish(plan, Store(settings.runs))
     return code
 
 
