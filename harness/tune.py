@@ -3,6 +3,7 @@
 Every method has the same grid and the same seeds, which are not those of the comparison. Test scores are not looked at.
 """
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -92,7 +93,8 @@ def finish(plan: Plan, store: Store) -> None:
             console.print(f"{choice.method}: the best value, {choice.value:g}, is at the edge of the grid; widen it.")
         if choice.failed:
             console.print(f"{choice.method}: {choice.failed} runs failed; their values were not considered.")
-    path = write_recipe(plan, choices, conf_dirs()[0])
+    own = os.environ.get("PEFTLAB_CONF")  # made here when it is not there yet
+    path = write_recipe(plan, choices, Path(own) if own else conf_dirs()[-1])
     console.print(f"recipe={path.stem} holds these rates: {path}", markup=False)
 
 

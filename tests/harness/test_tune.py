@@ -83,5 +83,6 @@ def test_the_end_of_the_sweep_prints_the_warning_and_the_recipe(tuned, tmp_path,
     monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path / "conf"))
     finish(*tuned)
     said = capsys.readouterr().out
+    assert (tmp_path / "conf" / "recipe" / "tuned_x.yaml").is_file()
     assert "full: the best value, 0.0001, is at the edge of the grid" in said
     assert "full: 2 runs failed" in said and "recipe=tuned_x holds these rates" in said
