@@ -92,7 +92,9 @@ class _Saved:
     def pack(self, tensor: Tensor) -> "_Held | Tensor":
         if _key(tensor) in self._left_out:
             return tensor
-        return _Held(tensor.detach(), self)
+        # A tensor without a history is kept as the object it is: a method may find it again and share it, as it would
+        # without these hooks. One with a history is kept apart from it, or the graph would hold itself.
+        return _Held(tensor if tensor.grad_fn is None else tensor.detach(), self)
 
     def unpack(self, held: "_Held | Tensor") -> Tensor:
         return held.tensor if isinstance(held, _Held) else held
