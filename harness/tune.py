@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import yaml
+from omegaconf import OmegaConf
 from rich.console import Console
 from rich.table import Table
 
@@ -75,7 +75,7 @@ def write_recipe(plan: Plan, choices: list[Choice], folder: Path) -> Path:
     tuned = recipe | {"name": tune["into"], "lr": rates, "head_lr": None, "about": _about(plan, tune, choices)}
     path = folder / "recipe" / f"{tune['into']}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, yaml.safe_dump(tuned, sort_keys=False, allow_unicode=True))
+    write_whole(path, OmegaConf.to_yaml(OmegaConf.create(tuned)))
     return path
 
 

@@ -55,7 +55,15 @@ def sweep(argv: list[str]) -> int:
     launch = load(LAUNCHERS[cluster["kind"]])
     code = launch(plan, Store(settings.runs), settings, cluster)
     if cluster["kind"] == "local":
-        report = [f"sweep={plan.name}", "--runs", str(settings.runs), "--out", str(settings.report), "--partial"]
+        report = [
+            f"sweep={plan.name}",
+            "--runs",
+            str(settings.runs),
+            "--out",
+            str(settings.report),
+            "--partial",
+            "--allow-mixed",
+        ]
         load(VERBS["report"][0])(report + (["--json"] if "--json" in flags else []))
         print_sweep_end(plan, Store(settings.runs))
         if plan.about["tune"]:

@@ -22,9 +22,7 @@ def link_length(chain: Chain, total: int, steps_per_epoch: int) -> Fraction:
     epochs = chain.every_epochs
     length = Fraction(chain.every_steps or 0) if epochs is None else Fraction(epochs) * steps_per_epoch
     if length < 1 or round(length) >= total:
-        raise MethodError(
-            f"links of {float(length):g} steps do not fit {total} steps: the chain would never merge."
-        )
+        raise MethodError(f"links of {float(length):g} steps do not fit {total} steps: the chain would never merge.")
     return length
 
 
