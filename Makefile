@@ -29,7 +29,9 @@ lint: install
 	@$(BIN)/pyright --level error
 
 bench: install
-	@for file in overhead plan step packing analysis; do $(BIN)/python benchmarks/$$file.py || exit 1; done
+	@failed=; for file in plan overhead step packing analysis; do \
+	  echo "== benchmarks/$$file.py"; $(BIN)/python benchmarks/$$file.py || failed="$$failed $$file"; \
+	done; test -z "$$failed" || { echo "missed its target:$$failed"; exit 1; }
 
 bench-gpu: install
 	@$(BIN)/python benchmarks/step.py --gpu

@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from harness.data.hub import silent
 from harness.ledger.paths import RunPaths
 from harness.ledger.plan import Planned
 from harness.settings import Settings
@@ -44,7 +45,7 @@ class WandbMirror:
             id=planned.id,
             project=settings.wandb["project"],
             entity=settings.wandb["entity"],
-            mode=settings.wandb["mode"],
+            mode=_mode(settings.wandb["mode"]),
             group=settings.sweep,
             job_type="run",
             name=" ".join(str(planned.choices[axis]) for axis in ("method", "model", "dataset", "seed")),
@@ -67,3 +68,11 @@ class WandbMirror:
         except Exception as error:
             self._broken = True
             log.warning("W&B: %s: %s. The run goes on without it; its record is complete.", type(error).__name__, error)
+
+
+def _mode(wanted: str) -> Any:
+    """`online` becomes `offline` while the server is silent: wandb itself would wait for over a minute a run."""
+    if wanted == "online" and (reason := silent(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))):
+        log.warning("W&B: %s; this run is kept offline, `peftlab sync` uploads it later.", reason)
+        return "offline"
+    return wanted

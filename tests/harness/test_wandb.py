@@ -69,3 +69,16 @@ def test_the_record_holds_no_secret(tmp_path, peftlab_cache, monkeypatch):
     _, folder = _run(tmp_path, peftlab_cache)
     for file in folder.rglob("*"):
         assert not file.is_file() or secret.encode() not in file.read_bytes(), file
+
+
+def test_an_online_run_whose_server_is_silent_is_kept_offline(tmp_path, peftlab_cache, monkeypatch, caplog):
+    import socket
+
+    with socket.socket() as closed:  # a port that nobody listens on
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setenv("WANDB_BASE_URL", f"http://127.0.0.1:{closed.getsockname()[1]}")
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    record, folder = _run(tmp_path, peftlab_cache, "wandb.mode=online")
+    assert record.status == "done" and record.seconds["log"].value < 20
+    assert any("does not answer" in entry.message for entry in caplog.records)
+    assert list(folder.glob("wandb/offline-run-*"))
