@@ -205,3 +205,26 @@ def test_a_chain_records_every_link_whichever_checkpoint_is_best(begin, monkeypa
     assert record.failure is None, record.failure
     assert record.selected["step"] == record.curve[0].step
     assert len(record.links) == 3 and [link["index"] for link in record.links] == [0, 1, 2]
+
+
+def test_accumulated_micro_batches_give_the_gradient_of_one_large_batch(begin):
+    from harness.events import Events
+    from harness.measure import Clocks
+
+    planned, store, settings = begin("method=lora")
+    folder, device = store.paths(planned.id), torch.device("cpu")
+    folder.folder.mkdir(parents=True)
+    spec = parse(RunSpec, planned.spec, "run")
+    parts = run_module.load(spec, folder, settings, device, Clocks(device), Events(folder.events))
+    parts.model.eval()  # no dropout: its masks have the shape of the batch
+
+    def gradients(*sizes):
+        parts.model.zero_grad()
+        rows, weight = iter(range(24)), sum(sizes)
+        for size in sizes:
+            batch = parts.task.collate([parts.data.train[next(rows)] for _ in range(size)], None)
+            (parts.task.losses(parts.model, batch).sum() / weight).backward()
+        return [p.grad.clone() for p in parts.model.parameters() if p.grad is not None]
+
+    for whole, summed in zip(gradients(24), gradients(13, 11), strict=True):
+        torch.testing.assert_close(whole, summed, rtol=1e-4, atol=1e-6)
