@@ -18,7 +18,7 @@ MOST = 20  # lines of one kind; --json has them all
 
 
 def show(found: Survey, seconds_left: float | None) -> None:
-    Console(highlight=False).print(_page(found, seconds_left))
+    Console(highlight=False).print(_page(found, seconds_left), crop=False)
 
 
 def watch(look: Callable[[], Sequence[tuple[Survey, float | None]]], every: float) -> None:
