@@ -20,6 +20,7 @@ from harness.parts import Parts, State
 from harness.provenance import provenance
 from harness.tasks.task import Prediction
 from harness.timeline import Timeline
+from harness.train import backward
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,9 @@ class Tested:
 def examine(parts: Parts, optimizer: torch.optim.Optimizer) -> Examined:
     """The exact ledger and the FLOPs of the first optimizer step; training state is left as it was."""
     window = next(parts.feed.steps(0))
-    weight = sum(batch.weight for batch in window)
 
     def forward_backward() -> Tensor:
-        total = torch.zeros((), device=parts.device)
-        for batch in window:
-            with parts.autocast():
-                loss = parts.task.losses(parts.model, batch.to(parts.device)).sum() / weight
-            loss.backward()
-            total += loss.detach()
-        return total
+        return backward(parts, window)
 
     parts.model.train()
     ledger = measure_ledger(parts.model, forward_backward, optimizer)

@@ -101,13 +101,7 @@ def _step(parts: Parts, optimizer: torch.optim.Optimizer, line: Timeline, window
     """One optimizer step over its micro-batches; returns the mean loss over the window's weight, on the device."""
     torch.manual_seed(parts.seeds.of("dropout", step))  # the same masks for every method, and after a restart
     set_rate(optimizer, line.rate(step))
-    weight = sum(batch.weight for batch in window)
-    total = torch.zeros((), device=parts.device)
-    for batch in window:
-        with parts.autocast():
-            loss = parts.task.losses(parts.model, batch.to(parts.device)).sum() / weight
-        loss.backward()
-        total += loss.detach()
+    total = backward(parts, window)
     if (limit := parts.spec.recipe.clip_norm) is not None:
         torch.nn.utils.clip_grad_norm_(trained(optimizer), limit)
     optimizer.step()
@@ -116,6 +110,18 @@ def _step(parts: Parts, optimizer: torch.optim.Optimizer, line: Timeline, window
     if verdict is Loop.FRESH_OPTIMIZER:
         forget_adapter(optimizer)
         parts.events.say("link", **parts.method.links()[-1] | {"step": step + 1})
+    return total
+
+
+def backward(parts: Parts, window: list[Batch]) -> Tensor:
+    """Forward and backward of one optimizer step, micro-batch by micro-batch; returns the mean loss over the weight."""
+    weight = sum(batch.weight for batch in window)
+    total = torch.zeros((), device=parts.device)
+    for batch in window:
+        with parts.autocast():
+            loss = parts.task.losses(parts.model, batch.to(parts.device)).sum() / weight
+        loss.backward()
+        total += loss.detach()
     return total
 
 

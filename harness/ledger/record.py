@@ -44,7 +44,7 @@ class Record:
     scores: split ("test", "val", "train") -> metric name -> quantity. The dataset's card names the primary one.
     seconds: the five clocks and `wall`, `train_wasted` (work lost to a restart).
     speed: step_ms_median, step_ms_p5, step_ms_p95, step_ms_mad, samples_per_s, tokens_per_s, padding_share.
-    memory: train_peak_… and eval_peak_…: rss (CPU), allocated, reserved, device (CUDA).
+    memory: train_ and eval_: start_rss, peak_rss (CPU); peak_allocated, peak_reserved, peak_device (CUDA).
     ledger: weights, adapter, gradients, optimizer, saved_for_backward (bytes; exact on any machine).
     work: flops_per_step, steps, examples_seen.
     parameters: total, trainable, adapter, head.
