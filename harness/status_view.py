@@ -12,6 +12,8 @@ from rich.text import Text
 
 from harness.survey import STAGES, Row, Survey
 
+AXES = ("method", "model", "dataset", "recipe", "seed")  # shown by the matrix itself; other choices are settings
+
 MARKS = {"done": "✓", "running": "▶", "pending": "…", "failed": "✗", "stopped": "‖", "missing": "·", "damaged": "!"}
 STYLES = {"done": "green", "running": "cyan", "failed": "red", "damaged": "red", "stopped": "yellow"}
 MOST = 20  # lines of one kind; --json has them all
@@ -68,13 +70,16 @@ def _matrix(found: Survey) -> Table:
 
 
 def _place(choices: Mapping[str, Any]) -> tuple[str, str]:
+    """The matrix's row (method and its settings) and column (model, dataset and theirs)."""
     column = "/".join(str(choices[axis]) for axis in ("model", "dataset") if axis in choices) or "runs"
-    extra = [
-        f"{key}={value}"
-        for key, value in choices.items()
-        if key not in ("method", "model", "dataset", "recipe", "seed")
-    ]
-    return " ".join([str(choices.get("method", "")), *extra]), column
+    settings = {key: value for key, value in choices.items() if key not in AXES}
+    of_data = [_short(key, value) for key, value in settings.items() if key.startswith(("model.", "dataset."))]
+    of_method = [_short(key, value) for key, value in settings.items() if not key.startswith(("model.", "dataset."))]
+    return " ".join([str(choices.get("method", "")), *of_method]), " ".join([column, *of_data])
+
+
+def _short(key: str, value: object) -> str:
+    return f"{key.rpartition('.')[2]}={value}"
 
 
 def _cell(counts: Counter[str]) -> Text:
