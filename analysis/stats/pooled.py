@@ -46,9 +46,15 @@ def improvement(scores: Floats, control: int) -> Floats:
 
 
 def pooled_iqm(scores: ArrayLike, rng: np.random.Generator, *, reps: int = 1_000) -> Pooled:
-    """IQM of normalised scores (n_seeds, n_blocks, n_methods) with 95 % stratified bootstrap intervals."""
+    """IQM of normalised scores (n_seeds, n_blocks, n_methods) with 95 % stratified bootstrap intervals.
+
+    Draws are spread by √(n / (n - 1)) around the value: resampling n seeds of a block has (n - 1) / n of their variance,
+    which makes a plain percentile interval cover 91 to 93 % with five to ten seeds.
+    """
     x = np.asarray(scores, float)
-    return Pooled(iqm(x), *percentile(stratified(x, rng, iqm, reps=reps)))
+    value, seeds = iqm(x), x.shape[0]
+    drawn = stratified(x, rng, iqm, reps=reps)
+    return Pooled(value, *percentile(value + np.sqrt(seeds / max(1, seeds - 1)) * (drawn - value)))
 
 
 def pooled_improvement(scores: ArrayLike, control: int, rng: np.random.Generator, *, reps: int = 1_000) -> Pooled:
