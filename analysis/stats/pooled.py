@@ -48,7 +48,7 @@ def improvement(scores: Floats, control: int) -> Floats:
 def pooled_iqm(scores: ArrayLike, rng: np.random.Generator, *, reps: int = 1_000) -> Pooled:
     """IQM of normalised scores (n_seeds, n_blocks, n_methods) with 95 % stratified bootstrap intervals.
 
-    Draws are spread by √(n / (n - 1)) around the value: resampling n seeds of a block has (n - 1) / n of their variance,
+    Draws spread by √(n / (n - 1)) around the value: resampling n seeds of a block has (n - 1) / n of their variance,
     which makes a plain percentile interval cover 91 to 93 % with five to ten seeds.
     """
     x = np.asarray(scores, float)
