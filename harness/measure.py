@@ -40,7 +40,6 @@ class Clocks:
         self._stack = ["setup"]
         self._failed_in: str | None = None
         self._wasted = 0.0
-        self._failed_in: str | None = None
         self._earlier_wall = 0.0  # of the attempts before this one
         self._start = self._last = now()
 

@@ -83,6 +83,6 @@ def test_it_is_json_and_names_no_user_and_no_path(monkeypatch: pytest.MonkeyPatc
 
 def test_it_costs_under_fifty_milliseconds_once_it_is_cached() -> None:
     provenance()
-    started = time.perf_counter()
+    started = time.process_time()
     provenance()
-    assert time.perf_counter() - started < 0.05
+    assert time.process_time() - started < 0.05

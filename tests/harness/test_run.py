@@ -13,12 +13,14 @@ from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
 
 import harness.run as run_module
+import harness.train as train_module
 from harness.ledger.identity import run_id
 from harness.ledger.parse import parse
 from harness.ledger.quantity import Measured
 from harness.ledger.record import CLOCKS
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
+from harness.measure import Clocks
 from harness.parts import Stopped
 from harness.plan import plan_one, read_request
 from harness.resolve import Resolver
@@ -66,12 +68,20 @@ def test_five_clocks_add_up_to_the_wall_time(begin):
 
 
 def test_an_evaluation_that_sleeps_does_not_lengthen_training(begin, monkeypatch):
-    record = run_one(*begin("method=head"))
-    real = run_module.predict_split
-    monkeypatch.setattr(run_module, "predict_split", lambda *given: (time.sleep(1.5), real(*given))[1])
-    slow = run_one(*begin("method=head", store="slow"))
-    assert slow.seconds["eval"].value > record.seconds["eval"].value + 1.2
-    assert slow.seconds["train"].value < record.seconds["train"].value + 0.7
+    slept = [0.0]  # planted in the clocks' time rather than slept: a machine that stalls changes nothing here
+    monkeypatch.setattr(run_module, "Clocks", lambda device: Clocks(device, lambda: time.perf_counter() + slept[0]))
+    real = train_module.predict
+
+    def sleepy(*given, **options):
+        slept[0] += 10_000
+        return real(*given, **options)
+
+    monkeypatch.setattr(train_module, "predict", sleepy)
+    seconds = run_one(*begin("method=head")).seconds
+    assert slept[0] >= 20_000  # validation at least once, and the test
+    assert seconds["eval"].value > slept[0]
+    assert seconds["train"].value < 5_000
+    assert sum(seconds[clock].value for clock in CLOCKS) == pytest.approx(seconds["wall"].value, rel=0.01)
 
 
 def test_the_same_spec_gives_the_same_predictions(begin):
