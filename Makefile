@@ -18,7 +18,7 @@ demo: install
 	@$(BIN)/peftlab sweep sweep=quickstart
 
 test: install lint
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 fast: install
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m 'not slow and not slurm'

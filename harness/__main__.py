@@ -38,20 +38,29 @@ peftlab: which fine-tuning method should I use, and what does it cost?
   peftlab sweep method=lora,cla 'seed=range(3)'
 
 Overrides are Hydra's: key=value, comma lists, range(...), glob(*). Verbs that answer take --json.
+More on one of them: peftlab VERB --help
 
 """
+HELP = {"-h", "--help"}
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a verb. Exit codes: 0 done, 1 a run failed, 2 the request was wrong (one sentence on stderr)."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if not words or words[0] in ("-h", "--help", "help"):
+    if not words or words[0] in (*HELP, "help"):
         print(USAGE + "\n".join(f"  {verb:<8} {what}" for verb, (_, what) in VERBS.items()))
+        return 0
+    if words[0] == "--version":
+        from importlib.metadata import version
+
+        print(f"peftlab {version('peftlab')}")
         return 0
     from harness.ledger.errors import HarnessError
 
     try:
         verb, rest = _verb_of(words)
+        if HELP & set(rest):
+            return _help(verb)
         return load(VERBS[verb][0])(rest)
     except HarnessError as error:
         print(f"peftlab: {error}", file=sys.stderr)
@@ -59,6 +68,13 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("peftlab: interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
+
+
+def _help(verb: str) -> int:
+    from harness.usage import usage
+
+    print(f"{VERBS[verb][1]}\n\n{usage(verb)}", end="")
+    return 0
 
 
 def load(target: str) -> Callable[..., int]:

@@ -1,6 +1,7 @@
 """The command line: what it says, how it ends, and what it does not load."""
 
 import json
+import re
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 from harness.__main__ import VERBS, load, main
 
 DIGITS = ["model=vit_micro", "dataset=digits", "recipe.epochs=1", "tracker=none", "device=cpu"]
+FLAG = re.compile(r"--[a-z][a-z-]+")
 
 
 def _python(code: str) -> str:
@@ -38,6 +40,21 @@ def test_help_names_every_verb_and_loads_nothing(capsys):
         "import sys; from harness.__main__ import main; main(['-h']); print(sorted(sys.modules), file=sys.stdout)"
     )
     assert not {"torch", "hydra", "pandas", "wandb", "rich"} & set(loaded.replace("'", "").replace("]", "").split(", "))
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_help_of_a_verb_names_the_flags_it_takes(verb, capsys):
+    assert main([verb, "--help"]) == 0
+    told = set(FLAG.findall(capsys.readouterr().out))
+    assert main([verb, "x", "--no-such-flag"]) == 2
+    takes = set(FLAG.findall(capsys.readouterr().err)) - {"--no-such-flag"}
+    assert told == takes
+
+
+def test_the_help_of_a_verb_lists_what_there_is_to_choose_from(capsys):
+    assert main(["sweep", "method=lora", "-h"]) == 0
+    said = capsys.readouterr().out
+    assert all(name in said for name in ("r_c3la", "minilm", "stdlib_docs", "quickstart", "example_site"))
 
 
 def test_a_second_call_answers_from_the_record_without_torch(tmp_path, peftlab_cache, capsys):
