@@ -1,5 +1,6 @@
 """One pass over a split in eval mode: predictions of every example, and the scores they give."""
 
+import math
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
@@ -8,6 +9,7 @@ from torch import nn
 
 from harness.batches import in_order
 from harness.ledger.quantity import Measured
+from harness.parts import Diverged
 from harness.tasks.task import Example, Prediction, Task
 
 
@@ -35,6 +37,11 @@ def predict(
 
 
 def score(task: Task, predictions: Sequence[Prediction], expected: int) -> dict[str, Measured]:
-    """The task's metrics. A pass that lost or doubled an example is an error, not a score."""
+    """The task's metrics. A pass that lost or doubled an example is an error, not a score.
+
+    Raises Diverged when the loss of an example is not finite.
+    """
     assert len(predictions) == expected, f"{len(predictions)} predictions of {expected} examples"
+    if lost := [one.id for one in predictions if not math.isfinite(one.loss)]:
+        raise Diverged(f"the loss of {len(lost)} of {expected} evaluated examples is not finite ({lost[0]} first)")
     return task.score(predictions)

@@ -4,20 +4,6 @@ import textwrap
 
 from harness.compose import GROUPS, choices
 
-def usage(verb: str) -> str:
-    """How a verb is called; for verbs that take config words, also what there is to choose from."""
-    text = USAGE[verb]
-    return text.replace(WORDS, WORDS + _choices()) if WORDS in text else text
-
-
-def _choices() -> str:
-    groups = {group: ", ".join(choices(group)) for group in GROUPS}
-    return "".join(
-        textwrap.fill(f"  {group + '=':<9} {names}", 118, subsequent_indent=" " * 12) + "\n"
-        for group, names in groups.items()
-    )
-
-
 WORDS = """\
 WORDS are Hydra's: key=value, comma lists, range(...), glob(*), +key=value, ~key.
   method= model= dataset= recipe= seed=   what a run is; each has settings of its own, as in method.update.rank=8
@@ -179,3 +165,17 @@ peftlab doctor [sweep=NAME | WORDS] [--json]
 Packages, GPU, disk, hub, token, SLURM and W&B: what this machine has, and what the sweep needs.
 """,
 }
+
+
+def usage(verb: str) -> str:
+    """How a verb is called; for verbs that take config words, also what there is to choose from."""
+    text = USAGE[verb]
+    return text.replace(WORDS, WORDS + _choices()) if WORDS in text else text
+
+
+def _choices() -> str:
+    groups = {group: ", ".join(choices(group)) for group in GROUPS}
+    return "".join(
+        textwrap.fill(f"  {group + '=':<9} {names}", 118, subsequent_indent=" " * 12) + "\n"
+        for group, names in groups.items()
+    )

@@ -1,10 +1,12 @@
 """One run, for real: a small pretrained ViT on scikit-learn's digits."""
 
+import math
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pyarrow.parquet as pq
 import pytest
@@ -158,6 +160,14 @@ def test_an_interrupt_is_recorded_and_the_next_call_goes_on(begin, monkeypatch):
     assert run_one(planned, store, settings).status == "done"
 
 
+def test_a_loss_that_is_not_finite_in_an_evaluation_is_a_diverged_run(begin, monkeypatch):
+    real = train_module.predict
+    broken = lambda *given, **options: [replace(one, loss=math.nan) for one in real(*given, **options)]  # noqa: E731
+    monkeypatch.setattr(train_module, "predict", broken)
+    failure = run_one(*begin("method=head")).failure
+    assert (failure.kind, failure.phase) == ("diverged", "eval") and "not finite" in failure.message
+
+
 def test_the_test_split_is_predicted_once_and_at_the_best_checkpoint(begin, monkeypatch):
     planned, store, settings = begin("method=lora", "recipe.evaluations=4")
     seen = []
@@ -172,7 +182,6 @@ def test_the_test_split_is_predicted_once_and_at_the_best_checkpoint(begin, monk
 
 def test_methods_of_one_seed_share_batches_and_head(begin, tmp_path):
     from harness.events import Events
-    from harness.measure import Clocks
 
     loaded = {}
     for method in ("lora", "cla", "full"):
@@ -207,8 +216,6 @@ def test_the_training_loss_of_the_whole_split_is_measured_when_asked(begin):
 
 @pytest.mark.parametrize("method", ["cola", "c3la"])
 def test_a_chain_records_every_link_whichever_checkpoint_is_best(begin, monkeypatch, method):
-    import harness.train as train_module
-
     monkeypatch.setattr(train_module, "_better", lambda *given: False)  # the first checkpoint stays the best
     planned, store, settings = begin(f"method={method}", "method.schedule.links=4", "recipe.evaluations=4")
     record = run_one(planned, store, settings)
@@ -219,7 +226,6 @@ def test_a_chain_records_every_link_whichever_checkpoint_is_best(begin, monkeypa
 
 def test_accumulated_micro_batches_give_the_gradient_of_one_large_batch(begin):
     from harness.events import Events
-    from harness.measure import Clocks
 
     planned, store, settings = begin("method=lora")
     folder, device = store.paths(planned.id), torch.device("cpu")
