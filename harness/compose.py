@@ -11,7 +11,7 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override
+from hydra.core.override_parser.types import Glob, Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -19,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 from harness.ledger.errors import SpecError, nearest
 
 GROUPS = ("method", "model", "dataset", "recipe", "sweep", "cluster", "tracker")
-ALIASES = {"size": "model.size"}
+ALIASES = {"size": "model.size", "peft.type": "method.update.type"}
 
 
 def conf_dirs() -> list[Path]:
@@ -46,6 +46,11 @@ def parse_overrides(words: Sequence[str]) -> list[Override]:
         ) from error
     for override in overrides:
         override.key_or_group = ALIASES.get(override.key_or_group, override.key_or_group)
+        if override.key_or_group.startswith(
+            "peft."
+        ):  # an option of the library's config, whether the yaml has it or not
+            override.key_or_group = f"method.update.options.{override.key_or_group.removeprefix('peft.')}"
+            override.type = OverrideType.FORCE_ADD
     return overrides
 
 

@@ -55,7 +55,7 @@ def measure_ledger(
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:
     """Bytes of the unique storages behind `tensors`."""
-    storages = {_key(tensor): tensor.untyped_storage().nbytes() for tensor in tensors}
+    storages = {_key(part): part.untyped_storage().nbytes() for tensor in tensors for part in _parts(tensor)}
     return sum(storages.values())
 
 
@@ -85,12 +85,12 @@ class _Saved:
     """Follows what autograd keeps: a storage counts from its first saving until its last release."""
 
     def __init__(self, left_out: Iterable[Tensor]) -> None:
-        self._left_out = {_key(tensor) for tensor in left_out}
+        self._left_out = {_key(part) for tensor in left_out for part in _parts(tensor)}
         self._holders: dict[int, int] = {}
         self._now = self.peak = 0
 
     def pack(self, tensor: Tensor) -> "_Held | Tensor":
-        if _key(tensor) in self._left_out:
+        if all(_key(part) in self._left_out for part in _parts(tensor)):
             return tensor
         # A tensor without a history is kept as the object it is: a method may find it again and share it, as it would
         # without these hooks. One with a history is kept apart from it, or the graph would hold itself.
@@ -100,18 +100,20 @@ class _Saved:
         return held.tensor if isinstance(held, _Held) else held
 
     def hold(self, tensor: Tensor) -> None:
-        key = _key(tensor)
-        if key not in self._holders:
-            self._now += tensor.untyped_storage().nbytes()
-            self.peak = max(self.peak, self._now)
-        self._holders[key] = self._holders.get(key, 0) + 1
+        for part in _parts(tensor):
+            key = _key(part)
+            if key not in self._holders:
+                self._now += part.untyped_storage().nbytes()
+                self.peak = max(self.peak, self._now)
+            self._holders[key] = self._holders.get(key, 0) + 1
 
     def release(self, tensor: Tensor) -> None:
-        key = _key(tensor)
-        self._holders[key] -= 1
-        if not self._holders[key]:
-            del self._holders[key]
-            self._now -= tensor.untyped_storage().nbytes()
+        for part in _parts(tensor):
+            key = _key(part)
+            self._holders[key] -= 1
+            if not self._holders[key]:
+                del self._holders[key]
+                self._now -= part.untyped_storage().nbytes()
 
 
 class _Held:
@@ -123,6 +125,11 @@ class _Held:
 
     def __del__(self) -> None:
         self._saved.release(self.tensor)
+
+
+def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    """The tensors that have storages: a sparse one (COO) is its indices and its values."""
+    return (tensor._indices(), tensor._values()) if tensor.layout is torch.sparse_coo else (tensor,)
 
 
 def _key(tensor: Tensor) -> int:

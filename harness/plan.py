@@ -109,7 +109,7 @@ def _runs_of(
     words: Sequence[str], seeds: Sequence[int] | None, resolver: Resolver
 ) -> tuple[list[Planned], Skipped | None]:
     """The runs of one cell, one per seed; or the sentence that says why it cannot be."""
-    given = {word.partition("=")[0]: word.partition("=")[2] for word in words}
+    given = {_bare(word.partition("=")[0]): word.partition("=")[2] for word in words}
     seeds = seeds if seeds is not None else [_seed(given.get("seed", "0"))]
     method = resolver.part("method", words_of("method", words))
     parts = {"method": method} | {axis: resolver.part(axis, words_of(axis, words)) for axis in ("model", "dataset")}

@@ -11,8 +11,10 @@ from harness.ledger.identity import canonical, to_plain
 from harness.ledger.model_spec import ModelSpec
 from harness.ledger.parse import parse
 from harness.ledger.spec import RecipeSpec
+from methods.library_types import SHORT
 from methods.spec import MethodSpec
 
+TYPE = "method.update.type"
 PARTS = {"method": MethodSpec, "model": ModelSpec, "dataset": DatasetSpec, "recipe": RecipeSpec}
 
 
@@ -43,13 +45,33 @@ class Resolver:
 
     def _plain(self, axis: str, words: tuple[str, ...]) -> dict[str, Any]:
         if (axis, *words) not in self._composed:
-            self._composed[axis, *words] = compose_part(axis, words)
+            self._composed[axis, *words] = _library_method(words) if axis == "method" else compose_part(axis, words)
         return self._composed[axis, *words]
 
 
 def words_of(axis: str, words: Sequence[str]) -> list[str]:
     """Those of a cell's words that touch one part: `method=…` and `method.update.rank=…` for "method"."""
     return [word for word in words if word.lstrip("+~").split("=")[0].split(".")[0] == axis]
+
+
+def _library_method(words: Sequence[str]) -> dict[str, Any]:
+    """A method's config; `method=peft peft.type=IA3` starts from no other type's options, under a name of its own."""
+    kinds = [word.partition("=")[2].upper() for word in words if word.startswith(f"{TYPE}=")]
+    method = compose_part("method", [word for word in words if not word.startswith(f"{TYPE}=")])
+    if not kinds:
+        return method
+    if method["update"]["kind"] != "peft":
+        raise SpecError(f"peft.type: {method['name']} is no method of the peft library; write method=peft.")
+    given, kind = {word.lstrip("+").partition("=")[0] for word in words}, kinds[-1]
+    own = method["update"]["type"]
+    options = method["update"]["options"]
+    if SHORT.get(kind, (kind,))[0] != own:
+        options = {key: value for key, value in options.items() if f"method.update.options.{key}" in given}
+    if kind == own:
+        return method
+    name = method["name"] if "method.name" in given else f"peft_{kind.lower()}"
+    about = {"label": f"{kind} (peft)", "source": "peft library", "formula": f"{kind}, as the peft library computes it"}
+    return method | {"name": name, "update": {"kind": "peft", "type": kind, "options": options}, "about": about}
 
 
 def _with_rates(recipe: Mapping[str, Any], keys: Sequence[str]) -> dict[str, Any]:

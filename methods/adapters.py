@@ -15,7 +15,7 @@ from methods.head import TrainedHead
 from methods.inject import SiteUpdate, eject, inject
 from methods.method import Draw, Layout, Loop, Progress
 from methods.schedule.chain import count_ends, ends_at, link_length
-from methods.sites import Site, find_sites, is_plain
+from methods.sites import Site, find_sites
 from methods.spec import BaSparse, Chain, Columns, LowRank, MethodSpec
 from methods.update.ba_sparse import BaSparseUpdate
 from methods.update.columns import ColumnsUpdate
@@ -140,11 +140,11 @@ def make_update(spec: MethodSpec, site: Site) -> SiteUpdate:
     """The update of one site at its zero; raises MethodError for what the site's weight does not allow."""
     update = spec.update
     if isinstance(update, LowRank):
-        if isinstance(spec.schedule, Chain) and not is_plain(site.module):
+        if isinstance(spec.schedule, Chain) and not site.plain:
             raise MethodError(f"{spec.name} merges into W at every link, and {site.path} is sharded or quantised.")
         return LowRankUpdate(update, site)
     if isinstance(update, Columns):
-        return ColumnsUpdate(update, site, is_plain(site.module))
+        return ColumnsUpdate(update, site)
     if isinstance(update, BaSparse):
         return BaSparseUpdate(update, site)
     raise MethodError(f"'{update.kind}' is no update of single weights.")

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from methods.sites import Site, is_plain, is_transposed, stored_weight
+from methods.sites import Site, is_transposed, stored_weight
 from methods.update.ba_sparse import BaSparseUpdate
 from methods.update.columns import ColumnsUpdate
 from methods.update.columns_linear import columns_linear
@@ -30,7 +30,7 @@ class Adapted(nn.Module):
         self._spans = tuple((update.site.low, update.site.high) for update in updates)
         self._scale = updates[0].scale
         self._transposed = is_transposed(base)
-        self._path = _path(base, updates[0])
+        self._path = _path(updates[0])
 
     @property
     def weight(self) -> Tensor:
@@ -45,6 +45,8 @@ class Adapted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if self._path == "dense":
             return self._dense(x)
+        if self._path == "columns" and not torch.is_grad_enabled():
+            return self.base(x)  # W holds the update, and nothing need be kept
         columns = self._path == "columns"
         run, tensors = (columns_linear, self._pairs()) if columns else (low_rank_linear, self._factors())
         return run(x, self.weight, self.bias, self._transposed, self._scale, self._spans, tensors)
@@ -64,10 +66,10 @@ class Adapted(nn.Module):
         return torch.cat([*parts, y[..., end:]], dim=-1)
 
 
-def _path(base: nn.Module, update: SiteUpdate) -> str:
-    if isinstance(update, ColumnsUpdate):
-        return "columns" if update.in_weight else "dense"
-    return "low_rank" if type(update) is LowRankUpdate and is_plain(base) else "dense"
+def _path(update: SiteUpdate) -> str:
+    if not update.site.plain or isinstance(update, BaSparseUpdate):
+        return "dense"
+    return "columns" if isinstance(update, ColumnsUpdate) else "low_rank"
 
 
 def inject(model: nn.Module, updates: Mapping[str, SiteUpdate]) -> None:

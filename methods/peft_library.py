@@ -2,25 +2,35 @@
 
 The only file that imports peft. The library adapts whole modules: of a fused projection, all of its parts. The model is
 called as it is, not through the library's wrapper; so AdaLoRA's orthogonality penalty, which that wrapper adds to the
-loss, is added to the gradients here, once per optimizer step. Refuses methods that need the wrapper (prompts, say), and
-`merge` where the library cannot.
+loss, is added to the gradients here, once per optimizer step. The library's first values stand: FourierFT's, for one,
+move the model at once. Refuses methods that need the wrapper (prompts, say), and `merge` where the library cannot.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import peft
 import torch
 from torch import Tensor, nn
 
+from methods.dtypes import wide
 from methods.errors import MethodError
 from methods.head import TrainedHead
+from methods.library_types import SHORT, why_not_type
 from methods.method import Draw, Layout, Loop, Progress
 from methods.sites import find_sites, is_transposed
 from methods.spec import MethodSpec, Peft
 
 _NORMS = ("LayerNorm", "RMSNorm")
 _FAR = 2**40  # AdaLoRA wants the number of steps before the loop can tell it
+_OURS = {  # options that are decided elsewhere, and where
+    "fan_in_fan_out": "the modules say how they store W",
+    "feedforward_modules": "the target `down` names them",
+    "target_modules": "the method's targets name the modules",
+    "modules_to_save": "the head is trained by every method",
+    "total_step": "the recipe says how long training is",
+}
+_NEEDS_DATA = ("eva", "corda", "lora_ga", "loftq")  # first values of A and B that come from a pass over data
 
 
 class PeftMethod:
@@ -30,8 +40,10 @@ class PeftMethod:
         assert isinstance(spec.update, Peft)
         self.spec = spec
         self.layout = layout
-        self._options = dict(spec.update.options)
-        self._type = spec.update.type.upper()
+        if why := why_not_type(spec.update.type):
+            raise MethodError(f"{spec.name}: {why}")
+        self._type, given = SHORT.get(spec.update.type, (spec.update.type, {}))
+        self._options = {**given, **spec.update.options}
 
     def attach(self, model: nn.Module, draw: Draw) -> None:
         self.head = TrainedHead(model, self.layout.head)
@@ -42,27 +54,32 @@ class PeftMethod:
             self.library = self._injected(model)
         for parameter in self.head.parameters.values():
             parameter.requires_grad_(True)
-        self._added = {name: t for name, t in _all_tensors(model).items() if id(t) not in known}
+        added = {name: t for name, t in _all_tensors(model).items() if id(t) not in known}
         heads = {id(parameter) for parameter in self.head.parameters.values()}
         self._trained = {n: p for n, p in model.named_parameters() if p.requires_grad and id(p) not in heads}
         if not self._trained:
             raise MethodError(f"{self.spec.name}: peft {self._type} trains nothing here; check targets and options.")
-        self._hooks = list(self._orthogonal()) if self._type == "ADALORA" else []
-        self._penalised: set[str] = set()
+        self._kept = added | self._trained  # an option may free tensors that were there before (`bias`)
+        self._undo = [] if self._type != "ADALORA" else list(self._orthogonal())
+        self._undo += [_widened(norm) for norm in _tuned_norms(model)]
 
     def _injected(self, model: nn.Module) -> Any:
         kinds = {kind.value: config for kind, config in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
-        if self._type not in kinds or issubclass(kinds[self._type], peft.PromptLearningConfig):
-            usable = sorted(n for n, config in kinds.items() if not issubclass(config, peft.PromptLearningConfig))
-            raise MethodError(f"peft type '{self._type}' is unknown or not in modules; known: {', '.join(usable)}.")
+        if self._type not in kinds:
+            raise MethodError(f"{self.spec.name}: the installed peft {peft.__version__} has no {self._type}.")
+        arguments = self._arguments(model, kinds[self._type])
         try:
-            return peft.get_peft_model(model, kinds[self._type](**self._arguments(model, kinds[self._type])))
-        except (TypeError, ValueError, KeyError) as error:
+            return peft.get_peft_model(model, kinds[self._type](**arguments))
+        except (TypeError, ValueError, KeyError, NotImplementedError) as error:
             raise MethodError(f"{self.spec.name}: the peft library refuses {self._type} here: {error}") from error
 
     def _arguments(self, model: nn.Module, config: Any) -> dict[str, Any]:
         """The options, and what the library wants to know beside them."""
         fields = config.__dataclass_fields__
+        for option in _OURS.keys() & self._options.keys():
+            raise MethodError(f"{self.spec.name}: {option} is no option here: {_OURS[option]}.")
+        if (start := self._options.get("init_lora_weights")) in _NEEDS_DATA:
+            raise MethodError(f"{self.spec.name}: init_lora_weights={start} needs a pass over data, which is not done.")
         if self._type == "LN_TUNING":
             targets = [name for name, module in model.named_modules() if type(module).__name__.endswith(_NORMS)]
         else:
@@ -82,7 +99,6 @@ class PeftMethod:
 
     def after_step(self, progress: Progress) -> Loop:
         """AdaLoRA allocates its ranks here, while the gradients are still there."""
-        self._penalised.clear()
         if self._type == "ADALORA":
             allocator = self._allocator()
             config = allocator.peft_config
@@ -97,29 +113,25 @@ class PeftMethod:
     def _allocator(self) -> Any:
         return self.library.base_model.rankallocator
 
-    def _orthogonal(self) -> Iterator[Any]:
-        """The gradient of orth_reg_weight · mean ‖PᵀP − I‖_F over all P and Q (AdaLoRA, arXiv:2303.10512, eq. 4)."""
+    def _orthogonal(self) -> Iterator[Callable[[], None]]:
+        """Add the gradient of orth_reg_weight · mean ‖PᵀP − I‖_F over all P and Q (AdaLoRA, arXiv:2303.10512, eq. 4).
+
+        Once per optimizer step: with the first micro-batch, when there is no gradient yet. Yields what takes it off.
+        """
         factors = {name: p for name, p in self._trained.items() if "lora_A" in name or "lora_B" in name}
         weight = self._allocator().peft_config.orth_reg_weight / len(factors)
 
-        def add(name: str, wide: bool, parameter: Tensor) -> None:
-            if name in self._penalised or parameter.grad is None:
-                return
-            self._penalised.add(name)
-            with torch.enable_grad():
-                copy = parameter.detach().requires_grad_(True)
-                gram = copy @ copy.T if wide else copy.T @ copy
-                norm = torch.linalg.matrix_norm(gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device))
-                parameter.grad += weight * torch.autograd.grad(norm, copy)[0]
+        def penalised(gradient: Tensor, factor: Tensor, by_row: bool) -> Tensor:
+            return gradient if factor.grad is not None else gradient + weight * _from_orthogonal(factor, by_row)
 
-        for name, parameter in factors.items():
-            wide = "lora_A" in name
-            yield parameter.register_post_accumulate_grad_hook(lambda p, name=name, wide=wide: add(name, wide, p))
+        for name, factor in factors.items():
+            by_row = "lora_A" in name
+            yield factor.register_hook(lambda g, f=factor, by_row=by_row: penalised(g, f, by_row)).remove
 
     def tensors(self) -> dict[str, Tensor]:
-        """library.<name> for every tensor the library added, rank.<name> for AdaLoRA's running importances."""
-        added = {f"library.{name}": tensor.detach() for name, tensor in self._added.items()}
-        return added | {f"rank.{name}": t for name, t in self._importances().items()} | self.head.tensors()
+        """library.<name> for every tensor the library added or freed, rank.<name> for AdaLoRA's running importances."""
+        kept = {f"library.{name}": tensor.detach() for name, tensor in self._kept.items()}
+        return kept | {f"rank.{name}": t for name, t in self._importances().items()} | self.head.tensors()
 
     def _importances(self) -> dict[str, Tensor]:
         if self._type != "ADALORA":
@@ -133,7 +145,7 @@ class PeftMethod:
 
     @torch.no_grad()
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        for name, tensor in self._added.items():
+        for name, tensor in self._kept.items():
             tensor.copy_(tensors[f"library.{name}"])
         self.head.restore(tensors)
         if self._type != "ADALORA":
@@ -165,12 +177,12 @@ class PeftMethod:
 
     def merge(self) -> None:
         """Raises MethodError where the library has no merge for the method."""
-        for hook in self._hooks:
-            hook.remove()
         try:
             self.library.merge_and_unload()
         except (AttributeError, NotImplementedError, ValueError) as error:
             raise MethodError(f"the peft library cannot merge {self._type} into this model: {error}") from error
+        for undo in self._undo:
+            undo()
         self.head.merge()
 
 
@@ -180,3 +192,41 @@ def _paths(model: nn.Module, layout: Layout, targets: list[str] | tuple[str, ...
 
 def _all_tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(model.named_parameters()) | dict(model.named_buffers())
+
+
+def _from_orthogonal(factor: Tensor, by_row: bool) -> Tensor:
+    """d‖FFᵀ − I‖_F / dF = 2·(FFᵀ − I)·F / ‖FFᵀ − I‖_F, for orthonormal rows; FᵀF likewise for columns."""
+    f = factor.detach()
+    gram = f @ f.T if by_row else f.T @ f
+    off = gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    return 2 * (off @ f if by_row else f @ off) / torch.linalg.matrix_norm(off).clamp_min(torch.finfo(f.dtype).tiny)
+
+
+def _tuned_norms(model: nn.Module) -> list[nn.Module]:
+    """The copies that LN-tuning trains in place of a model's norms, where they are of half precision."""
+    copies = [norm for m in model.modules() for norm in getattr(m, "ln_tuning_layers", {}).values()]
+    return [norm for norm in copies if (dtype := next(norm.parameters()).dtype) != wide(dtype)]
+
+
+def _widened(norm: nn.Module) -> Callable[[], None]:
+    """Train a norm in float32, where small steps are not rounded away; the library leaves its dtype as it is.
+
+    What goes in is cast on the way, and what comes out is cast back. Returns what undoes it, rounding once.
+    """
+    stored = next(norm.parameters()).dtype
+    norm.to(wide(stored))
+
+    def inwards(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(x.to(wide(x.dtype)) for x in inputs)
+
+    def outwards(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        return output.to(stored)
+
+    hooks = [norm.register_forward_pre_hook(inwards), norm.register_forward_hook(outwards)]
+
+    def undo() -> None:
+        for hook in hooks:
+            hook.remove()
+        norm.to(stored)
+
+    return undo

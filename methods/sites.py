@@ -26,6 +26,7 @@ class Site:
     module: nn.Module
     low: int
     high: int
+    plain: bool  # the weight can be read and written column by column: not sharded, not quantised, not wrapped
 
     @property
     def transposed(self) -> bool:
@@ -68,13 +69,6 @@ def features(module: nn.Module) -> tuple[int, int]:
     raise MethodError(f"a {type(module).__name__} is no linear module; targets must name nn.Linear or Conv1D modules.")
 
 
-def is_plain(module: nn.Module) -> bool:
-    """Whether the weight can be read and written column by column: not sharded, not quantised, not wrapped."""
-    weight = getattr(module, "weight", None)
-    linear = type(module) is nn.Linear or is_transposed(module)
-    return linear and type(weight) is nn.Parameter and weight.is_floating_point()
-
-
 def find_sites(model: nn.Module, layout: Layout, targets: Iterable[str]) -> list[Site]:
     """All sites in the order of the model's modules; raises MethodError as the module says."""
     found = {target: _matches(model, target, layout) for target in targets}
@@ -96,15 +90,29 @@ def _matches(model: nn.Module, target: str, layout: Layout) -> list[Site]:
     modules = {name: module for name, module in model.named_modules() if inside_a_block.fullmatch(name)}
     if not modules:
         raise MethodError(f"target '{target}' ({address}) is no module of {type(model).__name__}; correct its card.")
-    return [_site(name, module, part, parts) for name, module in modules.items()]
+    return [_site(name, module, part, parts, _is_plain(model, name)) for name, module in modules.items()]
 
 
-def _site(name: str, module: nn.Module, part: int, parts: int) -> Site:
+def _is_plain(model: nn.Module, name: str) -> bool:
+    """FSDP shows a whole weight between a gather and the next free, and forgets what is written to it; so it is told by
+    the class it gives to the modules around, not by the weight of the moment."""
+    module = model.get_submodule(name)
+    parts = name.split(".")
+    around = (type(model.get_submodule(".".join(parts[:n]))).__name__ for n in range(len(parts) + 1))
+    if any(kind.startswith(("FSDP", "FullyShardedDataParallel")) for kind in around):
+        return False
+    weight = getattr(module, "weight", None)
+    linear = type(module) is nn.Linear or is_transposed(module)
+    return linear and type(weight) is nn.Parameter and weight.is_floating_point()
+
+
+def _site(name: str, module: nn.Module, part: int, parts: int, plain: bool) -> Site:
     out, _ = features(module)
     if out % parts or part >= parts:
         raise MethodError(f"{name} has {out} rows: [{part}/{parts}] is no equal part of it.")
     width = out // parts
-    return Site(name if parts == 1 else f"{name}[{part}/{parts}]", name, module, part * width, (part + 1) * width)
+    path = name if parts == 1 else f"{name}[{part}/{parts}]"
+    return Site(path, name, module, part * width, (part + 1) * width, plain)
 
 
 def _check_counts(model: nn.Module, found: dict[str, list[Site]]) -> None:

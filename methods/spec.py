@@ -73,7 +73,7 @@ class BaSparse:
 
 @dataclass(frozen=True)
 class Peft:
-    """Any method of the `peft` library: `type` is its PeftType, `options` the arguments of its config class."""
+    """Any method of the `peft` library: `type` is its PeftType (or DORA, RSLORA), `options` its config's arguments."""
 
     kind: Literal["peft"]
     type: str

@@ -2,7 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
-from methods.spec import BaSparse, Chain, Columns, Head, LowRank, MethodSpec
+from methods.library_types import why_not_type
+from methods.spec import BaSparse, Chain, Columns, Head, LowRank, MethodSpec, Peft
 
 
 def why_not(
@@ -16,6 +17,8 @@ def why_not(
     if unknown := [target for target in spec.targets if target not in targets]:
         return f"{spec.name} acts on {', '.join(unknown)}, which the model does not have; it has {', '.join(targets)}."
     update = spec.update
+    if isinstance(update, Peft) and (why := why_not_type(update.type)):
+        return f"{spec.name}: {why}"
     if isinstance(update, Head) and head is not None and not head:
         return f"{spec.name} trains the head alone, and the model's head is tied to its embeddings."
     if isinstance(update, LowRank | Columns | BaSparse):

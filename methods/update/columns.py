@@ -33,20 +33,20 @@ def shared_index(index: Tensor, device: torch.device) -> Tensor:
 class ColumnsUpdate(nn.Module):
     """B (out, rank) and idx (rank,) of the link in progress, and the float32 values of every column touched so far.
 
-    `in_weight`: the update lives in W (the fast path). False for weights that cannot be written by column.
+    The update lives in W (the fast path), unless W cannot be written by column.
     """
 
     index: Tensor
     b: Tensor
 
-    def __init__(self, spec: Columns, site: Site, in_weight: bool) -> None:
+    def __init__(self, spec: Columns, site: Site) -> None:
         super().__init__()
         self.site = site
         self.scale = spec.alpha / spec.rank
-        self.in_weight = in_weight
+        self._in_weight = site.plain
         self._spec = spec
         like = stored_weight(site.module)
-        dtype = wide(like.dtype) if in_weight else torch.float32
+        dtype = wide(like.dtype) if site.plain else torch.float32
         self.b = nn.Parameter(torch.zeros(site.out_features, spec.rank, dtype=dtype, device=like.device))
         self.register_buffer("index", torch.zeros(spec.rank, dtype=torch.int64, device=like.device))
         self._forget()
@@ -55,7 +55,7 @@ class ColumnsUpdate(nn.Module):
         """No column touched yet."""
         rows = self.b.new_empty(self.b.shape[0], 0)
         self._touched = torch.zeros(0, dtype=torch.int64)  # (n,) column numbers, in order of first use; in host memory
-        self._before = self.site.weight[:, :0].clone() if self.in_weight else rows  # (out, n) as loaded
+        self._before = self.site.weight[:, :0].clone() if self._in_weight else rows  # (out, n) as loaded
         self._value = rows.detach()  # (out, n) after the last finished link, float32
 
     @torch.no_grad()
@@ -67,7 +67,7 @@ class ColumnsUpdate(nn.Module):
         """`index` in host memory: the book-keeping needs its values, also for a model on the meta device."""
         self.index = shared_index(index, self.b.device)
         new = index[~torch.isin(index, self._touched)]
-        if self.in_weight:
+        if self._in_weight:
             columns = self.site.weight.index_select(1, new.to(self.index.device))
         else:
             columns = self._before.new_zeros(self._before.shape[0], len(new))
@@ -86,7 +86,7 @@ class ColumnsUpdate(nn.Module):
     @torch.no_grad()
     def after_step(self, step: int) -> None:
         """Make W[:, idx] = base + s·B true again."""
-        if self.in_weight:
+        if self._in_weight:
             self.site.weight.index_copy_(1, self.index, self._now().to(self._before.dtype))
 
     @torch.no_grad()
@@ -101,7 +101,7 @@ class ColumnsUpdate(nn.Module):
     @torch.no_grad()
     def reset(self) -> None:
         """W as it was loaded, no link finished."""
-        if self.in_weight:
+        if self._in_weight:
             self.site.weight.index_copy_(1, self._touched.to(self.index.device), self._before)
         self._forget()
 
@@ -120,7 +120,7 @@ class ColumnsUpdate(nn.Module):
 
     def merge(self) -> None:
         """W holds the update already."""
-        if not self.in_weight:
+        if not self._in_weight:
             raise MethodError(f"{self.site.path} is sharded or quantised: it cannot be written; export the adapter.")
 
     def state(self) -> dict[str, Tensor]:

@@ -15,10 +15,10 @@ def factor(init: Init, shape: tuple[int, int], generator: Generator) -> Tensor:
     study's P1. orthonormal: the thinner side's vectors, uniform over frames (AsymLoRA, https://arxiv.org/abs/2402.16842).
     """
     if init == "zero":
-        return torch.zeros(shape)
+        return torch.zeros(shape, dtype=torch.float32)
     if init == "kaiming_uniform":
-        return (torch.rand(shape, generator=generator) * 2 - 1) / math.sqrt(shape[1])
+        return (torch.rand(shape, generator=generator, dtype=torch.float32) * 2 - 1) / math.sqrt(shape[1])
     if init == "normal":
-        return torch.randn(shape, generator=generator) * 0.02
-    frame = torch.empty(shape)
+        return torch.randn(shape, generator=generator, dtype=torch.float32) * 0.02
+    frame = torch.empty(shape, dtype=torch.float32)
     return torch.nn.init.orthogonal_(frame, generator=generator)

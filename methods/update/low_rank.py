@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from methods.dtypes import wide
 from methods.errors import MethodError
 from methods.method import Draw
-from methods.sites import Site, is_plain, stored_weight
+from methods.sites import Site, stored_weight
 from methods.spec import BaSparse, LowRank
 from methods.update.init import factor
 from methods.update.link import LinkEnd
@@ -97,7 +97,7 @@ class LowRankUpdate(nn.Module):
         self._original, self._master, self._past = None, None, []
 
     def _writable(self) -> Tensor:
-        if not is_plain(self.site.module):
+        if not self.site.plain:
             raise MethodError(f"{self.site.path} is sharded or quantised: it cannot be written; export the adapter.")
         return self.site.weight
 

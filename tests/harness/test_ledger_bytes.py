@@ -67,6 +67,22 @@ def test_tied_weights_and_views_count_once() -> None:
     assert storage_bytes([layer.weight, other.weight, layer.weight[:2], layer.weight.t()]) == 4 * IN * IN
 
 
+def test_a_sparse_tensor_is_its_indices_and_its_values() -> None:
+    indices, values = torch.tensor([[0, 1, 3], [2, 0, 1]]), torch.ones(3, requires_grad=True)
+    sparse = torch.sparse_coo_tensor(indices, values.detach(), (IN, IN), check_invariants=False)
+    held = 2 * 3 * 8 + 3 * 4
+    assert storage_bytes([sparse, sparse]) == held
+
+    def forward_backward() -> Tensor:
+        moved = torch.sparse_coo_tensor(indices, values, (IN, IN), check_invariants=False)
+        loss = torch.sparse.mm(moved, torch.ones(IN, 1, requires_grad=True)).sum()
+        loss.backward()
+        return loss
+
+    found = measure_ledger(nn.Module(), forward_backward, torch.optim.SGD([values]))
+    assert found["saved_for_backward"].value >= 2 * 3 * 8
+
+
 def test_accumulation_counts_the_micro_batch_that_lives_not_the_sum() -> None:
     model, x = _mlp(), torch.randn(BATCH, IN)
     optimizer = torch.optim.AdamW(model.parameters())

@@ -137,6 +137,38 @@ def test_the_command_line_narrows_a_named_sweep(conf):
     assert {(r.choices["method"], r.choices["model"]) for r in plan.runs} == {("lora", "vit_micro")}
 
 
+def test_any_type_of_the_peft_library_is_two_words():
+    """It has a name of its own, and none of the options that `method=peft` has for LoRA."""
+    plain = _one("method=peft", "peft.type=ia3").spec["method"]
+    assert plain["update"] == {"kind": "peft", "type": "IA3", "options": {}}
+    assert (plain["name"], plain["about"]["label"]) == ("peft_ia3", "IA3 (peft)")
+    dora = _one("method=peft", "peft.type=DORA", "peft.r=8", "peft.lora_dropout=0.1").spec["method"]["update"]
+    assert dora["options"] == {"r": 8, "lora_alpha": 32, "lora_dropout": 0.1}
+    vera = _one("method=peft", "peft.type=VERA", "peft.r=64").spec["method"]["update"]
+    assert vera["options"] == {"r": 64}
+    assert _one("method=peft", "peft.type=LORA").id == _one("method=peft").id
+    swept = _sweep("method=peft", "peft.type=IA3,VERA").runs
+    assert [run.choices["method"] for run in swept] == ["peft_ia3", "peft_vera"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("method=peft", "peft.type=LORRA"), "'LORRA' is no type of the peft library. Did you mean LORA?"),
+        (("method=peft", "peft.type=CPT"), "CPT cannot be used here: it adds tokens to the input"),
+    ],
+)
+def test_a_type_that_cannot_be_used_is_refused_before_anything_is_loaded(words, says):
+    with pytest.raises(PlanError, match=r"^peft_") as error:
+        _one(*words)
+    assert says in str(error.value)
+
+
+def test_a_method_of_our_own_has_no_type_of_the_library():
+    with pytest.raises(SpecError, match="lora is no method of the peft library; write method=peft"):
+        _one("method=lora", "peft.type=IA3")
+
+
 def test_what_cannot_be_run_is_left_out_with_a_sentence():
     plan = _sweep("method=lora", "model=vit_micro,minilm", "dataset=digits")
     assert len(plan.runs) == 1

@@ -82,6 +82,13 @@ def test_every_method_can_act_on_a_model_that_has_its_targets(lab, name):
         ("cla", {"rank": 0}, {}, "cla has rank 0; a rank is at least 1."),
         ("ba_sparse_lora", {"targets": []}, {}, "ba_sparse_lora names no target; the model has q, k, v, down."),
         ("lora", {"targets": ["q", "q"]}, {}, "lora names the same weight twice: q, q."),
+        (
+            "peft",
+            {"type": "CPT"},
+            {},
+            "peft: the peft library's CPT cannot be used here: it adds tokens to the input, "
+            "which only the library's own wrapper of the model does.",
+        ),
         ("head", {}, {"head": ()}, "head trains the head alone, and the model's head is tied to its embeddings."),
     ],
 )

@@ -132,6 +132,19 @@ def test_neighbours_with_one_input_and_one_selection_keep_one_copy_of_it():
     assert kept(x, torch.tensor([0, 2, 4])) == 2 * narrow
 
 
+@pytest.mark.parametrize("name", ["lora", "asym", "cla", "c3la", "paca", "ba_sparse_final"])
+def test_without_gradients_the_outputs_are_the_same_and_inference_mode_is_allowed(lab, name):
+    tiny = lab.tiny()
+    method = lab.attach(tiny, lab.spec(name))
+    lab.train(tiny, method, 4, total=9)
+    tiny.model.eval()
+    expected = tiny.logits().detach()
+    with torch.no_grad():
+        assert torch.equal(tiny.logits(), expected)
+    with torch.inference_mode():
+        assert torch.equal(tiny.logits(), expected)
+
+
 def test_an_input_changed_in_place_is_gathered_anew():
     module, index = layer(False, torch.float32)[0], torch.arange(RANK)
     b = torch.randn(OUT, RANK, requires_grad=True)
@@ -230,19 +243,3 @@ def test_a_double_backward_is_refused_rather_than_wrong():
     (g,) = torch.autograd.grad(y.square().sum(), pair[1], create_graph=True)
     with pytest.raises(RuntimeError, match="once_differentiable"):
         g.sum().backward()
-
-
-@pytest.mark.parametrize("name", ["lora", "cla", "c3la", "paca"])
-def test_weights_that_cannot_be_written_take_the_dense_path_with_the_same_result(lab, name):
-    class Packed(nn.Linear):
-        """Stands for a quantised or sharded linear: not a plain nn.Linear."""
-
-    one, two = lab.tiny(dtype=torch.float32), lab.tiny(dtype=torch.float32)
-    for layer in two.model.bert.encoder.layer:
-        layer.attention.self.query.__class__ = layer.attention.self.value.__class__ = Packed
-    fast, slow = lab.attach(one, lab.spec(name)), lab.attach(two, lab.spec(name))
-    start = lab.weights(two, slow)
-    lab.train(one, fast, 6)
-    lab.train(two, slow, 6)
-    assert all(torch.equal(site.weight, start[site.path]) for site in slow.sites)
-    assert (one.logits() - two.logits()).abs().max() < 1e-4

@@ -1,9 +1,12 @@
 """Methods of the peft library under our contract."""
 
+import peft
 import pytest
 import torch
 
+from harness.untimed import leaving_no_trace
 from methods.errors import MethodError
+from methods.library_types import REFUSED, TYPES
 from methods.method import Progress
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -77,16 +80,18 @@ def test_adalora_reaches_its_target_rank(lab):
 
 @pytest.mark.parametrize("accumulate", [1, 3])
 def test_adaloras_penalty_reaches_the_gradient_once_a_step(lab, accumulate):
-    """Against the gradient of the library's own penalised loss minus that of the bare loss."""
+    """Against the gradient of the library's own penalised loss. A step that is only counted takes nothing from it."""
     tiny = lab.tiny()
     method = lab.attach(tiny, lab.spec("adalora"))
     factors = {n: p for n, p in tiny.model.named_parameters() if "lora_A" in n or "lora_B" in n}
+    with leaving_no_trace(tiny.model, []):
+        tiny.loss().backward()
     for _ in range(accumulate):
         (tiny.loss() / accumulate).backward()
     ours = {n: p.grad.clone() for n, p in factors.items()}
     method.after_step(Progress(1, 10, 5))
-    for hook in method._hooks:
-        hook.remove()
+    for undo in method._undo:
+        undo()
     tiny.model.zero_grad()
     tiny.loss().backward()
     penalty = 0.0
@@ -97,19 +102,84 @@ def test_adaloras_penalty_reaches_the_gradient_once_a_step(lab, accumulate):
     assert all(torch.allclose(ours[n], p.grad, atol=1e-6) for n, p in factors.items())
 
 
-def test_an_unknown_type_names_the_known_ones(lab):
-    with pytest.raises(MethodError, match="peft type 'LROA' is unknown"):
-        lab.attach(lab.tiny(), lab.spec("peft", type="LROA"))
+SIZES = {"C3A": {"block_size": 16}, "FOURIERFT": {"n_frequency": 50}, "MISS": {"r": 4}, "PSOFT": {"r": 8},
+         "ROAD": {"group_size": 16}, "SHIRA": {"r": 4}, "VBLORA": {"vector_length": 16, "num_vectors": 20},
+         "WAVEFT": {"n_frequency": 50}}  # fmt: skip  # whose defaults are wider than a tiny model
+UNMERGED = ("LILY",)
 
 
-def test_an_unknown_option_is_one_sentence(lab):
-    with pytest.raises(MethodError, match=r"the peft library refuses LORA here: .*rnak"):
-        lab.attach(lab.tiny(), lab.spec("peft", options={"rnak": 3}))
+@pytest.mark.parametrize("kind", [*TYPES, "DORA", "RSLORA"])
+def test_every_type_trains_in_float32_resumes_and_merges(lab, kind):
+    """On half-precision weights, where a type that trains in their dtype would lose small steps."""
+    one, two = (lab.tiny("bert", dtype=torch.bfloat16) for _ in range(2))
+    one.autocast = two.autocast = True
+    spec = lab.spec("peft", type=kind, options=SIZES.get(kind, {}))
+    start, method = one.logits().detach(), lab.attach(one, spec)
+    assert {p.dtype for group in method.groups(1.0, 1.0, 0.0) for p in group["params"]} == {torch.float32}
+    lab.train(one, method, 4)
+    one.model.eval()
+    trained = one.logits().detach()
+    assert (trained - start).abs().max() > 0.05
+
+    again = lab.attach(two, spec, seed=5)
+    again.restore({n: t.clone() for n, t in method.tensors().items()}, method.facts())
+    two.model.eval()
+    assert torch.equal(two.logits(), trained)
+    if kind not in UNMERGED:
+        method.merge()
+        assert {p.dtype for p in one.model.parameters()} == {torch.bfloat16}
+        assert (one.logits() - trained).abs().max() < 0.05 * start.abs().max()
 
 
-def test_methods_that_act_outside_modules_are_refused(lab):
-    with pytest.raises(MethodError, match="PREFIX_TUNING"):
-        lab.attach(lab.tiny(), lab.spec("peft", type="PREFIX_TUNING", options={"num_virtual_tokens": 2}))
+def test_every_type_of_the_installed_library_is_known_or_refused_with_a_reason():
+    kinds = {kind.value for kind in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING}
+    assert kinds == {*TYPES, *REFUSED}
+
+
+def test_small_steps_of_a_half_precision_norm_add_up(lab):
+    """A thousand steps below bfloat16's resolution at 1."""
+    tiny = lab.tiny("llama", dtype=torch.bfloat16)
+    method = lab.attach(tiny, lab.spec("ln_tuning"))
+    norm = next(m for m in tiny.model.modules() if hasattr(m, "ln_tuning_layers")).ln_tuning_layers["default"]
+    with torch.no_grad():
+        norm.weight.fill_(1.0)
+        for _ in range(1000):
+            norm.weight += 1e-4
+    method.merge()
+    assert torch.equal(norm.weight, torch.full((32,), 1.1, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("bias", ["lora_only", "all"])
+def test_biases_that_an_option_frees_are_saved_and_restored(lab, bias):
+    one, two = lab.tiny(), lab.tiny()
+    spec = lab.spec("peft", options={"r": 4, "lora_alpha": 8, "bias": bias})
+    method = lab.attach(one, spec)
+    lab.train(one, method, 3)
+    again = lab.attach(two, spec, seed=5)
+    again.restore({n: t.clone() for n, t in method.tensors().items()}, method.facts())
+    assert torch.equal(one.logits(), two.logits())
+
+
+def test_dora_is_short_for_an_option_of_lora(lab):
+    one, two = lab.tiny(), lab.tiny()
+    lab.train(one, lab.attach(one, lab.spec("peft", type="DORA", options={"r": 4, "lora_alpha": 8})), 3)
+    lab.train(two, lab.attach(two, lab.spec("dora", options={"r": 4, "lora_alpha": 8, "use_dora": True})), 3)
+    assert torch.equal(one.logits(), two.logits())
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"type": "LROA"}, "'LROA' is no type of the peft library"),
+        ({"type": "PREFIX_TUNING"}, "PREFIX_TUNING cannot be used here: it adds tokens to the input"),
+        ({"options": {"rnak": 3}}, "the peft library refuses LORA here: .*rnak"),
+        ({"options": {"target_modules": ["x"]}}, "target_modules is no option here: the method's targets"),
+        ({"options": {"init_lora_weights": "eva"}}, "init_lora_weights=eva needs a pass over data"),
+    ],
+)
+def test_what_cannot_be_adapted_is_one_sentence(lab, changes, sentence):
+    with pytest.raises(MethodError, match=sentence):
+        lab.attach(lab.tiny(), lab.spec("peft", **changes))
 
 
 def test_adalora_without_room_for_its_phases_is_an_error(lab):
