@@ -52,7 +52,7 @@ class _Known:
 
 
 def estimates(plan: Plan, store: Store, cache: Path) -> list[Estimate]:
-    """One for each cell, in the plan's order. Shapes that `cache` does not hold are counted, for which torch is loaded."""
+    """One for each cell, in the plan's order. Shapes that `cache` lacks are counted, which loads torch."""
     cells: dict[str, list[Planned]] = {}
     for run in plan.runs:
         cells.setdefault(cell_of(run.choices), []).append(run)
