@@ -21,7 +21,7 @@ from harness.ledger.spec import RunSpec
 from harness.ledger_bytes import measure_ledger
 from harness.models.checkpointing import checkpoint_blocks
 from harness.models.config import layout_of, make_config
-from harness.models.families import is_lm
+from harness.models.families import TINY_STRETCH, is_lm
 from harness.models.load import build_from_config
 from harness.paper_cache import PaperLedger
 from harness.probe.backbone import Backbone
@@ -73,7 +73,7 @@ def _entrant(spec: RunSpec, layers: int) -> Entrant:
     model = build_from_config(spec.model, task, layers=layers, device="meta")
     if is_lm(task) or spec.model.kind != "decoder":  # else the last token before the padding is looked for
         model.config.pad_token_id = None  # type: ignore[union-attr]  # nothing is padded, so nobody need look
-    inputs, targets = _batch(model, task, spec.recipe.batch_size)
+    inputs, targets = _batch(model, task, spec.recipe.batch_size, TINY_STRETCH if spec.model.size == "tiny" else 1)
     backbone = Backbone(model, layout_of(spec.model, task), inputs, targets, targets.numel())
     cuda = partial(as_on_cuda, bfloat16=spec.recipe.precision != "float32")
     entrant = method_entrant(spec.method, backbone, cuda, spec.seed)
@@ -82,14 +82,14 @@ def _entrant(spec: RunSpec, layers: int) -> Entrant:
     return entrant
 
 
-def _batch(model: nn.Module, task: TaskSpec, rows: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Inputs and targets of one micro-batch, as shapes. Nothing is padded."""
+def _batch(model: nn.Module, task: TaskSpec, rows: int, stretch: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs and targets of one micro-batch, as shapes; `stretch`: tokens for each that the card counts. No padding."""
     config: Any = model.config
     if isinstance(task, ImageClassification):
         size = config.image_size
         return {"pixel_values": torch.empty(rows, config.num_channels, size, size, device="meta")}, _classes(rows)
     rows *= len(task.candidates) if isinstance(task, Choice) else 1
-    ids = torch.zeros(rows, min(task.max_length, _longest(config)), dtype=torch.long, device="meta")
+    ids = torch.zeros(rows, min(task.max_length * stretch, _longest(config)), dtype=torch.long, device="meta")
     return {"input_ids": ids}, torch.zeros_like(ids) if is_lm(task) else _classes(rows)
 
 
