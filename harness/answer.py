@@ -1,12 +1,13 @@
 """What the terminal shows: one run's answer, a plan, and how a sweep ended. It measures and decides nothing."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 from rich.table import Table
 
-from harness.ledger.plan import Plan
+from harness.estimate import Estimate, cell_of, notes, size, span
+from harness.ledger.plan import Plan, Planned
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Record
 from harness.ledger.store import Store
@@ -34,22 +35,35 @@ def print_record(record: Record, store: Store) -> None:
     console.print(f"run {record.id}   record: {where}", markup=False, soft_wrap=True)
 
 
-def print_plan(plan: Plan, store: Store) -> None:
-    """Runs by their state, cells left out with their sentence."""
+def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = ()) -> None:
+    """Runs by their state, what each cell needs, and the cells left out with their sentence."""
     states = Counter(store.status(run.id) for run in plan.runs)
     console.print(f"{plan.name}: {len(plan.runs)} runs, plan digest {plan.digest}", markup=False)
     console.print(", ".join(f"{count} {state}" for state, count in sorted(states.items())), markup=False)
-    table = Table("method", "model", "dataset", "recipe", "seeds", "overrides", box=None, padding=(0, 2, 0, 0))
-    cells: dict[tuple[str, ...], list[str]] = {}
+    axes = ("method", "model", "dataset", "recipe")
+    about = ("GPU memory", "training of a run", "from") if needs else ()
+    table = Table(*axes, "seeds", *about, "overrides", box=None, padding=(0, 2, 0, 0))
+    cells: dict[str, list[Planned]] = {}
     for run in plan.runs:
-        axes = ("method", "model", "dataset", "recipe")
-        extra = " ".join(f"{k}={v}" for k, v in run.choices.items() if k not in (*axes, "seed"))
-        cells.setdefault((*(str(run.choices[axis]) for axis in axes), extra), []).append(str(run.choices["seed"]))
-    for (*names, extra), seeds in cells.items():
-        table.add_row(*names, ",".join(seeds), extra)
-    console.print(table)
+        cells.setdefault(cell_of(run.choices), []).append(run)
+    for number, runs in enumerate(cells.values()):
+        choices = runs[0].choices
+        extra = " ".join(f"{k}={v}" for k, v in choices.items() if k not in (*axes, "seed"))
+        found = _needs(needs[number]) if needs else ()
+        seeds = ",".join(str(run.choices["seed"]) for run in runs)
+        table.add_row(*(str(choices[axis]) for axis in axes), seeds, *found, extra)
+    wide = console if console.is_terminal else Console(highlight=False, width=200)
+    wide.print(table)
     for skipped in plan.skipped:
         console.print(f"left out: {_words(skipped.choices)}: {skipped.why}", markup=False, soft_wrap=True)
+    for sentence in notes(needs) if needs else ():
+        console.print(sentence, markup=False, soft_wrap=True)
+
+
+def _needs(one: Estimate) -> tuple[str, str, str]:
+    """Three cells: memory, time, and where they are from when that is not what the notes say."""
+    sources = ([] if one.ledger else [one.memory_from]) + [one.seconds_from]
+    return size(one.bytes), span(one.seconds), "; ".join(sources)
 
 
 def print_sweep_end(plan: Plan, store: Store) -> None:

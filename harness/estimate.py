@@ -1,32 +1,29 @@
 """What a plan will need, cell by cell, before it is run: GPU memory and time, each with where the number is from.
 
-Memory: the exact ledger of one step at full size, counted without weights. Time: earlier records, best first those of
-the cell itself. A cell that nothing is known about has no number, and says why.
+Memory: the ledger of one step at full size, counted without weights (`harness.paper_ledger`). Time: earlier records,
+best first those of the cell itself; else FLOPs over a rate that a record or a probe reached. A cell that nothing is
+known about has no number, and says why.
 """
 
 import json
 import math
-import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-
-from harness.ledger.errors import RecordError
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan, Planned
-from harness.ledger.quantity import Measured, Quantity
-from harness.ledger.record import Record
-from harness.ledger.spec import RecipeSpec, RunSpec
+from harness.ledger.spec import RecipeSpec
 from harness.ledger.store import Store
+from harness.paper_cache import key_of, paper_ledgers
+from harness.past import PastRun, Rate, past_probes, past_runs, science, task_of
 from harness.timeline import timeline
 
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
-ON_PAPER = "meta-device ledger"
+ON_PAPER = "counted on shapes"
+LEDGERS, PROBES = "ledgers", "probes"  # folders of the cache
 
 
 @dataclass(frozen=True)
@@ -47,46 +44,53 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Past:
-    """What a finished run tells about others."""
+class _Known:
+    """All that earlier runs and probes say."""
 
-    method: str
-    model: str
-    task: str  # dataset and recipe
-    dataset: str
-    train_seconds: float
-    flop_per_second: float | None
-    examples: int | None  # of the training split
+    runs: Sequence[PastRun] = ()
+    rates: Sequence[Rate] = field(default_factory=list)
 
 
-def estimates(plan: Plan, store: Store) -> list[Estimate]:
-    """One for each cell, in the plan's order; seconds for a model of any size, as equal ledgers are counted once."""
+def estimates(plan: Plan, store: Store, cache: Path) -> list[Estimate]:
+    """One for each cell, in the plan's order. Shapes that `cache` lacks are counted, which loads torch."""
     cells: dict[str, list[Planned]] = {}
     for run in plan.runs:
-        cells.setdefault(_text({k: v for k, v in run.choices.items() if k != "seed"}), []).append(run)
-    past = list(_past(store))
-    counted: dict[str, Any] = {}
-    bar = track(cells.values(), "counting on the meta device", console=Console(stderr=True), transient=True)
-    return [_estimate(runs, past, counted) for runs in bar]
+        cells.setdefault(cell_of(run.choices), []).append(run)
+    ledgers = paper_ledgers((runs[0].spec for runs in cells.values()), cache / LEDGERS)
+    runs, rates = past_runs(store)
+    known = _Known(runs, [*rates, *past_probes(cache / PROBES)])
+    found = []
+    for cell in cells.values():
+        paper = ledgers[key_of(cell[0].spec)]
+        seconds, source = _seconds(cell[0].spec, known, paper.flops)
+        choices = {axis: value for axis, value in cell[0].choices.items() if axis != "seed"}
+        found.append(Estimate(choices, len(cell), paper.bytes, paper.why or ON_PAPER, seconds, source))
+    return found
 
 
-def print_estimates(found: Sequence[Estimate]) -> None:
-    """A row for each cell, and the whole sweep's time in the last line."""
-    axes = ("method", "model", "dataset", "recipe")
-    table = Table(*axes, "runs", "GPU memory", "from", "training of a run", "from", box=None, padding=(0, 2, 0, 0))
-    for one in found:
-        names = [str(one.choices.get(axis, "")) for axis in axes]
-        table.add_row(*names, str(one.runs), size(one.bytes), one.memory_from, span(one.seconds), one.seconds_from)
-    console.print(table)
-    known = [one.seconds * one.runs for one in found if one.seconds is not None]
-    missing = sum(one.runs for one in found if one.seconds is None)
-    text = f"training, one run after the other: {span(sum(known))}" if known else "training: no record to go by"
-    console.print(text + (f"; {missing} runs not counted: no record yet" if known and missing else ""))
+def cell_of(choices: Mapping[str, Any]) -> str:
+    """The choices of a run without its seed, as text."""
+    return json.dumps({key: value for key, value in choices.items() if key != "seed"}, sort_keys=True)
 
 
 def estimate_to_json(one: Estimate) -> dict[str, Any]:
-    """Plain data, for `peftlab plan --estimate --json`."""
+    """Plain data, for `peftlab plan --json`."""
     return vars(one) | {"choices": dict(one.choices), "ledger": dict(one.ledger), "bytes": one.bytes}
+
+
+def notes(found: Sequence[Estimate]) -> list[str]:
+    """What the numbers of a plan are, and the training time of all its runs, a sentence each."""
+    known = [one.seconds * one.runs for one in found if one.seconds is not None]
+    missing = sum(one.runs for one in found if one.seconds is None)
+    total = f"training of all runs, one after the other: {span(sum(known))}" if known else "training time: not known"
+    if missing:
+        total += f"; {missing} runs without an estimate: no record to go by (peftlab probe model=NAME gives a rate)"
+    return [
+        "GPU memory: weights, adapter, gradients, optimizer and what is kept for the backward pass of one micro-batch "
+        "at its greatest length, counted on shapes as CUDA holds them (precision auto as bfloat16 autocast); CUDA's "
+        "context, kernels' workspaces and the allocator's slack come on top.",
+        total,
+    ]
 
 
 def size(count: float | None) -> str:
@@ -105,92 +109,58 @@ def span(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
-def _estimate(runs: Sequence[Planned], past: Sequence[Past], counted: dict[str, Any]) -> Estimate:
-    from harness.paper_ledger import paper_ledger  # torch and transformers, which a plan without estimates never loads
-
-    plain = runs[0].spec
-    key = _text([_storage(plain["method"]), _science(plain["model"]), plain["dataset"]["task"], plain["recipe"]])
-    if key not in counted:
-        counted[key] = paper_ledger(parse(RunSpec, plain, "run"))
-    paper = counted[key]
-    seconds, source = _seconds(plain, past, paper.flops)
-    choices = {axis: value for axis, value in runs[0].choices.items() if axis != "seed"}
-    return Estimate(choices, len(runs), paper.bytes, paper.why or ON_PAPER, seconds, source)
-
-
-def _seconds(spec: Mapping[str, Any], past: Sequence[Past], flops: float | None) -> tuple[float | None, str]:
+def _seconds(spec: Mapping[str, Any], known: _Known, flops: float | None) -> tuple[float | None, str]:
     """Training seconds: of the cell's own records, of other methods', or FLOPs over a measured rate."""
-    like = [one for one in past if (one.model, one.task) == (_science(spec["model"]), _task(spec))]
-    own = [one.train_seconds for one in like if one.method == _science(spec["method"])]
+    like = [one for one in known.runs if (one.model, one.task) == (science(spec["model"]), task_of(spec))]
+    own = [one.train_seconds for one in like if one.method == science(spec["method"])]
     if own:
-        return median(own), _records(own)
+        return median(own), _counted(own, "record")
     if like:
-        return median(one.train_seconds for one in like), f"{_records(like)} of other methods"
-    steps = _steps(spec, past)
-    rated = [one for one in past if one.flop_per_second]
-    rated = [one for one in rated if one.model == _science(spec["model"])] or rated
-    if steps is None or flops is None or not rated:
+        return median(one.train_seconds for one in like), f"{_counted(like, 'record')} of other methods"
+    if flops is None:
         return None, "no record yet"
-    rate = median(one.flop_per_second or math.nan for one in rated)
-    return steps * flops / rate, f"FLOPs at full length, {rate / 1e9:.3g} GFLOP/s of {_records(rated)}"
+    steps, rates = _steps(spec, known.runs), _nearest(spec, known.rates)
+    if not steps:
+        return None, "no record yet; the card does not say how many rows"
+    if not rates:
+        return None, f"no record yet; {_flops(steps * flops)}"
+    rate = median(one.flop_per_second for one in rates)
+    sources = " and ".join(_counted(range(n), source) for source, n in Counter(one.source for one in rates).items())
+    return steps * flops / rate, f"FLOPs at {_flops(rate)}/s: {sources}, {rates[0].device}"
 
 
-def _steps(spec: Mapping[str, Any], past: Sequence[Past]) -> int | None:
-    """Optimizer steps of a run; None when nobody has seen how long its training split is."""
+def _nearest(spec: Mapping[str, Any], rates: Sequence[Rate]) -> list[Rate]:
+    """The rates of the fastest device: of the same model and method, else of the same model, else all."""
+    model, method = (spec["model"]["name"], spec["model"]["size"]), spec["method"]["name"]
+    same = [one for one in rates if (one.model, one.size) == model]
+    found = [one for one in same if one.method == method] or same or list(rates)
+    fastest = max(found, key=lambda one: one.flop_per_second, default=None)
+    return [one for one in found if fastest and one.device == fastest.device]
+
+
+def _steps(spec: Mapping[str, Any], runs: Sequence[PastRun]) -> int | None:
+    """Optimizer steps of a run; None when neither a record nor the card says how long its training split is."""
     recipe = parse(RecipeSpec, spec["recipe"], "recipe")
-    seen = [one.examples for one in past if one.dataset == _science(spec["dataset"]) and one.examples]
-    if not seen:
+    seen = [one.examples for one in runs if one.dataset == science(spec["dataset"]) and one.examples]
+    rows = seen[0] if seen else _rows(spec["dataset"])
+    if not rows:
         return recipe.max_steps
-    return timeline(recipe, max(1, math.ceil(seen[0] / (recipe.batch_size * recipe.accumulate)))).total
+    return timeline(recipe, max(1, math.ceil(rows / (recipe.batch_size * recipe.accumulate)))).total
 
 
-def _past(store: Store) -> Iterable[Past]:
-    for path in sorted(store.root.glob("*/record.json")):
-        try:
-            record = store.read(path.parent.name)
-        except RecordError:  # a damaged record tells nothing; `peftlab status` names it
-            continue
-        if record.status == "done" and isinstance(train := record.seconds.get("train"), Measured) and train.value > 0:
-            yield _told(record, train.value)
+def _rows(dataset: Mapping[str, Any]) -> int | None:
+    """Training rows by the card: those upstream, less what is held out of them."""
+    split, rows = dataset["split"], dataset["about"].get("rows", {}).get("train")
+    held = (0 if split["validation"] else split["share"]) + (0 if split["test"] else split["test_share"])
+    return round(rows * (1 - held)) if rows else None
 
 
-def _told(record: Record, seconds: float) -> Past:
-    spec, work = record.spec, [record.work.get("flops_per_step"), record.work.get("steps")]
-    flops, steps = (_value(quantity) for quantity in work)
-    return Past(
-        method=_science(spec["method"]),
-        model=_science(spec["model"]),
-        task=_task(spec),
-        dataset=_science(spec["dataset"]),
-        train_seconds=seconds,
-        flop_per_second=flops * steps / seconds if flops and steps else None,
-        examples=record.data.get("splits", {}).get("train", {}).get("n"),
-    )
+def _counted(found: Sequence[object], noun: str) -> str:
+    return f"{len(found)} {noun}{'s' if len(found) != 1 else ''}"
 
 
-def _value(quantity: Quantity | None) -> float | None:
-    return quantity.value if isinstance(quantity, Measured) else None
-
-
-def _task(spec: Mapping[str, Any]) -> str:
-    """Dataset and recipe, rates left out: they differ between methods and cost no time."""
-    recipe = {key: value for key, value in spec["recipe"].items() if key not in ("about", "lr", "head_lr")}
-    return _text([_science(spec["dataset"]), recipe])
-
-
-def _storage(method: Mapping[str, Any]) -> dict[str, Any]:
-    """What of a method decides its bytes: which columns are taken, and when a link ends, do not."""
-    update = {key: value for key, value in method["update"].items() if key != "selector"}
-    return {"targets": method["targets"], "update": update}
-
-
-def _science(part: Mapping[str, Any]) -> str:
-    return _text({key: value for key, value in part.items() if key != "about"})
-
-
-def _text(plain: Any) -> str:
-    return json.dumps(plain, sort_keys=True)
-
-
-def _records(found: Sequence[object]) -> str:
-    return f"{len(found)} record{'s' if len(found) != 1 else ''}"
+def _flops(count: float) -> str:
+    for scale, unit in ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP")):
+        if count >= scale:
+            return f"{count / scale:.3g} {unit}"
+    return f"{count / 1e9:.3g} GFLOP"

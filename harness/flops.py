@@ -28,9 +28,14 @@ def step_flops(
     parameters: what is trained beside the model's own parameters.
     """
     with leaving_no_trace(model, parameters):
-        with FlopCounterMode(display=False, custom_mapping=_ALSO) as counter:
+        with flop_counter() as counter:
             forward_backward()
     return Measured(counter.get_total_flops(), "FLOP")
+
+
+def flop_counter() -> FlopCounterMode:
+    """A context that adds up what runs inside it."""
+    return FlopCounterMode(display=False, custom_mapping=_ALSO)
 
 
 Shape = Sequence[int]

@@ -4,9 +4,12 @@ import json
 import sys
 from collections.abc import Callable
 
+from harness.estimate import PROBES
 from harness.ledger.quantity import Measured, Quantity
+from harness.past import keep_probe
 from harness.probe.request import read_request
 from harness.probe.result import Probe, Ratio, Row, probe_to_json
+from harness.settings import default_cache
 
 MIB = 2**20
 
@@ -21,8 +24,11 @@ def main(argv: list[str]) -> int:
     found = probe(request, say if sys.stderr.isatty() else lambda line: None)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
+    plain = probe_to_json(found)
+    if not request.options.counts:
+        keep_probe(default_cache() / PROBES, plain, request.model.size)  # `peftlab plan` estimates times from it
     if "--json" in argv:
-        print(json.dumps(probe_to_json(found), indent=1))
+        print(json.dumps(plain, indent=1))
     else:
         print_probe(found)
     return 0

@@ -22,6 +22,7 @@ from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.measure import Clocks, StepTimer
 from harness.memory import Memory
+from harness.models.checkpointing import checkpoint_blocks
 from harness.models.load import load_model
 from harness.optimizer import build_optimizer
 from harness.outcome import Tested, done_record, examine, failed_record, summary
@@ -100,7 +101,7 @@ def load(
     method = build_method(spec.method, loaded.layout)
     method.attach(model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
     if spec.recipe.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        checkpoint_blocks(model)
     recipe = spec.recipe
     feed = Feed(data.train, data.train.lengths, task, recipe.batch_size, recipe.accumulate, seeds)
     timer, memory = StepTimer(device), Memory(device)

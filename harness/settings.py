@@ -39,9 +39,14 @@ class _Raw:
 def settings_from(config: Mapping[str, Any], sweep: str | None = None) -> Settings:
     """Raises SpecError when an operational key has the wrong type."""
     raw = parse(_Raw, {key: config[key] for key in KEYS}, "config")
-    folder = raw.cache or os.environ.get("PEFTLAB_CACHE") or str(Path.home() / ".cache" / "peftlab")
-    paths: dict[str, Any] = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": Path(folder)}
+    cache = Path(raw.cache) if raw.cache else default_cache()
+    paths: dict[str, Any] = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": cache}
     return Settings(**vars(raw) | {name: path.expanduser().resolve() for name, path in paths.items()}, sweep=sweep)
+
+
+def default_cache() -> Path:
+    """Where prepared data, built-in models and counts are kept when no config says another place."""
+    return Path(os.environ.get("PEFTLAB_CACHE") or Path.home() / ".cache" / "peftlab")
 
 
 def settings_to_plain(settings: Settings) -> dict[str, Any]:

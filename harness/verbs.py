@@ -77,24 +77,28 @@ LAUNCHERS = {"local": "harness.local:launch", "slurm": "slurm.launch:launch"}
 
 
 def plan(argv: list[str]) -> int:
-    """`peftlab plan …`: what `sweep` would run; nothing is written or started. --estimate: what it would need."""
-    from harness.estimate import estimate_to_json, estimates, print_estimates
+    """`peftlab plan …`: what `sweep` would run and what it would need; no run is written or started.
 
-    flags, words = flags_of(argv, ("--json", "--estimate"))
+    --no-estimate leaves the needs out: shapes that were never counted on this machine then load no torch.
+    """
+    flags, words = flags_of(argv, ("--json", "--no-estimate"))
     request = read_request(words)
     found = plan_sweep(request, Resolver())
-    store = Store(settings_from(request.config).runs)
-    needs = estimates(found, store) if "--estimate" in flags else []
-    if "--json" in flags:
-        print(
-            json.dumps(plan_to_json(found) | ({"estimates": [estimate_to_json(one) for one in needs]} if needs else {}))
-        )
-        return 0
-    from harness.answer import print_plan
+    settings = settings_from(request.config)
+    store = Store(settings.runs)
+    needs = []
+    if "--no-estimate" not in flags:
+        from harness.estimate import estimates
 
-    print_plan(found, store)
-    if needs:
-        print_estimates(needs)
+        needs = estimates(found, store, settings.cache)
+    if "--json" in flags:
+        from harness.estimate import estimate_to_json
+
+        print(json.dumps(plan_to_json(found) | {"estimates": [estimate_to_json(one) for one in needs]}))
+    else:
+        from harness.answer import print_plan
+
+        print_plan(found, store, needs)
     return 0
 
 

@@ -14,7 +14,7 @@ from harness.ledger.model_spec import ModelSpec
 from harness.ledger.paths import write_whole
 from harness.ledger.seeds import Seeds
 from harness.models.config import draw_weights, layout_of
-from harness.models.families import TINY_VOCAB
+from harness.models.families import TINY_STRETCH, TINY_VOCAB
 from harness.models.loaded import ImageProcessor, LoadedModel
 from harness.models.tokenizer import tokenizer_key
 
@@ -55,7 +55,10 @@ def load_tiny(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> Loa
 
 
 def tiny_tokenizer(spec: ModelSpec, cache: Path) -> Any:
-    """A byte-level BPE of at most TINY_VOCAB tokens, with the special tokens of the kind of model."""
+    """A byte-level BPE of at most TINY_VOCAB tokens, with the special tokens of the kind of model.
+
+    Its `stretch` says how many of its tokens stand for one that the cards count in.
+    """
     from tokenizers import Tokenizer
     from tokenizers.processors import TemplateProcessing
     from transformers import PreTrainedTokenizerFast
@@ -74,7 +77,7 @@ def tiny_tokenizer(spec: ModelSpec, cache: Path) -> Any:
         "sep_token": "[SEP]",
         "mask_token": "[MASK]",
     }
-    return PreTrainedTokenizerFast(
+    tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         model_max_length=512 if spec.kind == "text_encoder" else 1024,
         model_input_names=inputs,
@@ -82,6 +85,8 @@ def tiny_tokenizer(spec: ModelSpec, cache: Path) -> Any:
         bos_token="<|end|>",
         **names,
     )
+    tokenizer.stretch = TINY_STRETCH
+    return tokenizer
 
 
 def _trained(cache: Path) -> str:

@@ -34,6 +34,7 @@ def tokenizer_key(spec: ModelSpec, tokenizer: Any) -> str:
     """Equal for models that encode every row alike: same tokenizer, same kind of model, same longest input."""
     tokenizer.backend_tokenizer.no_padding()
     tokenizer.backend_tokenizer.no_truncation()
-    settings = f"{spec.kind}/{tokenizer.model_max_length}/{tokenizer.model_input_names}/{tokenizer.eos_token_id}"
+    longest = f"{tokenizer.model_max_length}/{getattr(tokenizer, 'stretch', 1)}"
+    settings = f"{spec.kind}/{longest}/{tokenizer.model_input_names}/{tokenizer.eos_token_id}"
     text = f"{settings}/{tokenizer.backend_tokenizer.to_str()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]

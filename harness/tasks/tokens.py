@@ -44,8 +44,8 @@ class Reader:
         return self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids
 
     def room(self, max_length: int) -> int:
-        """The card's length, or the model's own where that is smaller."""
-        return min(max_length, self.tokenizer.model_max_length)
+        """The card's length in tokens of this tokenizer, or the model's own where that is smaller."""
+        return min(max_length * getattr(self.tokenizer, "stretch", 1), self.tokenizer.model_max_length)
 
     def _pair(self, texts: Sequence[str], task: TextClassification | Regression) -> dict[str, Any]:
         found = self.tokenizer(*texts, verbose=False)

@@ -6,8 +6,8 @@ from torch import Tensor
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:
-    """Autocast's dtype where it is on for x (never for float64, nor on the meta device), else that of x."""
-    kind = x.device.type
+    """Autocast's dtype where it is on for x (never for float64), else that of x. Meta tensors stand for a GPU's."""
+    kind = "cuda" if x.device.type == "meta" else x.device.type
     if x.dtype is not torch.float64 and torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind):
         return torch.get_autocast_dtype(kind)
     return x.dtype

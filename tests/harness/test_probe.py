@@ -12,6 +12,7 @@ import torch
 
 from harness.ledger.errors import SpecError
 from harness.ledger.quantity import Measured
+from harness.past import past_probes
 from harness.probe import run as probe_run
 from harness.probe.backbone import build_backbone
 from harness.probe.request import Options, read_request
@@ -224,13 +225,19 @@ def test_counts_need_no_weights_and_equal_those_of_a_real_step(model: str) -> No
     assert shapes.row("full") is not None
 
 
-def test_the_verb_prints_a_table_or_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_verb_prints_a_table_or_json_and_keeps_it_for_plans(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PEFTLAB_CACHE", str(tmp_path))
     words = ["method=head", *SMALL]
     assert main(words) == 0
     table = capsys.readouterr().out
     assert "Head only" in table and "frozen floor" in table
     assert main([*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["name"] == "floor"
+    rates = list(past_probes(tmp_path / "probes"))  # the second probe replaced the first: the setting is the same
+    assert {rate.method for rate in rates} >= {"head", "floor"} and all(rate.flop_per_second > 0 for rate in rates)
+    assert len(list((tmp_path / "probes").iterdir())) == 1
 
 
 def test_the_benchmark_keeps_json_and_a_picture_and_judges_its_goals(

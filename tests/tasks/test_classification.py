@@ -99,10 +99,10 @@ def test_a_decoder_classifies_by_its_last_token_so_padding_changes_nothing(peftl
 def test_a_long_premise_is_shortened_and_the_statement_is_not(peftlab_cache):
     row = {"premises": "Something is the case. " * 90, "conclusion": "The moon is made of cheese.", "label": "False"}
     for name in ("tinyllama", "roberta_base"):
-        model, task = loaded(peftlab_cache, name, "folio", "dataset.task.max_length=60")
+        model, task = loaded(peftlab_cache, name, "folio", "dataset.task.max_length=30")
         example = task.encode(row)
         text = model.processor.decode(example["input_ids"])
-        assert len(example["input_ids"]) <= 60 and example["shortened"] == 1
+        assert len(example["input_ids"]) <= 2 * 30 and example["shortened"] == 1
         assert "The moon is made of cheese." in text
 
 

@@ -98,7 +98,7 @@ def test_losses_equal_a_dense_computation_without_padding_in_float64(peftlab_cac
 
 
 def test_a_target_that_is_longer_than_the_room_loses_its_end_and_the_prompt_its_context(peftlab_cache):
-    _, task = loaded(peftlab_cache, "gpt2_small", "django", "dataset.task.max_length=40")
+    _, task = loaded(peftlab_cache, "gpt2_small", "django", "dataset.task.max_length=20")
     example = task.encode({"nl": "a description " * 20, "code": "value = call ( a , b ) + " * 20})
     assert len(example["input_ids"]) == 40 and example["shortened"] == 1
     assert task.encode(ROWS[0] | {"nl": "x"})["shortened"] == 0

@@ -1,0 +1,112 @@
+"""What earlier runs and probes say about how long others will take. Records and files alone: no torch."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.ledger.errors import RecordError
+from harness.ledger.paths import to_json, write_whole
+from harness.ledger.quantity import Measured, Quantity
+from harness.ledger.record import Record
+from harness.ledger.store import Store
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """One finished run. method, model, task, dataset: texts, equal where the settings that cost time are."""
+
+    method: str
+    model: str
+    task: str  # dataset and recipe, rates left out
+    dataset: str
+    train_seconds: float
+    examples: int | None  # of the training split
+
+
+@dataclass(frozen=True)
+class Rate:
+    """FLOP per second that a training step reached, counted over its whole duration."""
+
+    method: str  # names of the cards
+    model: str
+    size: str  # full or tiny
+    flop_per_second: float
+    source: str  # "record" or "probe"
+    device: str
+
+
+def past_runs(store: Store) -> tuple[list[PastRun], list[Rate]]:
+    """Every finished run of a store that trained. A damaged record tells nothing; `peftlab status` names it."""
+    runs: list[PastRun] = []
+    rates: list[Rate] = []
+    for path in sorted(store.root.glob("*/record.json")):
+        try:
+            record = store.read(path.parent.name)
+        except RecordError:
+            continue
+        train = record.seconds.get("train")
+        if record.status == "done" and isinstance(train, Measured) and train.value > 0:
+            runs.append(_run(record, train.value))
+            rates += _rate(record, train.value)
+    return runs, rates
+
+
+def past_probes(folder: Path) -> Iterator[Rate]:
+    """The timed entrants of every probe that was made on this machine."""
+    for path in sorted(folder.glob("*.json")):
+        try:
+            raw = json.loads(path.read_bytes())
+            device = raw["provenance"]["device"]["name"]
+            timed = [row for row in raw["rows"] if "step_ms_median" in row.get("speed", {})]
+            for row in timed:
+                rate = row["exact"]["flops_per_step"]["value"] / (1e-3 * row["speed"]["step_ms_median"]["value"])
+                yield Rate(row["name"], raw["setting"]["model"], raw["size"], rate, "probe", device)
+        except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # not one of ours, or damaged
+            continue
+
+
+def keep_probe(folder: Path, probe: Mapping[str, Any], size: str) -> None:
+    """Keep a probe (as JSON) for later plans; one of the same setting on the same device is replaced."""
+    same = json.dumps([probe["setting"], size, probe["provenance"]["device"]], sort_keys=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{hashlib.sha256(same.encode()).hexdigest()[:16]}.json"
+    write_whole(path, to_json({**probe, "size": size}))
+
+
+def task_of(spec: Mapping[str, Any]) -> str:
+    """Dataset and recipe, rates left out: they differ between methods and cost no time."""
+    recipe = {key: value for key, value in spec["recipe"].items() if key not in ("about", "lr", "head_lr")}
+    return json.dumps([science(spec["dataset"]), recipe], sort_keys=True)
+
+
+def science(part: Mapping[str, Any]) -> str:
+    """A part of a spec as text, without what is for people."""
+    return json.dumps({key: value for key, value in part.items() if key != "about"}, sort_keys=True)
+
+
+def _run(record: Record, seconds: float) -> PastRun:
+    spec = record.spec
+    return PastRun(
+        method=science(spec["method"]),
+        model=science(spec["model"]),
+        task=task_of(spec),
+        dataset=science(spec["dataset"]),
+        train_seconds=seconds,
+        examples=record.data.get("splits", {}).get("train", {}).get("n"),
+    )
+
+
+def _rate(record: Record, seconds: float) -> list[Rate]:
+    flops, steps = (_value(record.work.get(name)) for name in ("flops_per_step", "steps"))
+    if not flops or not steps:
+        return []
+    method, model = record.spec["method"]["name"], record.spec["model"]
+    device = record.provenance["device"]["name"]
+    return [Rate(method, model["name"], model["size"], flops * steps / seconds, "record", device)]
+
+
+def _value(quantity: Quantity | None) -> float | None:
+    return quantity.value if isinstance(quantity, Measured) else None
