@@ -3,9 +3,11 @@
 `lease.1`, `lease.2`, … are created with O_EXCL; the holder is the highest. Its heartbeat is the file's modification
 time, and age is measured on the file system's own clock, so that the clocks of nodes need not agree. A lease is free
 when it was released, when its process is gone (seen from the same machine, or known because SLURM started the same job
-again), or when its heartbeat is old. A higher number ends a lease: its holder asks `still_mine()` before it writes.
+again), or when its heartbeat is old. A higher number ends a lease: its holder asks `still_mine()` before it writes, so
+that one that was only suspended, and wakes up after another has taken over, writes nothing more.
 """
 
+import errno
 import json
 import os
 import re
@@ -14,7 +16,7 @@ import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 STALE_SECONDS = 60.0  # far above BEAT_SECONDS, so that a slow file server is not taken for a dead node
@@ -54,6 +56,9 @@ class Lease:
 
     folder: Path
     generation: int
+    lost: threading.Event = field(
+        default_factory=threading.Event, compare=False
+    )  # set when the heartbeat finds it gone
 
     @property
     def path(self) -> Path:
@@ -61,6 +66,7 @@ class Lease:
 
     def still_mine(self) -> bool:
         """False as soon as anybody has taken over."""
+        file_clock(self.folder)  # it changes the folder, and so an NFS client does not list it from memory
         return max(_generations(self.folder), default=0) == self.generation
 
     def release(self) -> None:
@@ -90,6 +96,9 @@ def claim(folder: Path) -> Lease | None:
     except OSError:
         lease.remove()
         raise
+    if not lease.still_mine():  # it slept between its look and its claim, and others took over twice meanwhile
+        lease.remove()
+        return None
     for generation in _generations(folder):
         if generation < lease.generation:
             Lease(folder, generation).remove()
@@ -128,10 +137,11 @@ def beating(lease: Lease, seconds: float = BEAT_SECONDS) -> Iterator[None]:
         while not ended.wait(seconds):
             try:
                 os.utime(lease.path)
-            except FileNotFoundError:
-                return  # taken over: still_mine() says so from now on
-            except OSError:
-                continue  # a file server that is away for a moment
+            except OSError as error:
+                if error.errno in (errno.ENOENT, errno.ESTALE):  # taken over, and tidied up by the new holder
+                    lease.lost.set()
+                    return
+                # else a file server that is away for a moment
 
     thread = threading.Thread(target=beat, name="lease", daemon=True)
     thread.start()

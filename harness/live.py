@@ -9,6 +9,7 @@ from pathlib import Path
 class LiveJob:
     """One job in the queue that was submitted for some runs of this store."""
 
+    sweep: str  # that it was submitted for
     job: str  # as squeue shows it: 12, or 12_3
     state: str  # RUNNING, PENDING, REQUEUED, …
     node: str  # "" while it waits

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from harness.ledger.paths import RunPaths
 from harness.ledger.quantity import NotMeasured, Quantity
 from harness.ledger.record import Record
 from harness.ledger.store import Store
@@ -14,6 +15,9 @@ class SharedStore(Store):
 
     inner: Store
     at_once: int
+
+    def paths(self, run_id: str) -> RunPaths:
+        return self.inner.paths(run_id)
 
     def write(self, record: Record) -> None:
         self.inner.write(not_comparable(record, self.at_once))

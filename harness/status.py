@@ -1,4 +1,4 @@
-"""`peftlab status [sweep=NAME]`: the matrix of done, running, pending, failed and skipped, and the time left."""
+"""`peftlab status [SWEEP]`: the matrix of done, running, pending, failed and skipped, and the time left."""
 
 import argparse
 import json
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NoReturn
 
 from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.plan import read_plan
@@ -22,7 +22,7 @@ SAMPLE = 30  # done records that the time left is estimated from
 
 def main(argv: list[str]) -> int:
     """Exit code 0; the states are in the answer."""
-    parser = argparse.ArgumentParser(prog="peftlab status", description=__doc__)
+    parser = Parser(prog="peftlab status", description=__doc__)
     parser.add_argument("--watch", action="store_true", help="again every two seconds, until nothing runs or waits")
     given, words = parse_args(parser, argv, ("sweep",))
     names = [words["sweep"]] if "sweep" in words else sweeps(given.runs)
@@ -42,14 +42,21 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+class Parser(argparse.ArgumentParser):
+    """What it cannot read is one sentence, as everywhere else."""
+
+    def error(self, message: str) -> NoReturn:
+        raise SpecError(f"{self.prog}: {message}; {self.prog} --help says what there is.")
+
+
 def parse_args(
     parser: argparse.ArgumentParser, argv: Sequence[str], keys: Sequence[str]
 ) -> tuple[argparse.Namespace, dict[str, str]]:
     """The options all verbs of this room share, and words like sweep=NAME or a bare value for the first key."""
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="the store (default: ./runs)")
     parser.add_argument("--json", action="store_true", help="for machines")
-    parser.add_argument("words", nargs="*", help=f"{keys[0]}=NAME")
-    given = parser.parse_args(argv)
+    parser.add_argument("words", nargs="*", help=f"{keys[0]}=NAME, or just NAME")
+    given = parser.parse_intermixed_args(argv)
     words = {}
     for word in given.words:
         key, equals, value = word.partition("=")

@@ -1,30 +1,30 @@
 """`peftlab retry`, `cancel` and `logs`: steer a sweep. No record is edited: a retried one is set aside."""
 
-import argparse
 import json
 import os
 import signal
 import subprocess
 import time
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
 from harness.lease import look, process_lives, this_process
 from harness.ledger.errors import PlanError, RecordError, SpecError, nearest
-from harness.ledger.plan import read_plan
+from harness.ledger.plan import plan_path, read_plan
 from harness.ledger.record import FailureKind
 from harness.ledger.store import Store
 from harness.live import live_jobs
 from harness.reconcile import scan, set_record_aside
-from harness.status import parse_args, sweeps
+from harness.status import Parser, parse_args, sweeps
 from harness.survey import holder_of
 
 FOLLOW_SECONDS = 0.5
 
 
 def retry(argv: list[str]) -> int:
-    """`peftlab retry sweep=NAME | RUN [--failed KIND]`: make failed runs missing, so that the next sweep does them."""
-    parser = argparse.ArgumentParser(prog="peftlab retry", description=retry.__doc__)
+    """`peftlab retry SWEEP | RUN [--failed KIND]`: make failed runs missing, so that the next sweep does them."""
+    parser = Parser(prog="peftlab retry", description=retry.__doc__)
     parser.add_argument(
         "--failed", metavar="KIND", help=f"only failures of this kind: {', '.join(get_args(FailureKind))}"
     )
@@ -32,7 +32,9 @@ def retry(argv: list[str]) -> int:
     if given.failed and given.failed not in get_args(FailureKind):
         raise SpecError(f"--failed: unknown kind '{given.failed}'.{nearest(given.failed, get_args(FailureKind))}")
     store = Store(given.runs)
-    ids = [find_run(store, words["run"])] if "run" in words else read_plan(given.runs, _sweep(given.runs, words)).ids
+    if "run" in words and plan_path(given.runs, words["run"]).is_file():  # `peftlab retry quickstart`
+        words["sweep"] = words.pop("run")
+    ids = (find_run(store, words["run"]),) if "run" in words else read_plan(given.runs, _sweep(given.runs, words)).ids
     states = scan(store, ids)
     chosen = [i for i in ids if states[i].status == "failed" and given.failed in (None, states[i].kind)]
     for run_id in chosen:
@@ -45,16 +47,17 @@ def retry(argv: list[str]) -> int:
 
 
 def cancel(argv: list[str]) -> int:
-    """`peftlab cancel sweep=NAME`: end its jobs and local runs. They keep their checkpoints; a new sweep goes on."""
-    parser = argparse.ArgumentParser(prog="peftlab cancel", description=cancel.__doc__)
+    """`peftlab cancel SWEEP`: end its jobs and local runs. They keep their checkpoints; a new sweep goes on."""
+    parser = Parser(prog="peftlab cancel", description=cancel.__doc__)
     given, words = parse_args(parser, argv, ("sweep",))
-    store, ids = Store(given.runs), frozenset(read_plan(given.runs, _sweep(given.runs, words)).ids)
+    name, store = _sweep(given.runs, words), Store(given.runs)
+    ids = frozenset(read_plan(given.runs, name).ids)
     live = live_jobs(given.runs)
     if live is None:
         raise PlanError("SLURM does not answer; nothing was cancelled. Try again when squeue works.")
-    jobs = [job.job for job in live if ids & set(job.ids)]
+    jobs = [job.job for job in live if job.sweep == name]
     if jobs:
-        subprocess.run(["scancel", *jobs], check=True, timeout=60)
+        _scancel(jobs)
     pids = _stop_local(store, ids)
     if given.json:
         print(json.dumps({"jobs": jobs, "processes": pids}))
@@ -65,6 +68,14 @@ def cancel(argv: list[str]) -> int:
     return 0
 
 
+def _scancel(jobs: Sequence[str]) -> None:
+    try:
+        subprocess.run(["scancel", *jobs], check=True, timeout=60, capture_output=True, text=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+        raise PlanError(f"scancel did not cancel the jobs ({said}); try again: {' '.join(jobs)}") from error
+
+
 def _stop_local(store: Store, ids: frozenset[str]) -> list[int]:
     """Ask the workers of this machine for a checkpoint and an end; SLURM's own are left to scancel."""
     here, stopped = this_process(), set()
@@ -72,14 +83,17 @@ def _stop_local(store: Store, ids: frozenset[str]) -> list[int]:
         seen = look(store.paths(run_id).folder)
         holder = seen.holder if seen and seen.beat else None
         if holder and not holder.job and holder.boot == here.boot and process_lives(holder):
-            os.kill(holder.pid, signal.SIGTERM)
+            try:
+                os.kill(holder.pid, signal.SIGTERM)
+            except PermissionError as error:
+                raise PlanError(f"process {holder.pid}, which does run {run_id}, is another user's.") from error
             stopped.add(holder.pid)
     return sorted(stopped)
 
 
 def logs(argv: list[str]) -> int:
     """`peftlab logs RUN [-f]`: what a run printed; `-f` follows it to its end. A prefix of its id will do."""
-    parser = argparse.ArgumentParser(prog="peftlab logs", description=logs.__doc__)
+    parser = Parser(prog="peftlab logs", description=logs.__doc__)
     parser.add_argument(
         "-f", "--follow", action="store_true", help="go on until the run has its record, or has stopped"
     )
@@ -88,38 +102,58 @@ def logs(argv: list[str]) -> int:
         raise SpecError("logs needs a run: peftlab logs RUN; `peftlab status --json` lists their ids.")
     store = Store(given.runs)
     run_id = find_run(store, words["run"])
-    path = log_of(store, run_id)
-    with path.open(errors="replace") as file:
-        print(file.read(), end="")
-        while given.follow and holder_of(store, run_id):
-            time.sleep(FOLLOW_SECONDS)
-            print(file.read(), end="", flush=True)
-        print(file.read(), end="")
+    sources = logs_of(store, run_id)
+    if not sources and not given.follow:
+        raise RecordError(f"run {run_id} has said nothing yet; `peftlab status` shows whether it runs.")
+    read: dict[Path, int] = {}
+    while given.follow and holder_of(store, run_id):
+        _print_news(logs_of(store, run_id), read)
+        time.sleep(FOLLOW_SECONDS)
+    _print_news(logs_of(store, run_id), read)
+    _print_failure(store, run_id)
     return 0
 
 
+def _print_news(sources: Iterable[Path], read: dict[Path, int]) -> None:
+    """What was written since; `read` remembers how far."""
+    for path in sources:
+        with path.open("rb") as file:
+            file.seek(read.get(path, 0))
+            text = file.read()
+        read[path] = read.get(path, 0) + len(text)
+        print(text.decode(errors="replace"), end="", flush=True)
+
+
+def _print_failure(store: Store, run_id: str) -> None:
+    if store.status(run_id) == "failed" and (failure := store.read(run_id).failure):
+        print(f"failed ({failure.kind}) in {failure.phase} after step {failure.step}: {failure.message}")
+        print(failure.traceback, end="")
+
+
 def find_run(store: Store, word: str) -> str:
-    """The run that a prefix of an id means. Raises RecordError when there is none, or more than one."""
-    found = sorted(path.name for path in store.root.glob(f"{word}*") if _is_id(path.name))
+    """The run that a prefix of an id means: one that has a folder, or that is planned. Raises RecordError when there is
+    none, or more than one."""
+    begun = {path.name for path in store.root.glob("*") if is_id(path.name)}
+    found = sorted(run_id for run_id in begun if run_id.startswith(word))
+    if not found:
+        plans = (read_plan(store.root, path.stem) for path in (store.root / "plans").glob("*.json"))
+        found = sorted({run_id for plan in plans for run_id in plan.ids if run_id.startswith(word)})
     if len(found) == 1:
         return found[0]
     several = f"{len(found)} runs begin so: {', '.join(found[:5])}" if found else "no run begins so"
     raise RecordError(f"run '{word}': {several} in {store.root}; `peftlab status` shows what there is.")
 
 
-def log_of(store: Store, run_id: str) -> Path:
-    """Where a run's words are: its own log, the SLURM job's, or its events. Raises RecordError when it said nothing."""
+def logs_of(store: Store, run_id: str) -> list[Path]:
+    """Where a run's words are: its events, what it printed, and what SLURM said of the job that is or was at it."""
     folder = store.paths(run_id)
     seen = look(folder.folder)
     job = seen.holder.job if seen and seen.holder else ""
-    of_job = sorted((store.root / "jobs").glob(f"*/{job}_0_log.out")) if job else []
-    for path in (folder.log, *of_job, folder.events):
-        if path.is_file():
-            return path
-    raise RecordError(f"run {run_id} has said nothing yet; `peftlab status` shows whether it runs.")
+    of_job = sorted((store.root / "jobs").glob(f"*/{job}_0_log.err")) if job else []
+    return [path for path in (folder.events, folder.log, *of_job) if path.is_file()]
 
 
-def _is_id(name: str) -> bool:
+def is_id(name: str) -> bool:
     return len(name) == 16 and all(letter in "0123456789abcdef" for letter in name)
 
 

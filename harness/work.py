@@ -8,16 +8,17 @@ import logging
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from harness.lease import Lease, LeaseLost, beating, claim
+from harness.lease import Lease, LeaseLost, beating, claim, look, this_process
+from harness.ledger.paths import RunPaths
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.record import Record
 from harness.ledger.store import Store
 
 log = logging.getLogger("peftlab.work")
 
-# Does one run and writes its record through the store it is given; None when `stop()` asked it to end early.
-RunOne = Callable[[Planned, Store], Record | None]
+DEATHS_OF_A_RUN = 2  # a run that kills its worker this often is left alone, so that the others get their turn
 
 
 @dataclass(frozen=True)
@@ -26,10 +27,41 @@ class LeasedStore(Store):
 
     lease: Lease
 
+    def paths(self, run_id: str) -> RunPaths:
+        return LeasedPaths(super().paths(run_id).folder, self.lease)
+
     def write(self, record: Record) -> None:
-        if not self.lease.still_mine():
-            raise LeaseLost(f"run {record.id}: another process has taken it over; this result is dropped")
+        _require(self.lease)
         super().write(record)
+
+
+@dataclass(frozen=True)
+class LeasedPaths(RunPaths):
+    """A run's folder that tells where its state lies only while the lease is held. Raises LeaseLost otherwise.
+
+    A process that was suspended and taken over asks for its checkpoint before it writes it, and so never does.
+    """
+
+    lease: Lease
+
+    @property
+    def checkpoint(self) -> Path:
+        _require(self.lease)
+        return super().checkpoint
+
+    @property
+    def predictions(self) -> Path:
+        _require(self.lease)
+        return super().predictions
+
+    @property
+    def adapter(self) -> Path:
+        _require(self.lease)
+        return super().adapter
+
+
+# Does one run and writes its record through the store it is given; None when `stop()` asked it to end early.
+RunOne = Callable[[Planned, LeasedStore], Record | None]
 
 
 def work(ids: Sequence[str], plan: Plan, store: Store, run_one: RunOne, *, stop: Callable[[], bool]) -> list[str]:
@@ -79,6 +111,15 @@ def _run_leased(planned: Planned, store: Store, lease: Lease, run_one: RunOne) -
     return record is None or record.status == "done"
 
 
+def held_by(pid: int, ids: Sequence[str], store: Store) -> list[str]:
+    """The runs that a worker of this machine holds, or held when it died."""
+    here = this_process()
+    seen = {run_id: look(store.paths(run_id).folder) for run_id in ids}
+    return [
+        i for i, s in seen.items() if s and s.beat and s.holder and (s.holder.pid, s.holder.boot) == (pid, here.boot)
+    ]
+
+
 def is_settled(store: Store, run_id: str) -> bool:
     """Whether a run has a record that stands. One cut off from outside does not: it goes on."""
     status = store.status(run_id)
@@ -91,3 +132,8 @@ def set_damaged_aside(store: Store, run_id: str) -> None:
         path = store.paths(run_id).record
         log.warning("%s cannot be read; kept as %s.damaged", path, path.name)
         os.replace(path, path.with_name(f"{path.name}.damaged"))
+
+
+def _require(lease: Lease) -> None:
+    if not lease.still_mine():
+        raise LeaseLost(f"run {lease.folder.name}: another process has taken it over; what this one did is dropped")

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import submitit
@@ -80,7 +81,7 @@ def _options(submission: Submission, cluster: SlurmCluster, minutes: int, exclud
 
 def _environment(snapshot: str) -> list[str]:
     """The snapshot first on the path, and the submitter's folder not on it at all."""
-    return [f'export PYTHONPATH="{snapshot}${{PYTHONPATH:+:$PYTHONPATH}}"', "export PYTHONSAFEPATH=1"]
+    return [f'export PYTHONPATH={quote(snapshot)}"${{PYTHONPATH:+:$PYTHONPATH}}"', "export PYTHONSAFEPATH=1"]
 
 
 def _last_line(error: Exception) -> str:

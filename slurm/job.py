@@ -10,20 +10,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from submitit.helpers import DelayedSubmission
 
-from harness.lease import look
 from harness.ledger.store import Store
-from harness.worker import STOPPED
+from harness.work import DEATHS_OF_A_RUN, held_by
+from harness.worker import STOPPED, how_it_ended
 from slurm.nodes import note_death
 from slurm.submission import Submission, read_submission
 
 POLL_SECONDS = 0.2
-LINGER_SECONDS = 2.0  # the signal that stopped a worker is on its way to this process, too
-DEATHS_OF_A_RUN = 2  # a run that kills its worker this often is left alone, so that the others get their turn
+LINGER_SECONDS = 10.0  # the signal that stopped a worker is on its way to this process, too
+GRACE_SECONDS = 600.0  # longest wait for SLURM to end a job that it has told to end
 
 
 class RunsFailed(Exception):
@@ -42,13 +43,14 @@ class Job:
     def __call__(self) -> None:
         submission = read_submission(Path(self.runs), self.name)
         at_once = int(submission.cluster["at_once"])
+        told = _told_to_end()
         deaths: dict[str, int] = {}
         failed = False
         ids = list(self.ids)
         while ids:
             codes = self._work(submission, ids, at_once)
             if STOPPED in codes:
-                time.sleep(LINGER_SECONDS)
+                _wait_for_slurm(told)
                 raise RunsFailed("stopped before the end; the runs go on from their checkpoints")
             failed = failed or any(code > 0 for code in codes)
             killed = [(pid, code) for pid, code in zip(self.pids, codes, strict=True) if code < 0]
@@ -76,7 +78,7 @@ class Job:
 
     def _work(self, submission: Submission, ids: list[str], at_once: int) -> list[int]:
         """Start the workers and wait; their exit codes, negative for a signal."""
-        command = [sys.executable, "-m", "harness.worker", "--runs", self.runs, "--plan", submission.plan]
+        command = [sys.executable, "-m", "harness.worker", "--runs", self.runs, "--plan", submission.address]
         command += ["--runner", submission.runner, "--at-once", str(at_once)]
         if submission.settings is not None:
             command += ["--settings", json.dumps(submission.settings)]
@@ -86,16 +88,11 @@ class Job:
         self.pids = tuple(worker.pid for worker in workers)
         while any(worker.poll() is None for worker in workers):  # not wait(): a signal's handler could not look then
             time.sleep(POLL_SECONDS)
-        return [worker.returncode for worker in workers]
+        return [how_it_ended(worker.returncode) for worker in workers]
 
     def _count_death(self, pid: int, code: int, ids: list[str], deaths: dict[str, int]) -> None:
         """Find the run whose lease the dead worker held, and tell the store which node it was on."""
-        store = Store(Path(self.runs))
-        held = [
-            i
-            for i in ids
-            if (seen := look(store.paths(i).folder)) and seen.holder and seen.holder.pid == pid and seen.beat
-        ]
+        held = held_by(pid, ids, Store(Path(self.runs)))
         for run_id in held:
             deaths[run_id] = deaths.get(run_id, 0) + 1
         if not held:  # it died before its first run: without a culprit there is no end to trying
@@ -113,6 +110,35 @@ class Job:
         if conf := os.environ.get("SLURM_CONF"):
             env["SLURM_CONF"] = conf
         subprocess.run([sys.executable, "-m", "slurm.rest", self.runs, self.name], env=env, check=False)
+
+
+def _told_to_end() -> list[int]:
+    """Filled when SIGTERM comes, to which submitit is deaf: scancel, a plain requeue, or a preemption without USR2."""
+    told: list[int] = []
+    signal.signal(signal.SIGTERM, lambda signum, frame: told.append(signum))
+    return told
+
+
+def _wait_for_slurm(told: Sequence[int]) -> None:
+    """The workers were stopped, so SLURM is about to end this job. One that ends by itself first is not queued again.
+
+    After USR2 submitit's handler never comes back from here. After SIGTERM, a job that SLURM still calls RUNNING is
+    being preempted: it waits to be killed, and to be queued again.
+    """
+    begun = time.monotonic()
+    while time.monotonic() < begun + (GRACE_SECONDS if told else LINGER_SECONDS):
+        if told and _state_of_this_job() != "RUNNING":
+            return
+        time.sleep(1.0)
+
+
+def _state_of_this_job() -> str:
+    """In squeue's word; "" when it does not answer."""
+    try:
+        command = ["squeue", "-h", "-o", "%T", "-j", os.environ["SLURM_JOB_ID"]]
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout.strip()
+    except (OSError, KeyError, subprocess.TimeoutExpired):
+        return ""
 
 
 def _signal(pid: int, how: signal.Signals) -> None:

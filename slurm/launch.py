@@ -22,7 +22,7 @@ from harness.reconcile import Todo, reconcile, scan
 from harness.settings import Settings, settings_to_plain
 from harness.worker import DEFAULT_RUNNER
 from slurm.arrays import max_array_size, split, submit
-from slurm.memory import judge
+from slurm.memory import judge, not_the_nodes_fault
 from slurm.nodes import bad_nodes
 from slurm.packing import Pack, pack
 from slurm.resources import Need, needs
@@ -76,9 +76,10 @@ def start(
         ids = [i for i in plan.ids if (i in starting or i in verdict.more_memory) and i not in verdict.hopeless]
         needed = needs(plan, ids, store, cluster)
         needed |= {i: Need(gigabytes, needed[i].seconds, again=True) for i, gigabytes in verdict.more_memory.items()}
-        excluded = bad_nodes(store.root, cluster.bad_node_after, time.time())
+        innocent = not_the_nodes_fault(store.root, verdict)
+        excluded = bad_nodes(store.root, cluster.bad_node_after, time.time(), innocent)
         packs = sorted(pack(ids, needed, cluster), key=lambda each: not each.again)[: _room(cluster)]
-        base = Submission("", plan.name, 0, False, (), settings, asdict(cluster), runner, "")
+        base = Submission("", plan.name, plan.digest, 0, False, (), settings, asdict(cluster), runner, "")
         arrays = _submit(packs, store.root, base, cluster, excluded)
     runs = sum(len(each.ids) for each in packs)
     more, lost = tuple(sorted(verdict.more_memory)), tuple(sorted(verdict.hopeless))
@@ -124,8 +125,10 @@ def _say(plan: Plan, done: Launched, console: Console) -> None:
         f"{plan.name}: {len(plan.runs)} runs; {len(todo.settled)} have a record, {len(todo.alive)} are in live jobs, "
         f"{done.runs} submitted as {done.jobs} jobs" + (f" (SLURM {', '.join(done.arrays)})" if done.arrays else "")
     )
-    if done.left:
+    if done.left and (done.jobs or todo.alive):
         console.print(f"{done.left} more do not fit under submit_limit; the jobs submit them as they end.")
+    elif done.left:
+        console.print(f"{done.left} do not fit under submit_limit beside your other jobs; try again later.")
     for run_id in done.more_memory:
         console.print(f"{run_id} ran out of memory; submitted once more with the next memory class.")
     for run_id in done.out_of_memory:

@@ -16,7 +16,7 @@ from harness.ledger.record import CLOCKS, Failure, Record
 from harness.ledger.spec import SCHEMA
 from harness.ledger.store import Store
 from harness.reconcile import State, Todo, set_record_aside
-from slurm.submission import Submission, folder_of, submissions
+from slurm.submission import Submission, read_submission, submissions
 
 # slurmstepd's words: by polling (OverMemoryKill), and by the kernel through cgroups.
 _KILLED = re.compile(r"exceeded (?:job )?memory limit|Exceeded job memory|oom.kill event|Out Of Memory|OUT_OF_MEMORY")
@@ -32,14 +32,14 @@ class Verdict:
 
 def judge(plan: Plan, todo: Todo, states: Mapping[str, State], store: Store, cluster: SlurmCluster) -> Verdict:
     """Sets aside the record of a run that gets its second try, and writes that of one that was killed twice."""
-    suspects = {i for i in todo.start if states[i].status == "unfinished"}
-    suspects |= {i for i in todo.settled if states[i].kind == "oom" and "CUDA" not in states[i].message}
+    recorded_ids = {i for i in todo.settled if states[i].kind == "oom" and "CUDA" not in states[i].message}
+    killed = {i: _killed_in(store, i) for i in todo.start if states[i].status == "unfinished"}
     more: dict[str, int] = {}
     hopeless = set()
-    for run_id, submission in _last_submissions(store.root, suspects).items():
-        recorded = states[run_id].kind == "oom"
-        if not recorded and not _was_killed(store, run_id, submission):
+    for run_id, submission in (killed | _last_submissions(store.root, recorded_ids)).items():
+        if submission is None:
             continue
+        recorded = run_id in recorded_ids
         larger = next((size for size in cluster.memory_gb if size > submission.memory_gb), None)
         if larger and not submission.more_memory:
             more[run_id] = larger
@@ -57,13 +57,21 @@ def _last_submissions(runs: Path, ids: set[str]) -> dict[str, Submission]:
     return {run_id: each for each in submissions(runs) for task in each.tasks for run_id in task if run_id in ids}
 
 
-def _was_killed(store: Store, run_id: str, submission: Submission) -> bool:
-    """Whether the job that held the run to its end was killed for its memory. A run that ended by itself let go."""
+def not_the_nodes_fault(runs: Path, verdict: Verdict) -> frozenset[str]:
+    """Runs that ran out of memory, now or in an earlier try."""
+    earlier = {i for each in submissions(runs) if each.more_memory for ids in each.tasks for i in ids}
+    return verdict.hopeless | verdict.more_memory.keys() | earlier
+
+
+def _killed_in(store: Store, run_id: str) -> Submission | None:
+    """The submission whose job held the run and was killed for its memory. A run that ended by itself let go."""
     seen = look(store.paths(run_id).folder)
-    if seen is None or seen.holder is None or seen.beat == 0:
-        return False
-    log = folder_of(store.root, submission.name) / f"{seen.holder.job}_0_log.err"
-    return log.is_file() and _KILLED.search(log.read_text(errors="replace")) is not None
+    if seen is None or seen.holder is None or not seen.holder.job or seen.beat == 0:
+        return None
+    for log in (store.root / "jobs").glob(f"*/{seen.holder.job}_0_log.err"):
+        if _KILLED.search(log.read_text(errors="replace")):
+            return read_submission(store.root, log.parent.name)
+    return None
 
 
 def _write_failure(plan: Plan, run_id: str, store: Store, submission: Submission) -> None:

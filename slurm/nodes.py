@@ -1,17 +1,19 @@
-"""Nodes on which workers die: written down as it happens, named and excluded from then on."""
+"""Nodes on which workers die: written down as it happens; the next submission excludes and names them."""
 
 import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 DAY = 86_400.0
 
 
 def note_death(runs: Path, how: str, ids: list[str]) -> None:
-    """Append one line; whole lines up to a page are written at once by every node."""
+    """Append one line."""
     line = {"t": time.time(), "node": this_node(), "how": how, "ids": ids}
     with (runs / "jobs" / "deaths.jsonl").open("a") as file:
         file.write(json.dumps(line) + "\n")
@@ -22,16 +24,23 @@ def this_node() -> str:
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
-def bad_nodes(runs: Path, after: int, now: float) -> Mapping[str, str]:
-    """Node -> why it is excluded: `after` workers of different runs died there within a day."""
-    path = runs / "jobs" / "deaths.jsonl"
-    if not path.is_file():
-        return {}
+def bad_nodes(runs: Path, after: int, now: float, innocent: Collection[str] = ()) -> Mapping[str, str]:
+    """Node -> why it is excluded: `after` workers of different runs died there within a day.
+
+    `innocent`: runs whose death is not the node's fault (they ran out of memory).
+    """
     died: dict[str, set[str]] = {}
-    for text in path.read_text().splitlines():
-        line = json.loads(text)
+    for line in _deaths(runs / "jobs" / "deaths.jsonl"):
         if now - line["t"] < DAY:
             died.setdefault(line["node"], set()).update(line["ids"] or [f"at {line['t']}"])
+    guilty = {node: ids.difference(innocent) for node, ids in died.items()}
     return {
-        node: f"workers of {len(ids)} runs died there within a day" for node, ids in died.items() if len(ids) >= after
+        node: f"workers of {len(ids)} runs died there within a day" for node, ids in guilty.items() if len(ids) >= after
     }
+
+
+def _deaths(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Whole lines; two nodes that append at the same moment may tear one on a network file system."""
+    for text in path.read_text().splitlines() if path.is_file() else ():
+        with suppress(ValueError):
+            yield json.loads(text)

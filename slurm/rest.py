@@ -6,12 +6,14 @@ makes the room. The last job of all always finds some (a limit of 1 leaves none:
 
 import sys
 import time
+import uuid
 from pathlib import Path
 
 from harness.lease import beating, claim
 from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import HarnessError
 from harness.ledger.parse import parse
+from harness.ledger.paths import write_whole
 from harness.ledger.plan import read_plan
 from harness.ledger.store import Store
 from slurm.launch import Launched, start
@@ -22,24 +24,32 @@ PATIENCE_SECONDS = 15.0
 
 def main(argv: list[str]) -> int:
     runs, before = Path(argv[0]), read_submission(Path(argv[0]), argv[1])
-    lease = claim(runs / "jobs" / "rest")
-    if lease is None:
-        return 0  # another job that ends is at it
+    ended = runs / "jobs" / "ended"
+    while True:
+        write_whole(ended, mine := uuid.uuid4().hex)
+        if (lease := claim(runs / "jobs" / "rest")) is None:
+            return 0  # another job that ends is at it, and sees from `ended` that one more makes room
+        try:
+            with beating(lease):
+                done = _wait_for_room(runs, before)
+        except HarnessError as error:  # no sbatch on this node, say: the next `peftlab sweep` does it
+            print(error, file=sys.stderr)
+            return 2
+        if done.runs or not done.left or ended.read_text() == mine:
+            print(f"submitted {done.runs} more runs; {done.left} are left")
+            return 0
+
+
+def _wait_for_room(runs: Path, before: Submission) -> Launched:
     end = time.monotonic() + PATIENCE_SECONDS
-    try:
-        with beating(lease):
-            while (done := _start(runs, before)).left and not done.runs and time.monotonic() < end:
-                time.sleep(1.0)
-    except HarnessError as error:  # no sbatch on this node, say: the next `peftlab sweep` does it
-        print(error, file=sys.stderr)
-        return 2
-    print(f"submitted {done.runs} more runs; {done.left} are left")
-    return 0
+    while (done := _start(runs, before)).left and not done.runs and time.monotonic() < end:
+        time.sleep(1.0)
+    return done
 
 
 def _start(runs: Path, before: Submission) -> Launched:
     cluster = parse(SlurmCluster, dict(before.cluster), "cluster")
-    return start(read_plan(runs, before.plan), Store(runs), cluster, before.settings, runner=before.runner)
+    return start(read_plan(runs, before.address), Store(runs), cluster, before.settings, runner=before.runner)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from harness.live import LiveJob
-from slurm.submission import PREFIX, folder_of, read_submission
+from slurm.submission import PREFIX, Submission, folder_of, read_submission
 
 _FORMAT = "%j|%F|%K|%T|%N|%r"  # name, array job id, array index, state, nodes, reason
 _SECONDS = 20
@@ -17,16 +17,16 @@ def live(runs: Path) -> tuple[LiveJob, ...] | None:
     if lines is None:
         return None
     jobs = []
-    tasks: dict[str, tuple[tuple[str, ...], ...]] = {}
+    known: dict[str, Submission] = {}
     for line in lines:
         name, number, index, state, node, reason = line.split("|", 5)
         if not name.startswith(PREFIX) or not (folder_of(runs, name) / "submission.json").is_file():
             continue  # not ours, or of another store
-        if name not in tasks:
-            tasks[name] = read_submission(runs, name).tasks
+        if name not in known:
+            known[name] = read_submission(runs, name)
         alone = not index.isdigit()  # a submission of one job is no array
-        ids = tasks[name][0 if alone else int(index)]
-        jobs.append(LiveJob(number if alone else f"{number}_{index}", state, node, reason, ids))
+        ids = known[name].tasks[0 if alone else int(index)]
+        jobs.append(LiveJob(known[name].plan, number if alone else f"{number}_{index}", state, node, reason, ids))
     return tuple(jobs)
 
 

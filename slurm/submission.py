@@ -17,7 +17,8 @@ class Submission:
     """One array of jobs: task i works through `tasks[i]`."""
 
     name: str  # the SLURM job name, unique
-    plan: str
+    plan: str  # the sweep's name
+    digest: str  # of its plan as it was submitted: the jobs keep to that
     memory_gb: int
     more_memory: bool  # the second try of runs that ran out of memory
     tasks: tuple[tuple[str, ...], ...]
@@ -25,6 +26,11 @@ class Submission:
     cluster: Mapping[str, Any]
     runner: str
     snapshot: str  # the folder of the code that was submitted
+
+    @property
+    def address(self) -> str:
+        """Where the plan is found (Plan.address)."""
+        return f"{self.plan}/{self.digest}"
 
 
 def new_name(plan: str) -> str:

@@ -44,20 +44,28 @@ class Plan:
         return hashlib.sha256("\n".join(words).encode()).hexdigest()[:16]
 
     @property
+    def address(self) -> str:
+        """The name under which exactly this plan is found again, whatever is planned under its sweep's name later."""
+        return f"{self.name}/{self.digest}"
+
+    @property
     def ids(self) -> tuple[str, ...]:
         return tuple(run.id for run in self.runs)
 
 
 def plan_path(runs: Path, name: str) -> Path:
-    """Plans lie beside the run folders: runs/plans/<sweep>.json, the newest plan of that sweep."""
+    """Plans lie beside the run folders: runs/plans/<sweep>.json, the newest plan of that sweep, and every one that was
+    ever written as runs/plans/<sweep>/<digest>.json: a queued job keeps to the plan it was submitted with."""
     return runs / "plans" / f"{name}.json"
 
 
 def write_plan(runs: Path, plan: Plan) -> Path:
     """Write the plan whole; specs are stored by part, so that 10,000 runs stay a small file."""
-    path = plan_path(runs, plan.name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, to_json(plan_to_json(plan), indent=None))
+    path, text = plan_path(runs, plan.name), to_json(plan_to_json(plan), indent=None)
+    kept = plan_path(runs, plan.address)
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    for place in (kept, path):
+        write_whole(place, text)
     return path
 
 

@@ -1,12 +1,17 @@
 """The one mirror to Weights & Biases, and the only file that imports wandb.
 
 The run id is ours, so a run in three attempts is one run there; group = sweep; config and summary carry the record's
-own names. Whatever goes wrong in here is one warning, and then silence: it can never fail a run.
+own names. Whatever goes wrong in here is one warning, and then silence: it can never fail a run, nor hold it up for
+longer than W&B's own WANDB_INIT_TIMEOUT and WANDB_FINISH_TIMEOUT (seconds). What could not be sent waits on the disk.
 """
 
 import logging
 import os
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from harness.data.hub import silent
@@ -15,6 +20,11 @@ from harness.ledger.plan import Planned
 from harness.settings import Settings
 
 log = logging.getLogger(__name__)
+
+ANSWER_SECONDS = 5.0  # until a server that takes a call and says nothing counts as silent
+TIMEOUTS = {"WANDB_INIT_TIMEOUT": "20", "WANDB_FINISH_TIMEOUT": "30"}  # W&B's own: 90 s, and for ever
+KEPT = "This run is kept offline; `peftlab sync` uploads it later."
+UNSENT = ".unsent"  # the mark beside the file of an online run that did not reach the server whole
 
 
 class WandbMirror:
@@ -34,18 +44,20 @@ class WandbMirror:
             self._safely(lambda: self._run.summary.update(dict(facts)))
 
     def close(self) -> None:
-        self._safely(lambda: self._run.finish(exit_code=self._exit_code))
+        self._safely(self._finish)
 
     def _open(self, planned: Planned, folder: RunPaths, settings: Settings) -> None:
         os.environ.setdefault("WANDB_SILENT", "true")
+        for name, seconds in TIMEOUTS.items():
+            os.environ.setdefault(name, seconds)
         import wandb
 
         assert settings.wandb is not None
-        self._run = wandb.init(
+        begin = partial(
+            wandb.init,
             id=planned.id,
             project=settings.wandb["project"],
             entity=settings.wandb["entity"],
-            mode=_mode(settings.wandb["mode"]),
             group=settings.sweep,
             job_type="run",
             name=" ".join(str(planned.choices[axis]) for axis in ("method", "model", "dataset", "seed")),
@@ -55,9 +67,26 @@ class WandbMirror:
             reinit="finish_previous",
             settings=wandb.Settings(
                 console="off", silent=True, x_disable_stats=True, x_disable_machine_info=True,
-                save_code=False, disable_git=True,
+                save_code=False, disable_git=True, finish_timeout_raises=True,
             ),
         )  # fmt: skip
+        mode = _mode(settings.wandb["mode"])
+        try:
+            self._run = begin(mode=mode)
+        except Exception as error:  # no key, no right to the project, a server that stopped in the middle
+            if mode != "online":
+                raise
+            log.warning("W&B: %s: %s. %s", type(error).__name__, error, KEPT)
+            self._run = begin(mode="offline")
+
+    def _finish(self) -> None:
+        try:
+            self._run.finish(exit_code=self._exit_code)
+        except TimeoutError:
+            folder = Path(self._run.dir).parent  # of this attempt; `dir` is its `files`
+            for file in folder.glob("*.wandb"):
+                file.with_name(file.name + UNSENT).touch()
+            log.warning("W&B: the server stopped answering before it had everything. %s", KEPT)
 
     def _safely(self, call: Callable[[], object]) -> None:
         """Do it unless something broke before; the first failure is the last call."""
@@ -72,7 +101,22 @@ class WandbMirror:
 
 def _mode(wanted: str) -> Any:
     """`online` becomes `offline` while the server is silent: wandb itself would wait for over a minute a run."""
-    if wanted == "online" and (reason := silent(os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai"))):
-        log.warning("W&B: %s; this run is kept offline, `peftlab sync` uploads it later.", reason)
+    url = os.environ.get("WANDB_BASE_URL", "https://api.wandb.ai")
+    if wanted == "online" and (reason := unreachable(url)):
+        log.warning("W&B: %s. %s", reason, KEPT)
         return "offline"
     return wanted
+
+
+def unreachable(url: str) -> str | None:
+    """Why a server is of no use: nobody is there, or takes the call and says nothing. Any answer at all is one."""
+    if reason := silent(url):
+        return reason
+    try:
+        urllib.request.urlopen(url, timeout=ANSWER_SECONDS).close()
+    except OSError as error:  # an HTTP error among them, which is an answer
+        reason = error.reason if isinstance(error, urllib.error.URLError) else error
+        return f"{url} takes calls and does not answer" if isinstance(reason, TimeoutError) else None
+    except ValueError:  # not an address that can be asked: wandb will say so
+        return None
+    return None

@@ -11,7 +11,7 @@ GPUS = 2  # fake GPUs of a fake node
 CPUS = 8
 MEMORY_MB = 16000
 MAX_ARRAY_SIZE = 101  # small, so that the split of large arrays is exercised
-GRACE_SECONDS = 15  # between the warning and the end of a preempted job
+GRACE_SECONDS = 60  # between the warning and the end of a preempted job
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _jobs() -> list[str]:
     return [
         f"FirstJobId={first}",
         f"MaxArraySize={MAX_ARRAY_SIZE}",
-        "KillWait=5",
+        "KillWait=30",  # SLURM's own default: a machine that stands still for a moment kills no checkpoint
         "MinJobAge=300",
         "DefMemPerCPU=500",
         "JobAcctGatherType=jobacct_gather/linux",

@@ -1,8 +1,10 @@
 """A run that does nothing, for trying out a cluster: it counts steps into a checkpoint, goes on from it, has a score.
 
 `python -m harness.worker --runner slurm.sandbox.sleepy:run …`. Steps and their seconds come from the planned recipe,
-and so does trouble: `fail`, `die_on`, `crash_once`, `megabytes`. Every start and end is a line in starts.log, so that a
-test can see a run that was done twice, or twice at once. Its plans are no specs: the real runner refuses them.
+and so does trouble: `fail`, `fail_once`, `die_on`, `crash_once`, `megabytes`. `hold_at` is the step at which the first
+start waits to be disturbed (a second start passes, and so does every start once there is a file `go` in the store).
+Every start and end is a line in starts.log, so that a test can see a run that was done twice, or twice at once.
+Its plans are no specs: the real runner refuses them. `held` is a real run that waits likewise.
 """
 
 import json
@@ -18,42 +20,87 @@ from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.record import CLOCKS, Failure, Record
 from harness.ledger.spec import SCHEMA
 from harness.ledger.store import Store
+from harness.settings import Settings
+
+HELD_AT = 3  # the step at which a `held` run waits
 
 
 def plan(count: int, *, steps: int = 1, seconds: float = 0.0, name: str = "sleepy", **recipe: Any) -> Plan:
     """`count` runs of `steps` steps of `seconds` each."""
     parts = {"method": {"name": "none"}, "model": {"name": "none"}, "dataset": {"name": "none"}}
-    spec = parts | {"recipe": {"steps": steps, "seconds": seconds} | recipe}
+    spec = parts | {"recipe": {"name": "none", "steps": steps, "seconds": seconds} | recipe}
     runs = tuple(Planned(f"{i:016x}", {"method": "none", "seed": i}, spec | {"seed": i}) for i in range(count))
     return Plan(name, runs, (), {})
 
 
-def run(planned: Planned, store: Store, settings: object, stop: Callable[[], bool]) -> Record | None:
+def run(planned: Planned, store: Store, settings: Settings | None, stop: Callable[[], bool]) -> Record | None:
     """One run; None when it was stopped, with its step in the checkpoint."""
     recipe, folder = planned.spec["recipe"], store.paths(planned.id)
     _tell(folder, "start")
     _trouble(recipe, folder)
-    state = folder.folder / "sleepy.json"
+    state = folder.checkpoint / "sleepy.json"
     step, score = json.loads(state.read_text()) if state.exists() else (0, 1.0)
     while step < recipe["steps"]:
+        if step == recipe.get("hold_at"):
+            _hold(folder, stop)
         if stop():
+            _save(folder, step, score)
             _tell(folder, "stopped")
             return None
         time.sleep(recipe["seconds"])
         step, score = step + 1, (score * 1.37 + planned.spec["seed"] / 7) % 1.0
-        write_whole(state, json.dumps([step, score]))
+        _save(folder, step, score)
         event = {"t": time.time(), "event": "step", "step": step, "total": recipe["steps"]}
         with folder.events.open("a") as events:
             events.write(json.dumps(event) + "\n")
-    record = _record(planned, score)
+    record = _record(planned, score, folder)
     store.write(record)
-    _tell(folder, "end")
+    _tell(folder, "end" if record.status == "done" else "failed")
     return record
 
 
-def _record(planned: Planned, score: float) -> Record:
+def held(planned: Planned, store: Store, settings: Settings | None, stop: Callable[[], bool]) -> Record | None:
+    """A real run whose first start waits after step HELD_AT (with `checkpoint_seconds=0` that step is saved)."""
+    from harness import runner  # torch
+
+    folder = store.paths(planned.id)
+    _tell(folder, "start")
+    asked = 0
+
+    def wait_then_ask() -> bool:
+        nonlocal asked
+        asked += 1
+        if asked == HELD_AT:
+            _tell(folder, "held")
+            _hold(folder, stop)
+        return stop()
+
+    record = runner.run(planned, store, settings, wait_then_ask)
+    _tell(folder, "stopped" if record is None else "end")
+    return record
+
+
+def starts(folder: RunPaths, what: str = "start") -> int:
+    """How often a run was begun: `start`; or came to its `end`, was `stopped`, `failed`, was `held`."""
+    log = folder.folder / "starts.log"
+    return sum(line.startswith(what + " ") for line in log.read_text().splitlines()) if log.exists() else 0
+
+
+def _hold(folder: RunPaths, stop: Callable[[], bool]) -> None:
+    while starts(folder) == 1 and not (folder.folder.parent / "go").exists() and not stop():
+        time.sleep(0.05)
+
+
+def _save(folder: RunPaths, step: int, score: float) -> None:
+    home = folder.checkpoint
+    home.mkdir(exist_ok=True)
+    write_whole(home / "sleepy.json", json.dumps([step, score]))
+
+
+def _record(planned: Planned, score: float, folder: RunPaths) -> Record:
     recipe = planned.spec["recipe"]
-    failure = Failure(recipe["fail"], "train", recipe["steps"], "asked to fail") if "fail" in recipe else None
+    kind = recipe.get("fail") or (recipe.get("fail_once") if starts(folder) == 1 else None)
+    failure = Failure(kind, "train", recipe["steps"], "asked to fail") if kind else None
     seconds = {clock: NotMeasured("a run that does nothing") for clock in CLOCKS}
     scores = {} if failure else {"test": {"accuracy": Measured(score, "", 1)}}
     status = "failed" if failure else "done"
@@ -63,10 +110,8 @@ def _record(planned: Planned, score: float) -> Record:
 
 
 def _trouble(recipe: Mapping[str, Any], folder: RunPaths) -> None:
-    once = folder.folder / "crashed"
     dies_here = recipe.get("die_on") == os.environ.get("SLURMD_NODENAME", "?")
-    if dies_here or (recipe.get("crash_once") and not once.exists()):
-        once.touch()
+    if dies_here or (recipe.get("crash_once") and starts(folder) == 1):
         os.kill(os.getpid(), signal.SIGKILL)
     if "megabytes" in recipe:
         eaten = bytearray(recipe["megabytes"] << 20)

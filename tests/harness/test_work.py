@@ -87,7 +87,7 @@ def test_two_workers_on_one_list_share_it(store):
 def test_a_killed_worker_loses_no_run_and_changes_no_score(store, tmp_path):
     plan = sleepy.plan(3, steps=5, seconds=0.05)
     worker = start_worker(store, plan)
-    first = store.paths(plan.ids[0]).folder / "sleepy.json"
+    first = store.paths(plan.ids[0]).checkpoint / "sleepy.json"
     until(lambda: first.exists() and json.loads(first.read_text())[0] >= 2)
     worker.kill()
     finish(worker)
@@ -104,7 +104,7 @@ def test_a_killed_worker_loses_no_run_and_changes_no_score(store, tmp_path):
 def test_a_signal_asks_for_a_checkpoint_and_an_end_of_its_own(store, how):
     plan = sleepy.plan(2, steps=400, seconds=0.02)
     worker = start_worker(store, plan)
-    until(lambda: (store.paths(plan.ids[0]).folder / "sleepy.json").exists())
+    until(lambda: (store.paths(plan.ids[0]).checkpoint / "sleepy.json").exists())
     worker.send_signal(how)
     code, output = finish(worker, seconds=5)
     assert code == 75 and f"{plan.ids[0]} stopped" in output

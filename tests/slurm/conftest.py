@@ -2,11 +2,14 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -15,12 +18,28 @@ from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan, write_plan
 from harness.ledger.store import Store
+from harness.plan import plan_sweep, read_request
+from harness.resolve import Resolver
+from harness.settings import settings_from, settings_to_plain
+from harness.worker import DEFAULT_RUNNER
 from slurm.launch import start
 from slurm.sandbox import sleepy
 from slurm.sandbox.cluster import Sandbox, why_not
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SLEEPY = "slurm.sandbox.sleepy:run"
+HELD = "slurm.sandbox.sleepy:held"
+LIMITED = {"limit_minutes": 2, "warn_seconds": 60}
+PATIENCE = 200  # seconds: a machine that stands still for a while fails no test
+REAL = ("model=vit_micro", "dataset=digits", "method=lora", "recipe.max_steps=6", "recipe.evaluations=2", "device=cpu")
+
+
+def real_plan(runs: Path, cache: Path, *words: str, tracker: str = "none") -> tuple[Plan, dict[str, Any]]:
+    """A plan of tiny real runs that save every step, and the settings their workers get."""
+    words = (*REAL, *words, f"tracker={tracker}", "checkpoint_seconds=0", f"runs={runs}", f"cache={cache}")
+    request = read_request(words)
+    plan = plan_sweep(request, Resolver())
+    return plan, settings_to_plain(settings_from(request.config, plan.name))
 
 
 @contextmanager
@@ -46,15 +65,16 @@ def pointed_at(cluster: Sandbox) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def time_limited(tmp_path_factory) -> Iterator[tuple["Site", Plan]]:
-    """A run longer than its job's time limit, on a SLURM of its own: SLURM looks at limits every 30 s only, so it goes
-    on in the background from the first test to the last."""
+def time_limited(tmp_path_factory, peftlab_cache) -> Iterator[tuple["Site", Plan, dict[str, Any]]]:
+    """A real run that waits in its middle for its job's time limit, on a SLURM of its own: SLURM looks at limits every
+    30 s only, so it goes on in the background from the first test to the last."""
     folder = tmp_path_factory.mktemp("limited")
     with started(folder / "slurm") as cluster:
-        site, plan = Site(cluster, Store(folder / "runs")), sleepy.plan(1, steps=50, seconds=1.0)
+        site = Site(cluster, Store(folder / "runs"))
+        plan, settings = real_plan(site.store.root, peftlab_cache)
         with pointed_at(cluster):
-            site.sweep(plan, limit_minutes=1, warn_seconds=15)
-        yield site, plan
+            site.sweep(plan, HELD, settings, **LIMITED)
+        yield site, plan, settings
 
 
 @pytest.fixture(scope="session")
@@ -68,7 +88,7 @@ def site(sandbox, tmp_path) -> Iterator["Site"]:
     """An empty store on the sandbox; afterwards nothing is left in the queue."""
     yield Site(sandbox, Store(tmp_path / "runs"))
     sandbox.ask("scancel", "--user=root", check=False)
-    sandbox.wait(lambda: not sandbox.ask("squeue", "-h", check=False), "an empty queue", seconds=40)
+    sandbox.wait(lambda: not sandbox.ask("squeue", "-h"), "an empty queue", seconds=PATIENCE)
 
 
 class Site:
@@ -82,16 +102,20 @@ class Site:
         quick = {"cpus": 1, "memory_gb": [2, 3], "warn_seconds": 10, "run_minutes": 30.0}
         return replace(parse(SlurmCluster, raw | quick, "cluster"), **changes)
 
-    def sweep(self, plan, runner=SLEEPY, **changes):
+    def sweep(self, plan, runner=SLEEPY, settings=None, **changes):
         """The command a person issues, and issues again."""
         write_plan(self.store.root, plan)
-        return start(plan, self.store, self.cluster(**changes), None, runner=runner)
+        return start(plan, self.store, self.cluster(**changes), settings, runner=runner)
 
     def step(self, run_id) -> int:
-        state = self.store.paths(run_id).folder / "sleepy.json"
+        state = self.store.paths(run_id).checkpoint / "sleepy.json"
         return json.loads(state.read_text())[0] if state.exists() else 0
 
-    def until(self, ready, what, seconds=60):
+    def go(self) -> None:
+        """No run waits any more."""
+        (self.store.root / "go").touch()
+
+    def until(self, ready, what, seconds=PATIENCE):
         end = time.monotonic() + seconds
         while not ready():
             assert time.monotonic() < end, (
@@ -103,33 +127,45 @@ class Site:
         return all(self.store.status(run_id) in ("done", "failed") for run_id in plan.ids)
 
     def idle(self) -> bool:
-        return not self.sandbox.ask("squeue", "-h", check=False)
+        return not self.sandbox.ask("squeue", "-h")  # a controller that is away is no empty queue
 
-    def scores(self, plan) -> dict[str, float]:
-        return {run_id: self.store.read(run_id).scores["test"]["accuracy"].value for run_id in plan.ids}
+    def scores(self, plan) -> dict[str, Any]:
+        return scores_of(self.store, plan)
 
     def starts(self, run_id, what="start") -> int:
-        lines = (self.store.paths(run_id).folder / "starts.log").read_text().splitlines()
-        return sum(line.startswith(what + " ") for line in lines)
+        return sleepy.starts(self.store.paths(run_id), what)
 
-    def undisturbed(self, plan) -> dict[str, float]:
-        """The scores of the same plan, run in this process without any sleep."""
-        store = Store(self.store.root.parent / "undisturbed")
-        for run in sleepy.plan(len(plan.runs), steps=plan.runs[0].spec["recipe"]["steps"]).runs:
-            store.paths(run.id).folder.mkdir(parents=True, exist_ok=True)
-            sleepy.run(run, store, None, lambda: False)
-        return {run_id: store.read(run_id).scores["test"]["accuracy"].value for run_id in plan.ids}
-
-    def settle(self, plan, **changes) -> None:
-        """Issue the command until nothing is left to do; then check that nothing was lost, doubled or altered."""
-        self.until(lambda: self.finished(plan) or self.idle(), "the jobs ended", 90)
-        if not self.finished(plan):
-            self.sweep(plan, **changes)
-            self.until(lambda: self.finished(plan), "every record", 90)
-        self.until(self.idle, "an empty queue", 30)
-        assert self.sweep(plan, **changes).runs == 0
+    def settle(self, plan, runner=SLEEPY, settings=None, **changes) -> None:
+        """Issue the command again until nothing is left to do; then check that nothing was lost, doubled or altered:
+        every planned run is done, came to its end exactly once, and has the scores of an undisturbed sweep."""
+        for _ in range(3):
+            self.until(lambda: self.finished(plan) or self.idle(), "the jobs ended")
+            if not self.finished(plan):
+                self.sweep(plan, runner, settings, **changes)
+        self.until(self.idle, "an empty queue")
+        assert self.sweep(plan, runner, settings, **changes).runs == 0
+        assert {self.store.status(run_id) for run_id in plan.ids} == {"done"}
         assert [self.starts(run_id, "end") for run_id in plan.ids] == [1] * len(plan.ids)
-        assert self.scores(plan) == self.undisturbed(plan)
+        assert self.scores(plan) == self.undisturbed(plan, runner, settings)
+        assert not list(self.store.root.glob("*/lease.*")), "nobody is at it any more"
+
+    def undisturbed(self, plan, runner, settings) -> dict[str, Any]:
+        """The scores of the same runs, done by a worker that nothing happens to."""
+        store = Store(self.store.root.parent / "undisturbed")
+        if runner == SLEEPY:
+            calm = sleepy.plan(len(plan.runs), steps=plan.runs[0].spec["recipe"]["steps"], name=plan.name)
+        else:
+            calm, runner, settings = plan, DEFAULT_RUNNER, settings | {"runs": str(store.root), "wandb": None}
+        write_plan(store.root, calm)
+        words = ["--runs", str(store.root), "--plan", plan.name, "--runner", runner, "--settings", json.dumps(settings)]
+        one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # as cluster.cpus=1 gives
+        subprocess.run([sys.executable, "-m", "harness.worker", *words], cwd=REPOSITORY, env=one_thread, check=True)
+        return scores_of(store, plan)
 
     def logs(self) -> str:
         return "\n".join(path.read_text() for path in sorted((self.store.root / "jobs").glob("*/*_log.*")))
+
+
+def scores_of(store, plan) -> dict[str, Any]:
+    """Every score of every run."""
+    return {i: {name: quantity.value for name, quantity in store.read(i).scores["test"].items()} for i in plan.ids}
