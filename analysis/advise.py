@@ -48,7 +48,7 @@ def everything(runs: Path) -> Frame:
     planned = planned_from_specs(found)
     plan = Plan("all records", planned, (), {"title": "All records"})
     rows, curves = read_records(runs, list(plan.ids), "all-records")
-    return to_frame(plan, rows, curves, partial=True, allow_mixed=True)
+    return to_frame(plan, rows, curves, runs, partial=True, allow_mixed=True)
 
 
 def advise(

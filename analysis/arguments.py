@@ -1,4 +1,4 @@
-"""The command line of this room's verbs: `sweep=NAME` as everywhere, then flags.
+"""The command line of this room's verbs: `sweep=NAME` as everywhere, or the bare NAME, then flags.
 
 An unknown word is one sentence and exit code 2.
 """
@@ -18,17 +18,15 @@ class _Parser(argparse.ArgumentParser):
 
 
 def sweep_name(word: str) -> str:
-    """The NAME of `sweep=NAME`."""
-    key, _, name = word.partition("=")
+    """The NAME of `sweep=NAME` or of the bare `NAME`."""
+    key, _, name = word.partition("=") if "=" in word else ("sweep", "", word)
     if key != "sweep" or not name or "/" in name or name.startswith("."):
         raise argparse.ArgumentTypeError(f"{word!r} is not sweep=NAME")
     return name
 
 
 def parser(verb: str, what: str, *, sweep: bool) -> argparse.ArgumentParser:
-    """A parser with the flags that every verb of this room shares; `sweep` adds the word sweep=NAME and where runs
-    lie.
-    """
+    """A parser with the flags that every verb of this room shares; `sweep` adds the sweep's name and where runs lie."""
     made = _Parser(prog=f"peftlab {verb}", description=what)
     if sweep:
         made.add_argument("sweep", type=sweep_name, metavar="sweep=NAME", help="a sweep that was planned or run")
@@ -36,7 +34,9 @@ def parser(verb: str, what: str, *, sweep: bool) -> argparse.ArgumentParser:
         made.add_argument("--out", type=Path, default=Path("report"), help="folder of the reports (default: report)")
         made.add_argument("--partial", action="store_true", help="show holes instead of refusing an incomplete sweep")
         made.add_argument(
-            "--allow-mixed", action="store_true", help="environments as blocks of their own instead of a refusal"
+            "--allow-mixed",
+            action="store_true",
+            help="environments as blocks of their own, and settings that differ as a note, instead of a refusal",
         )
     made.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     return made

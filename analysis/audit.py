@@ -3,7 +3,6 @@
 Every finding names its runs; nothing is mended.
 """
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.frame import Frame
+from analysis.matched import differing
 from analysis.metric import number
 from analysis.table import Cell, Head, Table
 from analysis.tables.cells import footer
@@ -36,7 +36,6 @@ def audit(frame: Frame) -> tuple[Finding, ...]:
         _unequal_seeds,
         _environments,
         _settings,
-        _splits,
         _chance,
         _diverged,
         _outlying_seeds,
@@ -98,28 +97,9 @@ def _environments(frame: Frame) -> Iterator[Finding]:
 
 
 def _settings(frame: Frame) -> Iterator[Finding]:
-    """Everything of a recipe but the method's own learning rate must be equal within one comparison (measuring.md,
-    T9).
-    """
-    for block in frame.blocks:
-        runs = frame.block(block)
-        seen = [json.loads(text) for text in runs.loc[runs["knobs"] != "", "knobs"].unique()]
-        for knob in sorted({key for knobs in seen for key in knobs}):
-            values = sorted({json.dumps(knobs.get(knob)) for knobs in seen})
-            if len(values) > 1:
-                yield Finding("differing settings", block, f"{knob} is {' and '.join(values)} within one comparison")
-
-
-def _splits(frame: Frame) -> Iterator[Finding]:
-    for block in frame.blocks:
-        runs = frame.block(block)
-        digests = sorted(set(runs.loc[runs["status"] == "done", "split"]))
-        if len(digests) > 1:
-            yield Finding(
-                "differing data",
-                block,
-                f"{len(digests)} different data facts (splits, revision or sizes) within one comparison",
-            )
+    for found in differing(frame.rows):
+        kind = "differing data" if found.knob == "data" else "differing settings"
+        yield Finding(kind, found.block, f"{found} within one comparison")
 
 
 def _chance(frame: Frame) -> Iterator[Finding]:

@@ -14,10 +14,7 @@ from harness.ledger.errors import RecordError
 from harness.ledger.spec import SCHEMA
 
 _PATHS = tuple((c.name, c.unit, tuple(c.source.split("."))) for c in COLUMNS)
-_FREE_KNOBS = (
-    "name",
-    "lr",
-)  # a method's own learning rate may differ within one comparison; nothing else of a recipe may
+_NO_KNOBS = ("name", "about", "lr", "head_lr")  # names are no settings; rates are the method's own, see analysis.matched
 
 
 def read_flat(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -91,7 +88,9 @@ def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
     git = source.get("git") or {}
     commit = (git.get("commit") or "") if isinstance(git, Mapping) else str(git)
     dirty = bool(git.get("dirty")) if isinstance(git, Mapping) else False
-    knobs = {key: value for key, value in raw["spec"]["recipe"].items() if key not in _FREE_KNOBS}
+    recipe = raw["spec"]["recipe"]
+    knobs = {f"recipe.{key}": value for key, value in recipe.items() if key not in _NO_KNOBS}
+    knobs["model.dtype"] = raw["spec"]["model"].get("dtype")
     return {
         "failure_kind": (raw["failure"] or {}).get("kind", ""),
         "fingerprint": _text(source.get("fingerprint")),
@@ -101,6 +100,8 @@ def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
         "packages": _text(source.get("packages")),
         "split": _digest(raw["data"]),
         "knobs": json.dumps(knobs, sort_keys=True),
+        "lr": recipe.get("lr"),
+        "head_lr": recipe.get("head_lr"),
         "attempts": int(raw["attempts"]),
     }
 

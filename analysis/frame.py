@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,8 @@ class Frame:
     rows: one row per planned run; numeric columns as declared in analysis/columns.py (NaN: not measured, the reason is
     in `absent` or `reason`), `status` one of done, failed, damaged, missing, skipped.
     curves: one row per validation point. `methods` and `blocks` are in the order of the plan; `methods` holds labels,
-    a block is "model / dataset", and its environment when environments are mixed.
+    a block is "model / dataset", and its environment when environments are mixed. `runs` is the folder of the run
+    folders, None for a frame from elsewhere.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Frame:
     about: Mapping[str, Any]
     digest: str
     notes: tuple[str, ...] = ()
+    runs: Path | None = None
 
     @property
     def title(self) -> str:
@@ -62,6 +65,11 @@ class Frame:
     @cached_property
     def _cells(self) -> dict[tuple[str, str], pd.DataFrame]:
         return _slices(self.rows, ["block", "label"])
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What is worth reading only once for a frame (test answers); a frame with other rows has its own."""
+        return {}
 
     @cached_property
     def _values(self) -> dict[tuple[str, str], pd.DataFrame]:

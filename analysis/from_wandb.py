@@ -34,7 +34,7 @@ def from_wandb(sweep: str, project: str, runs: Path = Path("runs"), partial: boo
         raise RecordError(f"W&B project {project} has no run of sweep '{sweep}'; runs are grouped by the sweep's name.")
     plan, said = _plan(sweep, runs, {run_id: config for run_id, (config, _) in found.items()})
     rows = pd.DataFrame([_row(run_id, *found[run_id]) for run_id in plan.ids if run_id in found])
-    frame = to_frame(plan, rows, pd.DataFrame(columns=list(_CURVES)), partial=partial, allow_mixed=False)
+    frame = to_frame(plan, rows, pd.DataFrame(columns=list(_CURVES)), None, partial=partial, allow_mixed=False)
     note = f"Read from W&B project {project}: no learning curves, environment or reasons come from there."
     return replace(frame, notes=(*frame.notes, note, *said))
 

@@ -1,6 +1,6 @@
 """A plan and its records as one tidy frame.
 
-Refuses an incomplete sweep and mixed environments, unless asked for them.
+Refuses an incomplete sweep, mixed environments, and settings that differ within one comparison, unless asked for them.
 """
 
 from pathlib import Path
@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.cache import read_records
 from analysis.columns import COLUMNS
 from analysis.frame import Frame, ordered
+from analysis.matched import differing
 from analysis.metric import shown
 from analysis.planned import planned_rows
 from harness.ledger.errors import RecordError
@@ -21,24 +22,28 @@ def load(sweep: str, runs: Path | str = Path("runs"), partial: bool = False, all
     """The frame of a sweep.
 
     Raises PlanError when there is no such plan, RecordError when planned runs have no record (`partial` shows them as
-    missing) or records come from several environments (`allow_mixed` makes the environment part of the block).
+    missing), when records come from several environments or when a setting differs within one comparison
+    (`allow_mixed` makes the environment part of the block, and names the setting in a note).
     """
     runs = Path(runs)
     plan = read_plan(runs, sweep)
     found, curves = read_records(runs, list(plan.ids), sweep)
-    return to_frame(plan, found, curves, partial=partial, allow_mixed=allow_mixed)
+    return to_frame(plan, found, curves, runs, partial=partial, allow_mixed=allow_mixed)
 
 
-def to_frame(plan: Plan, found: pd.DataFrame, curves: pd.DataFrame, *, partial: bool, allow_mixed: bool) -> Frame:
-    """Plan and flat records joined; see `load`."""
+def to_frame(
+    plan: Plan, found: pd.DataFrame, curves: pd.DataFrame, runs: Path | None, *, partial: bool, allow_mixed: bool
+) -> Frame:
+    """Plan and flat records joined; see `load`. `runs` is the folder they are from, None where there is none."""
     rows = _joined(planned_rows(plan), found)
-    notes = [*_check_complete(rows, partial), *_check_environment(rows, allow_mixed)]
-    if len(notes) and "environment" in notes[-1]:
+    notes = [*_check_complete(rows, partial)]
+    if mixed := _check_environment(rows, allow_mixed):
         rows["block"] += " @ " + rows["fingerprint"].where(rows["fingerprint"] != "", "no record").str[:8]
+    notes += [*mixed, *_check_settings(rows, allow_mixed)]
     rows = _derived(rows)
     methods, blocks = tuple(dict.fromkeys(rows["label"])), tuple(dict.fromkeys(rows["block"]))
     rows = _compact(ordered(rows, blocks, methods))
-    return Frame(plan.name, rows, curves, methods, blocks, plan.about, plan.digest, tuple(notes))
+    return Frame(plan.name, rows, curves, methods, blocks, plan.about, plan.digest, tuple(notes), runs)
 
 
 def _compact(rows: pd.DataFrame) -> pd.DataFrame:
@@ -76,6 +81,8 @@ def _joined(planned: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         "score_unit",
     ):
         rows[name] = rows[name].fillna("") if name in rows else ""
+    for name in ("lr", "head_lr"):
+        rows[name] = rows[name].astype(float) if name in rows else np.nan
     return rows.drop(columns=["skip"])
 
 
@@ -104,6 +111,20 @@ def _check_environment(rows: pd.DataFrame, allow_mixed: bool) -> list[str]:
             "environments exceeds many gaps between methods. Pass --allow-mixed to keep them apart as blocks."
         )
     return [f"{len(seen)} environments: each is a block of its own, and none is pooled with another."]
+
+
+def _check_settings(rows: pd.DataFrame, allow_mixed: bool) -> list[str]:
+    found = list(differing(rows))
+    if not found:
+        return []
+    more = f"; and {len(found) - 2} more (`peftlab audit`)" if len(found) > 2 else ""
+    said = "; ".join(f"{one.block}: {one}" for one in found[:2]) + more
+    if not allow_mixed:
+        raise RecordError(
+            f"settings differ within one comparison ({said}). Run them alike, or pass --allow-mixed to compare them "
+            "all the same, with a note."
+        )
+    return [f"Settings differ within one comparison: {said}."]
 
 
 def _derived(rows: pd.DataFrame) -> pd.DataFrame:

@@ -48,6 +48,7 @@ def _name_variants(rows: list[dict[str, Any]], settings: list[dict[str, str]]) -
         differing = [key for key in keys if len({settings[i].get(key, "") for i in members}) > 1]
         for i in members if differing else ():
             said = ", ".join(f"{key}={settings[i][key]}" for key in differing if key in settings[i])
+            rows[i]["setting"] = said
             rows[i]["method"] += f" {said}" if said else ""
             rows[i]["plain_label"] += f" ({said})" if said else ""
 
@@ -75,6 +76,7 @@ def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "direction": data["direction"],
         "chance": data.get("chance"),
         "formula_params": _parameters(method, model),
+        "setting": "",
         "skip": "",
     }
 
@@ -83,7 +85,7 @@ def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], 
     """A skipped cell has no spec: labels are borrowed from planned runs of the same model, dataset and method."""
     models, datasets, methods = known
     model, dataset, method = (str(choices.get(axis, "")) for axis in ("model", "dataset", "method"))
-    row: dict[str, Any] = dict.fromkeys(("recipe", "task"), "") | {"chance": None, "formula_params": None}
+    row: dict[str, Any] = dict.fromkeys(("recipe", "task", "setting"), "") | {"chance": None, "formula_params": None}
     row |= {key: models.get(model, {}).get(key, model) for key in ("model", "model_label")}
     row |= {key: datasets.get(dataset, {}).get(key, dataset) for key in ("dataset", "dataset_label")}
     row |= {

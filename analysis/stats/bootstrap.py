@@ -3,7 +3,7 @@
 Over a handful of seeds alone a bootstrap is too narrow (measuring.md, 7): `analysis.stats.intervals` is for that.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -20,31 +20,38 @@ def paired_bca(
 ) -> Estimate:
     """BCa interval of mean(a - b) for per-example scores (n_seeds, n_examples) on one test set, paired in both.
 
-    Seeds and examples are resampled, crossed: every seed sees the same drawn examples, as it did in the study. One seed
-    leaves the examples alone to be drawn. Efron 1987, with the multi-sample acceleration of Efron and Tibshirani 1993.
+    Examples are many and are resampled; seeds are few, and resampling three of them covers 75 %. So seeds enter by
+    their own Student's t (with all that a seed does to single examples), and the resampled examples add what they do to
+    all seeds alike; together 94 to 98 % with 3, 5 and 10 seeds. One seed leaves the examples alone. BCa: Efron 1987,
+    with the multi-sample acceleration of Efron and Tibshirani 1993.
     """
     d = np.atleast_2d(np.asarray(a, float) - np.asarray(b, float))
-    centre = float(d.mean())
-    drawn = np.concatenate(list(_two_way_means(d, rng, reps)))
-    influence = _deviations(d.mean(axis=0)), _deviations(d.mean(axis=1)) if len(d) > 1 else np.zeros(1)
-    low, high = bca_limits(drawn, centre, influence, level)
-    return Estimate(centre, low, high, int(d.shape[0]))
+    examples = d.mean(axis=0)
+    between = float(d.mean(axis=1).std(ddof=1) / np.sqrt(len(d))) if len(d) > 1 else 0.0
+    drawn = examples.mean() + _share_of_examples(d) * (_resampled_means(examples, rng, reps) - examples.mean())
+    shift = between * _t_draws(len(d) - 1, reps, rng) if between else 0.0
+    return Estimate(float(d.mean()), *_bca_limits(drawn, examples, shift, between, level), int(d.shape[0]))
 
 
-def bca_limits(drawn: Floats, centre: float, influence: tuple[Floats, ...], level: float) -> tuple[float, float]:
-    """Limits from bootstrap means and the jackknife influence of each resampled factor.
+def _bca_limits(
+    drawn: Floats, sample: Floats, shift: Floats | float, between: float, level: float
+) -> tuple[float, float]:
+    """Limits for the mean of `sample` (n,) from its bootstrap means `drawn` (reps,), each moved by `shift`, a symmetric
+    part of standard error `between`.
 
-    No spread gives (centre, centre).
+    No spread gives (mean, mean).
     """
-    if np.ptp(drawn) == 0:
+    centre, moved = float(sample.mean()), drawn + shift
+    if np.ptp(moved) == 0:
         return centre, centre
-    below = (np.sum(drawn < centre) + 0.5 * np.sum(drawn == centre)) / drawn.size
+    equal = np.isclose(drawn, centre, rtol=0, atol=1e-12)  # means of answers often are; half of them count as below
+    below = (np.sum((drawn < centre) & ~equal) + 0.5 * np.sum(equal)) / drawn.size
     bias = float(stats.norm.ppf(np.clip(below, 1 / (drawn.size + 1), 1 - 1 / (drawn.size + 1))))
-    squares = sum(float((part**2).sum()) for part in influence)
-    skew = sum(float((part**3).sum()) for part in influence) / (6 * squares**1.5) if squares > 0 else 0.0
+    influence = (sample - centre) / sample.size
+    squares = float((influence**2).sum()) + between**2
+    skew = float((influence**3).sum()) / (6 * squares**1.5)
     z = stats.norm.ppf([(1 - level) / 2, (1 + level) / 2])
-    shares = stats.norm.cdf(bias + (bias + z) / (1 - skew * (bias + z)))
-    low, high = np.quantile(drawn, shares)
+    low, high = np.quantile(moved, stats.norm.cdf(bias + (bias + z) / (1 - skew * (bias + z))))
     return float(low), float(high)
 
 
@@ -70,15 +77,28 @@ def percentile(drawn: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
     return low, high
 
 
-def _two_way_means(d: Floats, rng: np.random.Generator, reps: int) -> Iterator[Floats]:
+def _resampled_means(x: Floats, rng: np.random.Generator, reps: int) -> Floats:
+    """(reps,) means of n values drawn again from x (n,). Equal values are drawn together: right answers have few."""
+    values, counts = np.unique(x, return_counts=True)
+    size = max(1, _CHUNK // values.size)
+    drawn = (rng.multinomial(x.size, counts / x.size, min(size, reps - start)) for start in range(0, reps, size))
+    return np.concatenate([chunk @ values for chunk in drawn]) / x.size
+
+
+def _share_of_examples(d: Floats) -> float:
+    """How much of the spread of the examples' means is the examples' own; the rest is what seeds do to single examples.
+
+    d (n_seeds, n_examples); 1 for one seed, for which the two cannot be told apart.
+    """
     seeds, examples = d.shape
-    size = max(1, _CHUNK // max(d.shape))
-    for start in range(0, reps, size):
-        n = min(size, reps - start)
-        by_seed = rng.multinomial(seeds, np.full(seeds, 1 / seeds), n) if seeds > 1 else np.ones((n, 1))
-        by_example = rng.multinomial(examples, np.full(examples, 1 / examples), n)
-        yield np.einsum("re,re->r", by_seed @ d, by_example) / d.size
+    spread = float(d.mean(axis=0).var(ddof=1)) if examples > 1 else 0.0
+    if seeds < 2 or spread == 0:
+        return 1.0
+    both = d - d.mean(axis=0) - d.mean(axis=1, keepdims=True) + d.mean()
+    joint = float((both**2).sum()) / ((seeds - 1) * (examples - 1) * seeds)
+    return float(np.sqrt(max(0.0, 1 - joint / spread)))
 
 
-def _deviations(means: Floats) -> Floats:
-    return (means - means.mean()) / len(means)
+def _t_draws(df: int, reps: int, rng: np.random.Generator) -> Floats:
+    """Student's t at evenly spaced quantiles, in random order: its far tails do not hang on single draws."""
+    return np.asarray(stats.t.ppf((rng.permutation(reps) + 0.5) / reps, df))

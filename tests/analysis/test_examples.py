@@ -8,8 +8,10 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from analysis import answers as kept
 from analysis.examples import on_examples
 from analysis.load import load
+from analysis.tables.examples import examples_table
 from harness.ledger.errors import RecordError
 
 BLOCK = "Minilm / MRPC"
@@ -36,20 +38,20 @@ def answers(written: Callable[..., Path]) -> Callable[..., tuple[Path, dict[str,
 
 def test_one_seed_is_mcnemar(answers) -> None:
     runs, right = answers((0,))
-    found = on_examples(load("tiny", runs), runs, BLOCK, "cLA", np.random.default_rng(1))
+    found = on_examples(load("tiny", runs), BLOCK, "cLA", np.random.default_rng(1))
     a, b = right["cLA 0"], right["LoRA 0"]
-    assert found.p == pytest.approx(stats.binomtest(int((a & ~b).sum()), int((a != b).sum())).pvalue)
+    assert found.mcnemar[0] == pytest.approx(stats.binomtest(int((a & ~b).sum()), int((a != b).sum())).pvalue)
     assert found.difference.mean == pytest.approx(a.mean() - b.mean())
     assert (found.examples, found.seeds) == (200, (0,))
 
 
-def test_several_seeds_are_a_crossed_bootstrap(answers) -> None:
+def test_several_seeds_enter_together(answers) -> None:
     runs, right = answers((0, 1, 2))
-    found = on_examples(load("tiny", runs), runs, BLOCK, "cLA", np.random.default_rng(1))
+    found = on_examples(load("tiny", runs), BLOCK, "cLA", np.random.default_rng(1))
     by_hand = np.mean([right[f"cLA {s}"].mean() - right[f"LoRA {s}"].mean() for s in (0, 1, 2)])
     assert found.difference.mean == pytest.approx(by_hand)
-    assert found.difference.low < by_hand < found.difference.high < 0
-    assert np.isnan(found.p)
+    assert found.difference.low < by_hand < found.difference.high
+    assert len(found.mcnemar) == 3
 
 
 def test_other_examples_are_refused(answers) -> None:
@@ -57,11 +59,46 @@ def test_other_examples_are_refused(answers) -> None:
     path = next(runs.glob("*/predictions.parquet"))
     pd.read_parquet(path).replace({"id": {"x000": "y000"}}).to_parquet(path, index=False)
     with pytest.raises(RecordError, match="other examples"):
-        on_examples(load("tiny", runs), runs, BLOCK, "cLA", np.random.default_rng(1))
+        on_examples(load("tiny", runs), BLOCK, "cLA", np.random.default_rng(1))
 
 
 def test_a_run_without_predictions_is_named(answers) -> None:
     runs, _ = answers((0,))
     next(runs.glob("*/predictions.parquet")).unlink()
+    with pytest.raises(RecordError, match="kept no predictions"):
+        on_examples(load("tiny", runs), BLOCK, "cLA", np.random.default_rng(1))
+
+
+def test_predictions_that_are_damaged_are_named(answers) -> None:
+    runs, _ = answers((0,))
+    next(runs.glob("*/predictions.parquet")).write_bytes(b"no parquet")
     with pytest.raises(RecordError, match="no predictions that can be read"):
-        on_examples(load("tiny", runs), runs, BLOCK, "cLA", np.random.default_rng(1))
+        on_examples(load("tiny", runs), BLOCK, "cLA", np.random.default_rng(1))
+
+
+def test_the_second_read_opens_no_predictions(answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs, right = answers((0, 1, 2))
+    first = on_examples(load("tiny", runs), BLOCK, "cLA", np.random.default_rng(1))
+    monkeypatch.setattr(kept, "_read", lambda *facts: pytest.fail(f"opened {facts}"))
+    assert on_examples(load("tiny", runs), BLOCK, "cLA", np.random.default_rng(1)) == first
+    assert first.difference.mean == pytest.approx(
+        np.mean([right[f"cLA {s}"].mean() - right[f"LoRA {s}"].mean() for s in range(3)])
+    )
+
+
+def test_the_table_has_a_row_for_every_method_and_says_what_cannot_be_paired(answers) -> None:
+    runs, right = answers((0, 1))
+    table = examples_table(load("tiny", runs), np.random.default_rng(1))
+    assert table is not None
+    (row,) = table.rows
+    points = 100 * np.mean([right[f"cLA {s}"].mean() - right[f"LoRA {s}"].mean() for s in (0, 1)])
+    assert (row[1].text, row[2].text) == ("cLA", "200")
+    assert row[3].value == pytest.approx(points)
+    assert row[4].text == "< .05 in 2 of 2"
+    next(runs.glob("*/predictions.parquet")).unlink()
+    table = examples_table(load("tiny", runs), np.random.default_rng(1))
+    assert table is not None and "kept no predictions" in table.rows[0][3].why
+
+
+def test_without_predictions_there_is_no_table(written) -> None:
+    assert examples_table(load("tiny", written()), np.random.default_rng(1)) is None

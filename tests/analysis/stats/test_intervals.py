@@ -49,7 +49,7 @@ def test_bca_over_examples_agrees_with_scipys_bca() -> None:
 
 
 def test_equal_generators_give_equal_intervals() -> None:
-    a, b = np.random.default_rng(4).normal(0, 1, (2, 5, 40))
+    a, b = np.random.default_rng(4).normal(0, 1, (2, 1, 40))
     first, second = (paired_bca(a, b, np.random.default_rng(5), reps=500) for _ in range(2))
     assert first == second
     assert first != paired_bca(a, b, np.random.default_rng(6), reps=500)
@@ -61,11 +61,28 @@ def test_no_difference_at_all_has_no_width() -> None:
     assert (found.low, found.mean, found.high) == (0.0, 0.0, 0.0)
 
 
-def test_the_crossed_bootstrap_covers_what_it_says() -> None:
-    """Ten seeds that differ, 100 examples that differ, and noise: the truth is zero in each study."""
+# What differs in a study of answers: the spread of seeds and of examples, on the scale of a logit.
+STUDIES_OF_ANSWERS = {"seeds": (1.0, 0.3), "examples": (0.05, 2.0), "both": (0.3, 0.8), "neither": (0.0, 0.0)}
+
+
+@pytest.mark.parametrize(("seeds", "what"), [*((3, what) for what in STUDIES_OF_ANSWERS), (5, "both")])
+def test_the_interval_over_seeds_and_examples_covers_what_it_says(seeds: int, what: str) -> None:
+    """Two methods that are equally good; which answers are right depends on seed and example. The truth is zero."""
+    by_seed, by_example = STUDIES_OF_ANSWERS[what]
     rng = np.random.default_rng(7)
-    studies, seeds, examples = 500, 10, 100
-    d = rng.normal(0, 0.1, (studies, seeds, 1)) + rng.normal(0, 1, (studies, 1, examples))
-    d = d + rng.normal(0, 1, (studies, seeds, examples))
-    found = [paired_bca(x, np.zeros_like(x), rng, reps=400) for x in d]
-    assert 0.93 <= np.mean([f.low <= 0 <= f.high for f in found]) <= 0.97
+
+    def right() -> np.ndarray:
+        logit = 1.5 + rng.normal(0, by_seed, (seeds, 1)) + rng.normal(0, by_example, (1, 150))
+        return rng.uniform(size=(seeds, 150)) < 1 / (1 + np.exp(-logit))
+
+    found = [paired_bca(right(), right(), rng, reps=400) for _ in range(500)]
+    covered = np.mean([f.low <= 0 <= f.high for f in found])
+    assert 0.93 <= covered <= (0.99 if what == "examples" else 0.975)
+
+
+def test_a_bootstrap_over_three_seeds_would_not_cover() -> None:
+    """Why seeds are not resampled: with all the spread between them, the interval is that of Student's t."""
+    means = np.array([0.1, 0.2, 0.4])
+    found = paired_bca(np.repeat(means[:, None], 50, axis=1), np.zeros((3, 50)), np.random.default_rng(1))
+    expected = t_interval(means)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=0.01)

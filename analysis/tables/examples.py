@@ -1,0 +1,71 @@
+"""Each method against the control on the test examples themselves: what another test set might have said."""
+
+import numpy as np
+import pandas as pd
+
+from analysis.examples import ANSWERED, OnExamples, answers, on_examples
+from analysis.frame import Frame
+from analysis.metric import number
+from analysis.table import Cell, Head, Table
+from analysis.tables.cells import footer, slug
+from analysis.tables.ranking import p_cell
+from harness.ledger.errors import RecordError
+
+
+def examples_table(frame: Frame, rng: np.random.Generator, *, reps: int = 10_000) -> Table | None:
+    """Block × method: share of right answers minus the control's, with its seeds × examples BCa interval, and McNemar.
+
+    Only blocks whose metric counts right answers. None without a control, or where no run kept predictions.
+    """
+    if frame.control is None or not answers(frame):
+        return None
+    rows, data = [], []
+    for block in frame.blocks:
+        if frame.block(block).iloc[0]["metric"] not in ANSWERED:
+            continue
+        for method in frame.methods_of(block):
+            if method != frame.control:
+                found = _found(frame, block, method, rng, reps)
+                rows.append((Cell(block), Cell(method), *_cells(found)))
+                data += [_plain(block, method, found)] if isinstance(found, OnExamples) else []
+    heads = (
+        Head("model / dataset"),
+        Head("method"),
+        Head("test examples"),
+        Head(f"right answers, difference to {frame.control}", "points, + is better"),
+        Head("McNemar p"),
+    )
+    notes = (
+        "Mean paired difference [95 % BCa interval over seeds and test examples] (seeds). Wider than the interval over "
+        "seeds alone where another test set might have said something else. McNemar's exact test is of one seed; with "
+        "several, it says in how many it is below .05. Neither is adjusted for the number of rows.",
+        footer(frame),
+    )
+    table = pd.DataFrame(data, columns=list(_NAMES))
+    return Table(f"examples-{slug(frame.control)}", "On the same test examples", heads, tuple(rows), notes, table)
+
+
+_NAMES = ("block", "method", "difference", "low", "high", "seeds", "examples", "mcnemar_p")
+
+
+def _found(frame: Frame, block: str, method: str, rng: np.random.Generator, reps: int) -> OnExamples | str:
+    try:
+        return on_examples(frame, block, method, rng, reps=reps)
+    except RecordError as error:
+        return str(error)
+
+
+def _cells(found: OnExamples | str) -> tuple[Cell, Cell, Cell]:
+    if isinstance(found, str):
+        return Cell("–", mark="absent"), Cell("not paired", mark="absent", why=found), Cell("–", mark="absent")
+    d, n = found.difference, len(found.seeds)
+    text = f"{number(100 * d.mean, 2)} [{number(100 * d.low, 2)}, {number(100 * d.high, 2)}] ({n})"
+    small = sum(p < 0.05 for p in found.mcnemar)
+    p = p_cell(found.mcnemar[0]) if n == 1 else Cell(f"< .05 in {small} of {n}", small / n)
+    return Cell(f"{found.examples:,}", found.examples), Cell(text, 100 * d.mean), p
+
+
+def _plain(block: str, method: str, found: OnExamples) -> tuple[object, ...]:
+    d = found.difference
+    p = " ".join(f"{one:.6g}" for one in found.mcnemar)
+    return block, method, 100 * d.mean, 100 * d.low, 100 * d.high, len(found.seeds), found.examples, p
