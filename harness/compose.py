@@ -46,9 +46,7 @@ def parse_overrides(words: Sequence[str]) -> list[Override]:
         ) from error
     for override in overrides:
         override.key_or_group = ALIASES.get(override.key_or_group, override.key_or_group)
-        if override.key_or_group.startswith(
-            "peft."
-        ):  # an option of the library's config, whether the yaml has it or not
+        if override.key_or_group.startswith("peft."):  # an option of the library's config, in the yaml or not
             override.key_or_group = f"method.update.options.{override.key_or_group.removeprefix('peft.')}"
             override.type = OverrideType.FORCE_ADD
     return overrides

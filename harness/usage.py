@@ -40,14 +40,14 @@ Only what is missing is run. Exit code 1 when a run failed.
   --json   the summary of the report
 """,
     "plan": f"""\
-peftlab plan [WORDS] [--estimate] [--json]
+peftlab plan [WORDS] [--no-estimate] [--json]
 
   peftlab plan sweep=beyond_lora
 
-Nothing is written or started.
+What would run and what is left out, with GPU memory and time of every cell. No run is written or started.
 
 {WORDS}
-  --estimate   what each cell would need: memory from the ledger on shapes alone, time from earlier records
+  --no-estimate   without memory and time: nothing is counted that was not counted before
 """,
     "status": f"""\
 peftlab status [SWEEP] [--watch] [--runs DIR] [--json]
