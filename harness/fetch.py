@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
 from harness.at_hand import Wanted, cache_folder, lacking, mirror_of, wanted, whereabouts
-from harness.data.hub import download, unreachable
+from harness.data.hub import Unavailable, download, unreachable
 from harness.ledger.errors import DataError, SpecError
 from harness.mirror import check_blobs, write_mirror
 from harness.plan import read_request
@@ -90,17 +90,17 @@ def _download(one: Wanted, progress: Progress) -> Outcome:
             place = download(one.repo, one.kind, one.revision, list(one.patterns))
             check_blobs(place)
         except DataError as error:
-            return _refused(one, str(error))
+            return _refused(one, error)
     if absent := lacking(one, place):
         return Outcome(one, "missing", f"the repository has no {', '.join(absent)}", "correct the card")
     return Outcome(one, "fetched", str(place))
 
 
-def _refused(one: Wanted, reason: str) -> Outcome:
-    if any(code in reason for code in ("401", "403", "gated", "restricted")):
-        gate = one.gate or "set HF_TOKEN to a token that may read it, or correct the id on the card"
-        return Outcome(one, "gated", reason, gate)
-    return Outcome(one, "missing", reason, "run this command again: it goes on where it stopped")
+def _refused(one: Wanted, error: DataError) -> Outcome:
+    if isinstance(error, Unavailable):
+        gate = one.gate if error.gated else None
+        return Outcome(one, "gated" if error.gated else "missing", str(error), gate or error.todo)
+    return Outcome(one, "missing", str(error), "run this command again")
 
 
 def _mirror_word(argv: Sequence[str]) -> tuple[list[str], Path | None]:

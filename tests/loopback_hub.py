@@ -19,6 +19,7 @@ class Hub:
     files: dict[tuple[str, str], dict[str, bytes]] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
     broken: set[str] = field(default_factory=set)  # paths that arrive with their first byte changed
+    cut: set[str] = field(default_factory=set)  # paths whose connection ends half-way
     served: list[str] = field(default_factory=list)  # paths whose content was sent
 
     def find(self, path: str) -> tuple[str, dict[str, bytes], str] | None:
@@ -51,6 +52,12 @@ def hub_server() -> Iterator[Hub]:
             if repo in hub.gated:
                 said = {"X-Error-Code": "GatedRepo", "X-Error-Message": f"Access to model {repo} is restricted."}
                 return self.say(401, b"", said)
+            if (
+                self.path.startswith("/api/")
+                and "/revision/" in self.path
+                and not self.path.endswith(("/main", COMMIT))
+            ):
+                return self.say(404, b"", {"X-Error-Code": "RevisionNotFound"})
             if self.path.startswith("/api/"):
                 return self.say(200, json.dumps(_listing(repo, files, rest)).encode(), {})
             name = rest.removeprefix(f"{COMMIT}/")
@@ -59,6 +66,9 @@ def hub_server() -> Iterator[Hub]:
             if self.command == "GET":
                 hub.served.append(name)
                 content = b"?" + content[1:] if name in hub.broken else content
+                if name in hub.cut:
+                    self.close_connection = True
+                    return self.say(200, content[: len(content) // 2], headers | {"Content-Length": str(len(content))})
             self.say(200, content, headers)
 
         def say(self, status: int, body: bytes, headers: dict[str, str]) -> None:

@@ -3,6 +3,7 @@
 Standard library only until something is downloaded, so that `require` can refuse a run before torch is imported.
 """
 
+import errno
 import os
 import socket
 import threading
@@ -18,6 +19,16 @@ from harness.ledger.model_spec import HubModel, ModelSpec
 PATIENCE = 1.5  # seconds until a hub that does not answer counts as out of reach
 SMALL = ["*.json", "*.txt", "*.model"]  # config and tokenizer
 WEIGHTS = {"safetensors": ["*.safetensors"], "torch": ["pytorch_model.bin", "pytorch_model-*.bin"]}
+
+
+class Unavailable(DataError):
+    """A repository that cannot be had: why, in half a sentence, and what a person does next."""
+
+    def __init__(
+        self, why: str, todo: str = "run this command again: it goes on where it stopped", *, gated: bool = False
+    ) -> None:
+        super().__init__(why)
+        self.todo, self.gated = todo, gated
 
 
 def require(model: ModelSpec, dataset: DatasetSpec, cache: Path) -> None:
@@ -62,7 +73,7 @@ def data_patterns(spec: DatasetSpec, source: HubData) -> list[str]:
 def download(repo: str, kind: str, revision: str | None, patterns: list[str]) -> Path:
     """The snapshot folder of a "dataset" or "model" repository; only files of `patterns`.
 
-    Raises DataError with half a sentence: why it cannot be had.
+    Raises Unavailable with half a sentence: why it cannot be had.
     """
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     from huggingface_hub import snapshot_download
@@ -73,16 +84,48 @@ def download(repo: str, kind: str, revision: str | None, patterns: list[str]) ->
     try:
         return Path(snapshot_download(repo, local_files_only=why_not is not None, **call))
     except LocalEntryNotFoundError as error:
-        raise DataError(why_not or "the hub does not answer") from error
-    except (HfHubHTTPError, OSError) as error:
-        raise DataError(f"the hub says: {str(error).strip().splitlines()[0]}") from error
+        raise Unavailable(why_not or "the hub does not answer") from error
+    except (HfHubHTTPError.__bases__[0], OSError) as error:  # the first: any error of the client that the library uses
+        raise _unavailable(error, repo, revision) from error
+
+
+def _unavailable(error: Exception, repo: str, revision: str | None) -> Unavailable:
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if isinstance(error, GatedRepoError):
+        return Unavailable(
+            "access to it is gated", f"accept its terms at {_hub()}/{repo}, then set HF_TOKEN", gated=True
+        )
+    if isinstance(error, RepositoryNotFoundError):  # also what the hub says of a private one to those without access
+        todo = "correct the id on the card; a private repository needs HF_TOKEN"
+        return Unavailable("the hub shows no repository of that id", todo)
+    if isinstance(error, RevisionNotFoundError):
+        return Unavailable(f"it has no revision {revision or 'main'}", "correct `revision` on the card")
+    if isinstance(error, HfHubHTTPError):
+        status = error.response.status_code
+        if status in (401, 403):
+            return Unavailable(f"the hub refuses it ({status})", "set HF_TOKEN to a token that may read it", gated=True)
+        return Unavailable(f"the hub answers with an error ({status})")
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return Unavailable(
+            "the disk is full", "make room, or set HF_HOME to a larger disk; then run this command again"
+        )
+    return Unavailable(f"the download broke off ({type(error).__name__}: {_first_line(error)})")
+
+
+def _hub() -> str:
+    return os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or "no reason given").splitlines()[0]
 
 
 def unreachable() -> str | None:
     """Why the hub cannot be asked, else None: told to be offline, or no connection within `PATIENCE` seconds."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         return "HF_HUB_OFFLINE is set"
-    return silent(os.environ.get("HF_ENDPOINT") or "https://huggingface.co")
+    return silent(_hub())
 
 
 def silent(url: str) -> str | None:

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import pyarrow as pa
 import pytest
@@ -120,7 +119,25 @@ def test_a_gated_or_absent_repository_says_what_to_do_and_stops_no_other(hub):
     assert gated["state"] == "gated" and "accept the licence" in gated["todo"] and "HF_TOKEN" in gated["todo"]
     assert found.pop(ROBERTA)["state"] == "fetched"
     (absent,) = found.values()
-    assert absent["state"] == "missing" and absent["todo"]
+    assert absent["state"] == "missing" and "no repository of that id" in absent["note"] and "id" in absent["todo"]
+
+
+def test_a_revision_that_is_not_there_is_said_with_its_name(hub):
+    code, found = states("model=roberta_base", "model.source.revision=v9")
+    (row,) = found.values()
+    assert code == 1 and row["state"] == "missing"
+    assert row["note"] == "it has no revision v9" and "revision" in row["todo"]
+
+
+def test_a_download_that_breaks_off_stops_no_other_and_goes_on_the_next_time(hub):
+    hub.cut.add("model.safetensors")
+    code, found = states("model=roberta_base", "dataset=paws")
+    assert code == 1 and found[PAWS]["state"] == "fetched"
+    assert found[ROBERTA]["state"] == "missing" and "goes on where it stopped" in found[ROBERTA]["todo"]
+    hub.cut.clear()
+    hub.served.clear()
+    code, found = states("model=roberta_base", "dataset=paws")
+    assert code == 0 and hub.served == ["model.safetensors"]
 
 
 def test_a_repository_without_weights_is_not_at_hand(hub):
@@ -147,11 +164,9 @@ def test_a_mirror_holds_parquet_by_split_whatever_the_hub_had(hub, tmp_path, mon
 
 
 @pytest.mark.parametrize("words", [("HF_ENDPOINT", "http://127.0.0.1:9"), ("HF_HUB_OFFLINE", "1")])
-def test_without_a_network_everything_missing_is_listed_within_seconds(hub, monkeypatch, words):
+def test_without_a_network_everything_missing_is_listed(hub, monkeypatch, words):
     monkeypatch.setenv(*words)
-    start = time.perf_counter()
     code, said = fetch("model=roberta_base,llama3_8b", "dataset=paws")
-    assert time.perf_counter() - start < 10  # the interpreter and Hydra included, on a busy machine
     assert code == 1 and "0 of 3 repositories at hand" in said
     assert ROBERTA in said and PAWS in said and "where there is a network" in said
 
