@@ -88,6 +88,14 @@ def test_progress_is_read_from_the_end_of_a_long_file(tmp_path):
     assert found.seconds_left == pytest.approx(2500)
 
 
+def test_the_pace_of_a_run_that_was_started_again_leaves_out_the_time_in_the_queue(tmp_path):
+    lines = [{"t": float(step), "event": "step", "step": step, "total": 10} for step in (1, 2, 3)]
+    lines += [{"t": 9000.0, "event": "resume", "step": 2, "total": 10}]
+    lines += [{"t": 9000.0 + step, "event": "step", "step": step, "total": 10} for step in (3, 4, 5)]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert progress(tmp_path / "events.jsonl").seconds_left == pytest.approx(5)
+
+
 def test_a_run_without_steps_has_no_progress(tmp_path):
     assert progress(tmp_path / "none") is None
     (tmp_path / "events.jsonl").write_text('{"t": 1, "event": "start", "step": 0, "total": 5}\n')
