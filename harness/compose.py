@@ -37,14 +37,20 @@ def choices(group: str) -> tuple[str, ...]:
 
 
 def parse_overrides(words: Sequence[str]) -> list[Override]:
-    """Hydra's own grammar; raises SpecError with one sentence for a word that is not of it."""
+    """Hydra's own grammar, and the bare name of a sweep; raises SpecError with one sentence for any other word."""
+    words = [f"sweep={word}" if word in choices("sweep") else word for word in words]
     try:
-        overrides = OverridesParser.create().parse_overrides(list(words))
+        overrides = OverridesParser.create().parse_overrides(words)
     except HydraException as error:
         raise SpecError(
             f"cannot read the override: {_first_line(error)} Write key=value, as in method=lora."
         ) from error
     for override in overrides:
+        if override.key_or_group.startswith("hydra"):
+            raise SpecError(
+                f"{override.key_or_group}: Hydra composes the config here and starts nothing; where runs are done is "
+                f"cluster=NAME, with one of: {', '.join(choices('cluster'))}."
+            )
         override.key_or_group = ALIASES.get(override.key_or_group, override.key_or_group)
         if override.key_or_group.startswith("peft."):  # an option of the library's config, in the yaml or not
             override.key_or_group = f"method.update.options.{override.key_or_group.removeprefix('peft.')}"

@@ -13,6 +13,7 @@ import os
 import re
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -174,8 +175,11 @@ def file_clock(folder: Path) -> float:
         probe.touch()
         os.utime(probe)
         return probe.stat().st_mtime
+    except OSError:  # a full disk, or a store that is not ours: one can look, and claims nothing
+        return time.time()
     finally:
-        probe.unlink(missing_ok=True)
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def _generations(folder: Path) -> list[int]:

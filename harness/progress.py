@@ -26,7 +26,9 @@ def progress(events: Path) -> Progress | None:
             tail = file.read()
     except FileNotFoundError:
         return None
-    steps = [event for event in _events(tail) if event["event"] in ("step", "val") and "step" in event]
+    told = _events(tail)
+    begun = max((i for i, event in enumerate(told) if event["event"] in ("start", "resume")), default=0)
+    steps = [event for event in told[begun:] if event["event"] in ("step", "val") and "step" in event]  # of this start
     if not steps:
         return None
     totals = [event["total"] for event in (*_events(head), *_events(tail)) if event.get("total")]

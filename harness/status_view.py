@@ -108,7 +108,7 @@ def _running(row: Row) -> str:
         share = f" ({at.step / at.total:.0%})" if at.total else ""
         left = f", about {_span(at.seconds_left)} left" if at.seconds_left is not None else ""
         far = f"step {at.step}{f' of {at.total}' if at.total else ''}{share}{left}"
-    return f"running {row.id} {_words(row)}: {far}; {row.where}"
+    return f"running {row.id} {far}: {_words(row)}; {row.where}"  # a narrow terminal cuts the end off
 
 
 def _failed(row: Row) -> str:

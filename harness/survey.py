@@ -43,8 +43,9 @@ class Survey:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to wait for."""
-        return not any(row.stage in ("running", "pending") for row in self.rows)
+        """Whether nothing is left to wait for. While the scheduler is silent, what looks missing may be in its queue."""
+        waits = {"running", "pending"} if self.scheduler_answers else {"running", "pending", "missing", "stopped"}
+        return not any(row.stage in waits for row in self.rows)
 
 
 def survey(plan: Plan, store: Store, jobs: Iterable[LiveJob] | None) -> Survey:

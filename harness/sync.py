@@ -2,7 +2,6 @@
 
 W&B's own tool does the upload and leaves its mark (`*.wandb.synced`) beside what is up there. A run in three attempts
 has three offline folders and one id, and is one run up there. Runs without a record are left alone: they may be live.
-Online runs whose server fell silent before it had everything go up likewise.
 The file of an attempt that was killed stops in the middle: the tool uploads what there is, does not mark it, and would
 leave out the attempts after it. So attempts go up in rounds, and what is cut off is marked here.
 """
@@ -21,7 +20,7 @@ from rich.progress import track
 from harness.ledger.store import Store
 from harness.plan import read_request
 from harness.settings import settings_from
-from harness.trackers.wandb_mirror import UNSENT, unreachable
+from harness.trackers.wandb_mirror import unreachable
 from harness.verbs import flags_of
 
 console = Console(highlight=False, soft_wrap=True)
@@ -50,11 +49,9 @@ def main(argv: list[str]) -> int:
 
 
 def waiting(store: Store) -> list[list[Path]]:
-    """For each run that has a record, its folders that are not up there yet, oldest first."""
+    """For each run that has a record, its offline folders that are not up there yet, oldest first."""
     found: dict[Path, list[Path]] = {}
-    offline = store.root.glob("*/wandb/offline-run-*/*.wandb")
-    online = (mark.with_suffix("") for mark in store.root.glob(f"*/wandb/run-*/*.wandb{UNSENT}"))
-    for file in sorted([*offline, *online], key=_begun):
+    for file in sorted(store.root.glob("*/wandb/offline-run-*/*.wandb")):
         run = file.parents[2]
         if not _mark(file).exists() and store.status(run.name) in ("done", "failed"):
             found.setdefault(run, []).append(file.parent)
@@ -82,11 +79,6 @@ def upload(folders: Sequence[Path]) -> str:
                 _mark(file).touch()
     errors = [line for line in errors if CUT_OFF not in line]
     return errors[-1] if errors else f"exit code {done.returncode}" if done.returncode else ""
-
-
-def _begun(file: Path) -> tuple[str, str]:
-    """The run, and when this attempt at it began: `[offline-]run-DATE_TIME-ID`."""
-    return file.parents[2].name, file.parent.name.removeprefix("offline-")
 
 
 def _cut(folders: Sequence[Path], size: int) -> list[Sequence[Path]]:

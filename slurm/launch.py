@@ -121,9 +121,10 @@ def _alone(runs: Path) -> Iterator[None]:
 
 def _say(plan: Plan, done: Launched, console: Console) -> None:
     todo = done.todo
+    submitted = f"{done.runs} submitted as {done.jobs} jobs (SLURM {', '.join(done.arrays)})"
     console.print(
         f"{plan.name}: {len(plan.runs)} runs; {len(todo.settled)} have a record, {len(todo.alive)} are in live jobs, "
-        f"{done.runs} submitted as {done.jobs} jobs" + (f" (SLURM {', '.join(done.arrays)})" if done.arrays else "")
+        + (submitted if done.runs else "nothing was submitted")
     )
     if done.left and (done.jobs or todo.alive):
         console.print(f"{done.left} more do not fit under submit_limit; the jobs submit them as they end.")
@@ -135,5 +136,7 @@ def _say(plan: Plan, done: Launched, console: Console) -> None:
         console.print(f"{run_id} ran out of memory twice; recorded as failed(oom).")
     for node, why in done.excluded.items():
         console.print(f"node {node} is excluded: {why}.")
-    if done.runs:
-        console.print(f"follow with: peftlab status sweep={plan.name}")
+    if done.runs or todo.alive:
+        console.print(f"follow with: peftlab status sweep={plan.name} --watch")
+    elif len(todo.settled) == len(plan.runs):
+        console.print(f"the answer: peftlab report sweep={plan.name}")

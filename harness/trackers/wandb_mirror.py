@@ -24,7 +24,6 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS = 5.0  # until a server that takes a call and says nothing counts as silent
 TIMEOUTS = {"WANDB_INIT_TIMEOUT": "20", "WANDB_FINISH_TIMEOUT": "30"}  # W&B's own: 90 s, and for ever
 KEPT = "This run is kept offline; `peftlab sync` uploads it later."
-UNSENT = ".unsent"  # the mark beside the file of an online run that did not reach the server whole
 
 
 class WandbMirror:
@@ -80,12 +79,11 @@ class WandbMirror:
             self._run = begin(mode="offline")
 
     def _finish(self) -> None:
+        folder = Path(self._run.dir).parent  # of this attempt; `dir` is its `files`
         try:
             self._run.finish(exit_code=self._exit_code)
         except TimeoutError:
-            folder = Path(self._run.dir).parent  # of this attempt; `dir` is its `files`
-            for file in folder.glob("*.wandb"):
-                file.with_name(file.name + UNSENT).touch()
+            folder.rename(folder.with_name(f"offline-{folder.name}"))  # the name that W&B gives to what is not up there
             log.warning("W&B: the server stopped answering before it had everything. %s", KEPT)
 
     def _safely(self, call: Callable[[], object]) -> None:

@@ -88,6 +88,7 @@ def test_adding_and_deleting_keys_is_checked_by_the_parser():
         (["seed=one"], "seed: 'one' is not a whole number"),
         (["method=lora,cla"], "use `peftlab sweep`"),
         (["just words"], "key=value"),
+        (["hydra/launcher=submitit_slurm"], "hydra/launcher: Hydra composes the config here and starts nothing"),
         (["method.update.rank=many"], "method.update.rank: 'many' is not a whole number"),
         (["runs=a,b"], "only method, model, dataset, recipe and seed can be swept"),
     ],
@@ -129,6 +130,11 @@ def test_one_more_seed_adds_only_its_own_runs(conf):
     conf(GRID)
     before, after = set(_sweep("sweep=mine").ids), set(_sweep("sweep=mine", "seed=0,1,2").ids)
     assert before < after and len(after - before) == 5
+
+
+def test_a_bare_name_is_that_sweep(conf):
+    conf(GRID)
+    assert _sweep("mine", "method=lora") == _sweep("sweep=mine", "method=lora")
 
 
 def test_the_command_line_narrows_a_named_sweep(conf):

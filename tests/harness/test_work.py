@@ -15,6 +15,10 @@ from harness.lease import Lease, LeaseLost, claim
 from harness.ledger.plan import write_plan
 from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.store import Store
+from harness.plan import plan_one, read_request
+from harness.resolve import Resolver
+from harness.run import run_one
+from harness.settings import settings_from
 from harness.sharing import not_comparable
 from harness.work import LeasedStore, work
 from slurm.sandbox import sleepy
@@ -29,22 +33,27 @@ def start_worker(store, plan, *ids):
     return subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
-def finish(process, seconds=60):
-    output, _ = process.communicate(timeout=seconds)
+def finish(process):
+    output, _ = process.communicate(timeout=200)
     return process.returncode, output
 
 
 def starts(store, run_id, what="start"):
-    lines = (store.paths(run_id).folder / "starts.log").read_text().splitlines()
-    return [line for line in lines if line.startswith(what + " ")]
+    log = store.paths(run_id).folder / "starts.log"
+    return [line for line in log.read_text().splitlines() if line.startswith(what + " ")] if log.exists() else []
+
+
+def waits_at(store, run_id, step):
+    state = store.paths(run_id).checkpoint / "sleepy.json"
+    return state.exists() and json.loads(state.read_text())[0] == step
 
 
 def scores(store, plan):
     return {run.id: store.read(run.id).scores["test"]["accuracy"].value for run in plan.runs}
 
 
-def until(ready, seconds=20):
-    end = time.monotonic() + seconds
+def until(ready):
+    end = time.monotonic() + 200  # a machine that stands still for a while fails no test
     while not ready():
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.02)
@@ -76,8 +85,10 @@ def test_a_failed_run_is_named_and_does_not_end_the_others(store):
 
 
 def test_two_workers_on_one_list_share_it(store):
-    plan = sleepy.plan(8, steps=2, seconds=0.05)
+    plan = sleepy.plan(8, steps=2, hold_at=1)
     workers = [start_worker(store, plan), start_worker(store, plan)]
+    until(lambda: all(waits_at(store, run_id, 1) for run_id in plan.ids[:2]))
+    (store.root / "go").touch()
     assert [finish(worker)[0] for worker in workers] == [0, 0]
     began = [starts(store, run_id) for run_id in plan.ids]
     assert [len(lines) for lines in began] == [1] * 8
@@ -85,16 +96,16 @@ def test_two_workers_on_one_list_share_it(store):
 
 
 def test_a_killed_worker_loses_no_run_and_changes_no_score(store, tmp_path):
-    plan = sleepy.plan(3, steps=5, seconds=0.05)
+    plan = sleepy.plan(3, steps=5, hold_at=2)
     worker = start_worker(store, plan)
-    first = store.paths(plan.ids[0]).checkpoint / "sleepy.json"
-    until(lambda: first.exists() and json.loads(first.read_text())[0] >= 2)
+    until(lambda: waits_at(store, plan.ids[0], 2))
     worker.kill()
     finish(worker)
+    (store.root / "go").touch()
     assert store.status(plan.ids[0]) == "unfinished"
     assert finish(start_worker(store, plan))[0] == 0
     undisturbed = Store(tmp_path / "undisturbed")
-    here(plan, undisturbed)
+    here(sleepy.plan(3, steps=5), undisturbed)
     assert scores(store, plan) == scores(undisturbed, plan)
     events = [json.loads(line) for line in store.paths(plan.ids[0]).events.read_text().splitlines()]
     assert [event["step"] for event in events] == [1, 2, 3, 4, 5], "it went on from its checkpoint"
@@ -102,11 +113,12 @@ def test_a_killed_worker_loses_no_run_and_changes_no_score(store, tmp_path):
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
 def test_a_signal_asks_for_a_checkpoint_and_an_end_of_its_own(store, how):
-    plan = sleepy.plan(2, steps=400, seconds=0.02)
+    plan = sleepy.plan(2, steps=4, hold_at=2)
     worker = start_worker(store, plan)
-    until(lambda: (store.paths(plan.ids[0]).checkpoint / "sleepy.json").exists())
-    worker.send_signal(how)
-    code, output = finish(worker, seconds=5)
+    until(lambda: waits_at(store, plan.ids[0], 2))
+    for _ in range(20):  # a handler that interrupts a handler must not wait for it
+        worker.send_signal(how)
+    code, output = finish(worker)
     assert code == 75 and f"{plan.ids[0]} stopped" in output
     assert store.status(plan.ids[0]) == "unfinished" and store.status(plan.ids[1]) == "absent"
     assert claim(store.paths(plan.ids[0]).folder) is not None, "the next worker need not wait"
@@ -123,6 +135,50 @@ def test_a_worker_that_was_taken_over_writes_nothing(store):
 
     assert work(plan.ids, plan, store, run_one, stop=lambda: False) == []
     assert store.status(plan.ids[0]) == "unfinished"
+
+
+def files_of(folder):
+    """What a run's folder holds, apart from what its processes say."""
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file() and path.suffix != ".log"}
+
+
+def test_a_suspended_worker_that_was_taken_over_meanwhile_wakes_up_and_writes_nothing(store):
+    plan = sleepy.plan(1, steps=6, hold_at=3)
+    folder = store.paths(plan.ids[0]).folder
+    first = start_worker(store, plan)
+    until(lambda: waits_at(store, plan.ids[0], 3))
+    first.send_signal(signal.SIGSTOP)
+    until(lambda: Path(f"/proc/{first.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    os.utime(Lease(folder, 1).path, (1, 1))  # as if it had stood still for long
+    assert finish(start_worker(store, plan))[0] == 0
+    before = files_of(folder)
+    first.send_signal(signal.SIGCONT)
+    code, output = finish(first)
+    assert code == 0 and "taken it over" in output
+    assert files_of(folder) == before and len(starts(store, plan.ids[0], "end")) == 1
+
+
+@pytest.mark.slow
+def test_a_real_run_that_was_taken_over_leaves_the_new_owners_files_alone(store, peftlab_cache):
+    words = ("model=vit_micro", "dataset=digits", "method=head", "recipe.max_steps=6", "recipe.evaluations=1")
+    words += ("tracker=none", "device=cpu", "checkpoint_seconds=0", f"runs={store.root}", f"cache={peftlab_cache}")
+    request = read_request(words)
+    planned, settings = plan_one(request, Resolver()), settings_from(request.config)
+    folder, asked, before = store.paths(planned.id).folder, [], {}
+
+    def taken_over_at_the_third_step():
+        asked.append(True)
+        if len(asked) == 3:
+            Lease(folder, 1).release()
+            claim(folder)
+            (folder / "checkpoint" / "step-4").mkdir()  # the new owner is further
+            (folder / "checkpoint" / "step-4" / "theirs").touch()
+            before.update({path: data for path, data in files_of(folder).items() if path.name != "events.jsonl"})
+        return False
+
+    with pytest.raises(LeaseLost):
+        run_one(planned, LeasedStore(store.root, claim(folder)), settings, stop=taken_over_at_the_third_step)
+    assert {path: data for path, data in files_of(folder).items() if path.name != "events.jsonl"} == before
 
 
 def test_a_store_without_its_lease_refuses_to_write(store):

@@ -20,6 +20,7 @@ from harness.lease import look
 from harness.ledger.errors import PlanError
 from harness.ledger.plan import Plan, write_plan
 from harness.ledger.quantity import Measured
+from harness.sync import waiting
 from slurm.sandbox import sleepy
 from tests.slurm.conftest import HELD, real_plan
 
@@ -275,8 +276,13 @@ def saved_clocks(site, run_id):
 
 
 @pytest.mark.slow
-def test_real_runs_that_are_killed_or_requeued_go_on_with_their_clocks_and_have_the_same_scores(site, peftlab_cache):
-    plan, settings = real_plan(site.store.root, peftlab_cache, "seed=0,1")
+def test_real_runs_killed_or_requeued_while_wandb_is_unreachable_go_on_with_their_clocks_and_have_the_same_scores(
+    site, peftlab_cache, monkeypatch
+):
+    monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")  # nobody listens there
+    monkeypatch.setenv("WANDB_API_KEY", "0" * 40)
+    words = ("seed=0,1", "wandb.mode=online")
+    plan, settings = real_plan(site.store.root, peftlab_cache, *words, tracker="wandb")
     site.sweep(plan, HELD, settings, max_pack=1)
     site.until(lambda: all(site.starts(run_id, "held") for run_id in plan.ids), "both wait after a checkpoint")
     before = [saved_clocks(site, run_id) for run_id in plan.ids]
@@ -286,6 +292,8 @@ def test_real_runs_that_are_killed_or_requeued_go_on_with_their_clocks_and_have_
     for run_id, clocks in zip(plan.ids, before, strict=True):
         after = went_on(site, run_id)
         assert all(after[clock] >= seconds for clock, seconds in clocks.items())
+    assert "does not answer" in site.store.paths(plan.ids[0]).log.read_text()
+    assert len(waiting(site.store)) == 2, "both can still be uploaded"
     site.settle(plan, HELD, settings, max_pack=1)
 
 

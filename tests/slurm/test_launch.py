@@ -1,6 +1,6 @@
 """Sweeps on a real SLURM: submitted once, in few arrays, and only what is missing."""
 
-import time
+import resource
 
 import pytest
 
@@ -29,13 +29,19 @@ def test_a_larger_grid_adds_only_its_new_runs(site):
     assert [site.starts(run_id) for run_id in larger.ids] == [1] * 5
 
 
-def test_a_thousand_runs_are_submitted_within_30_seconds_in_a_handful_of_arrays(site):
+def seconds_of_cpu():
+    """Of this process and of its children that have ended."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
+def test_a_thousand_runs_are_submitted_in_a_handful_of_arrays_and_seconds(site):
     plan = sleepy.plan(1000)
     site.sandbox.ask("scontrol", "update", "PartitionName=low", "State=DOWN")  # submission is measured, not 1,000 runs
     try:
-        begun = time.monotonic()
+        before = seconds_of_cpu()
         launched = site.sweep(plan, max_pack=5, concurrency=8, run_minutes=1.0)
-        assert time.monotonic() - begun < 30
+        assert seconds_of_cpu() - before < 15, "a third of a second on an idle machine; other programs do not count"
         assert launched.runs == 1000 and launched.jobs == 200
         assert len(launched.arrays) == 2, "200 jobs, MaxArraySize 101"
         assert site.sweep(plan).runs == 0
