@@ -14,7 +14,12 @@ from harness.ledger.errors import RecordError
 from harness.ledger.spec import SCHEMA
 
 _PATHS = tuple((c.name, c.unit, tuple(c.source.split("."))) for c in COLUMNS)
-_NO_KNOBS = ("name", "about", "lr", "head_lr")  # names are no settings; rates are the method's own, see analysis.matched
+_NO_KNOBS = (
+    "name",
+    "about",
+    "lr",
+    "head_lr",
+)  # names are no settings; rates are the method's own, see analysis.matched
 
 
 def read_flat(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
