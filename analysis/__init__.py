@@ -16,12 +16,14 @@ from analysis.figures.forest import forest
 from analysis.figures.heat import heat_map
 from analysis.figures.ranks import rank_diagram
 from analysis.figures.tradeoff import score_against
+from analysis.figures.tuning import tuning_curves
 from analysis.frame import Frame
 from analysis.load import load
 from analysis.published import published
 from analysis.report.build import write_report
 from analysis.tables.competitive import competitive_table
 from analysis.tables.coverage import coverage, failures
+from analysis.tables.examples import examples_table
 from analysis.tables.fronts import fronts_table
 from analysis.tables.pooled import pooled_table
 from analysis.tables.published import beside_published
@@ -29,6 +31,8 @@ from analysis.tables.ranking import pair_table, rank_table
 from analysis.tables.relative import relative_memory, relative_time
 from analysis.tables.study import table2, table3
 from analysis.tables.tradeoff import tradeoff, tradeoffs
+from analysis.tables.tuning import tuning_table
+from analysis.verdict import verdicts
 
 __all__ = [
     "Frame",
@@ -40,6 +44,7 @@ __all__ = [
     "compare_csv",
     "competitive_table",
     "coverage",
+    "examples_table",
     "failures",
     "forest",
     "fronts_table",
@@ -61,5 +66,8 @@ __all__ = [
     "time_bars",
     "tradeoff",
     "tradeoffs",
+    "tuning_curves",
+    "tuning_table",
+    "verdicts",
     "write_report",
 ]

@@ -26,7 +26,7 @@ COLUMNS = (
     Column("test_loss", "test loss", "nats", "min", "scores.test.loss"),
     Column("train_loss", "training loss, eval mode", "nats", "min", "scores.train.loss"),
     Column("setup_s", "set-up", "s", "min", "seconds.setup"),
-    Column("train_s", "training", "s", "min", "seconds.train"),
+    Column("train_s", "training time", "s", "min", "seconds.train"),
     Column("eval_s", "evaluation", "s", "min", "seconds.eval"),
     Column("checkpoint_s", "checkpoints", "s", "min", "seconds.checkpoint"),
     Column("log_s", "logging", "s", "min", "seconds.log"),
@@ -59,6 +59,7 @@ COLUMNS = (
 )
 DERIVED = (
     Column("peak_bytes", "peak memory while training", "bytes", "min", "train_allocated_bytes, else train_rss_bytes"),
+    Column("step_bytes", "memory of a step", "bytes", "min", "train_allocated_bytes, else the ledger's five roles"),
     Column("gap", "signed generalization gap", "nats", "none", "test_loss - train_loss"),
     Column("gap_abs", "generalization error G(W)", "nats", "min", "|test_loss - train_loss|"),
 )

@@ -31,9 +31,7 @@ class OnExamples:
     seeds: tuple[int, ...]
 
 
-def on_examples(
-    frame: Frame, block: str, method: str, rng: np.random.Generator, *, reps: int = 10_000
-) -> OnExamples:
+def on_examples(frame: Frame, block: str, method: str, rng: np.random.Generator, *, reps: int = 10_000) -> OnExamples:
     """Method against the sweep's control over the seeds both finished; answers are right when prediction equals target.
 
     Raises RecordError without a control, without runs on this machine, without a common seed, and when the runs saw

@@ -4,17 +4,23 @@ Refuses a record of another schema and a quantity in another unit than its colum
 """
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+import orjson
 
 from analysis.columns import COLUMNS, same_unit
 from harness.ledger.errors import RecordError
 from harness.ledger.spec import SCHEMA
 
 _PATHS = tuple((c.name, c.unit, tuple(c.source.split("."))) for c in COLUMNS)
-_NO_KNOBS = ("name", "about", "lr", "head_lr")  # names are no settings; rates are the method's own, see analysis.matched
+_NO_KNOBS = (
+    "name",
+    "about",
+    "lr",
+    "head_lr",
+)  # names are no settings; rates are the method's own, see analysis.matched
 
 
 def read_flat(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -22,7 +28,7 @@ def read_flat(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     the reason.
     """
     try:
-        raw = json.loads(path.read_bytes())
+        raw = orjson.loads(path.read_bytes())
         return flatten(raw), curve(raw)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         reason = f"damaged: {path.name} cannot be read ({error}); delete it to run again"
@@ -53,7 +59,7 @@ def flatten(raw: Mapping[str, Any]) -> dict[str, Any]:
         row[name] = float(found["value"])
         if name == "score":
             row |= {"score_unit": found["unit"], "score_n": int(found["n"])}
-    return row | {"absent": json.dumps(absent)} | _texts(raw)
+    return row | {"absent": _dumps(absent)} | _texts(raw)
 
 
 def curve(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -88,9 +94,6 @@ def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
     git = source.get("git") or {}
     commit = (git.get("commit") or "") if isinstance(git, Mapping) else str(git)
     dirty = bool(git.get("dirty")) if isinstance(git, Mapping) else False
-    recipe = raw["spec"]["recipe"]
-    knobs = {f"recipe.{key}": value for key, value in recipe.items() if key not in _NO_KNOBS}
-    knobs["model.dtype"] = raw["spec"]["model"].get("dtype")
     return {
         "failure_kind": (raw["failure"] or {}).get("kind", ""),
         "fingerprint": _text(source.get("fingerprint")),
@@ -99,15 +102,24 @@ def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
         "device": _device(source.get("device")),
         "packages": _text(source.get("packages")),
         "split": _digest(raw["data"]),
-        "knobs": json.dumps(knobs, sort_keys=True),
+        "attempts": int(raw["attempts"]),
+    } | settings(raw["spec"])
+
+
+def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be alike within one comparison (`knobs`, a JSON text), and a method's own rates."""
+    recipe = spec["recipe"]
+    knobs = {f"recipe.{key}": value for key, value in recipe.items() if key not in _NO_KNOBS}
+    knobs["model.dtype"] = spec["model"].get("dtype")
+    return {
+        "knobs": _dumps(knobs),
         "lr": recipe.get("lr"),
         "head_lr": recipe.get("head_lr"),
-        "attempts": int(raw["attempts"]),
     }
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else "" if value is None else json.dumps(value, sort_keys=True)
+    return value if isinstance(value, str) else "" if value is None else _dumps(value)
 
 
 def _device(value: Any) -> str:
@@ -117,4 +129,8 @@ def _device(value: Any) -> str:
 
 def _digest(data: Mapping[str, Any]) -> str:
     """Runs with equal data facts saw equal splits."""
-    return hashlib.sha256(json.dumps(data, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    return hashlib.sha256(_dumps(data).encode()).hexdigest()[:12]
+
+
+def _dumps(value: Any) -> str:
+    return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()

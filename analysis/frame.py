@@ -42,12 +42,14 @@ class Frame:
 
     @cached_property
     def control(self) -> str | None:
-        """The label of the control method: the sweep's own, else LoRA where it is in the sweep."""
+        """The label of the control method: the sweep's own, else LoRA where it is in the sweep. None where it was run
+        with several settings: no one of them is the control then.
+        """
         wanted = str(self.about.get("control") or "lora")
         names = self.rows.drop_duplicates("label")[["method", "method_name", "label"]]
         for key in ("method", "method_name", "label"):
             if (hit := names.loc[names[key] == wanted, "label"]).size:
-                return str(hit.iloc[0])
+                return str(hit.iloc[0]) if hit.size == 1 else None
         return None
 
     @property

@@ -1,12 +1,13 @@
 """A sweep's frame from W&B's public API, for whoever has no runs folder. The only file of this room that imports wandb.
 
-The local records stay the source: W&B holds a copy of the numbers without their reasons, environment and curves, and a
-frame from there says so. Refuses a project without runs of the sweep.
+The local records stay the source: W&B holds a copy of the numbers and curves without their reasons and environment, and
+a frame from there says so. Refuses a project without runs of the sweep.
 """
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pandas as pd
 
 from analysis.choices import planned_from_specs
 from analysis.columns import COLUMNS
+from analysis.flatten import settings
 from analysis.frame import Frame
 from analysis.load import to_frame
 from harness.ledger.errors import PlanError, RecordError
@@ -21,6 +23,18 @@ from harness.ledger.plan import Plan, read_plan
 
 _LEFT_OUT = "W&B holds a copy of the numbers"
 _CURVES = ("id", "step", "epoch", "train_seconds", "train_loss", "lr", "val_score", "val_loss")
+_POINTS = 10_000  # of a run: W&B thins out what is longer
+_AT_ONCE = 8  # histories come one request a run
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run as W&B has it: its spec, its last numbers, and one mapping for each validation point."""
+
+    id: str
+    spec: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    history: tuple[Mapping[str, Any], ...]
 
 
 def from_wandb(sweep: str, project: str, runs: Path = Path("runs"), partial: bool = False) -> Frame:
@@ -29,23 +43,30 @@ def from_wandb(sweep: str, project: str, runs: Path = Path("runs"), partial: boo
     The plan is the local one where there is one; else what W&B has is taken for what was planned, and a note says so.
     Raises RecordError when W&B cannot be asked, or has no run of that sweep.
     """
-    found = {run_id: (config, summary) for run_id, config, summary in _fetch(sweep, project)}
+    found = {run.id: run for run in _fetch(sweep, project)}
     if not found:
         raise RecordError(f"W&B project {project} has no run of sweep '{sweep}'; runs are grouped by the sweep's name.")
-    plan, said = _plan(sweep, runs, {run_id: config for run_id, (config, _) in found.items()})
-    rows = pd.DataFrame([_row(run_id, *found[run_id]) for run_id in plan.ids if run_id in found])
-    frame = to_frame(plan, rows, pd.DataFrame(columns=list(_CURVES)), None, partial=partial, allow_mixed=False)
-    note = f"Read from W&B project {project}: no learning curves, environment or reasons come from there."
+    plan, said = _plan(sweep, runs, {run_id: run.spec for run_id, run in found.items()})
+    here = [found[run_id] for run_id in plan.ids if run_id in found]
+    rows = pd.DataFrame([_row(run) for run in here])
+    curves = pd.DataFrame([point for run in here for point in _points(run)], columns=list(_CURVES))
+    frame = to_frame(plan, rows, curves, None, partial=partial, allow_mixed=False)
+    note = f"Read from W&B project {project}: no environment, reasons or test answers come from there."
     return replace(frame, notes=(*frame.notes, note, *said))
 
 
-def _fetch(sweep: str, project: str) -> Iterable[tuple[str, Mapping[str, Any], Mapping[str, Any]]]:
-    """(id, config, summary) of every run of the group, heavy fields included, 200 a request."""
+def _fetch(sweep: str, project: str) -> list[_Run]:
+    """Every run of the group: config and summary 200 runs a request, then each run's validation points."""
     import wandb
 
     try:
-        for run in wandb.Api().runs(project, filters={"group": sweep}, per_page=200, lazy=False):
-            yield run.id, run.config, dict(run.summary_metrics)
+        runs = list(wandb.Api().runs(project, filters={"group": sweep}, per_page=200, lazy=False))
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            histories = pool.map(lambda run: run.history(samples=_POINTS, pandas=False), runs)
+            return [
+                _Run(run.id, run.config, dict(run.summary_metrics), tuple(points))
+                for run, points in zip(runs, histories, strict=True)
+            ]
     except (wandb.Error, ValueError, OSError) as error:
         raise RecordError(
             f"W&B project {project}: {error}. `wandb login` signs in; WANDB_BASE_URL names a server."
@@ -62,9 +83,10 @@ def _plan(sweep: str, runs: Path, specs: Mapping[str, Mapping[str, Any]]) -> tup
         )
 
 
-def _row(run_id: str, spec: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+def _row(run: _Run) -> dict[str, Any]:
     """A flat row like analysis.flatten's, from the mirror's names: scores.test.accuracy is `test/accuracy` there."""
-    row: dict[str, Any] = {"id": run_id, "status": summary.get("status", "missing"), "score_unit": ""}
+    spec, summary = run.spec, run.summary
+    row: dict[str, Any] = {"id": run.id, "status": summary.get("status", "missing"), "score_unit": ""}
     failure = f"{summary.get('failure')}: {summary.get('message')}"
     row["reason"] = (
         f"failed: {failure}"
@@ -78,7 +100,16 @@ def _row(run_id: str, spec: Mapping[str, Any], summary: Mapping[str, Any]) -> di
     row["absent"] = json.dumps(
         {column: f"{_LEFT_OUT}, and none of this" for column, name in names.items() if name not in summary}
     )
-    return row | {"failure_kind": str(summary.get("failure", ""))}
+    return row | {"failure_kind": str(summary.get("failure", ""))} | settings(spec)
+
+
+def _points(run: _Run) -> Iterator[dict[str, Any]]:
+    """The validation points, from the mirror's names: val.accuracy is `val_accuracy` there."""
+    score = f"val_{run.spec['dataset']['metric']}"
+    for point in run.history:
+        if score in point:
+            plain = {key: point.get(key) for key in ("epoch", "train_loss", "lr", "val_loss")}
+            yield plain | {"id": run.id, "step": point["_step"], "val_score": point[score]}
 
 
 def _name(source: str, metric: str) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.cache import read_records
-from analysis.columns import COLUMNS
+from analysis.columns import COLUMNS, LEDGER
 from analysis.frame import Frame, ordered
 from analysis.matched import differing
 from analysis.metric import shown
@@ -134,6 +134,8 @@ def _derived(rows: pd.DataFrame) -> pd.DataFrame:
     factor = np.array([factors[key] for key in zip(rows["metric"], rows["score_unit"], strict=True)])
     rows["peak_bytes"] = rows["train_allocated_bytes"].where(on_gpu, rows["train_rss_bytes"])
     rows["peak_kind"] = np.where(on_gpu, "allocated", "RSS")
+    ledger = rows[list(LEDGER)].sum(axis=1, min_count=len(LEDGER))
+    rows["step_bytes"] = rows["train_allocated_bytes"].where(on_gpu, ledger)
     rows["gap"] = rows["test_loss"] - rows["train_loss"]
     rows["gap_abs"] = rows["gap"].abs()
     rows["shown"] = rows["score"] * factor

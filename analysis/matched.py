@@ -1,4 +1,4 @@
-"""Matched settings are a checked property of a comparison (measuring.md, T9): precision, batch, length, optimizer, data.
+"""Matched settings are a checked property of a comparison (measuring.md, T9): precision, batch, optimizer, data.
 
 A method's own learning rate is free, as equal tuning gives each its own; so is a head's that follows it by one rule.
 A setting that the sweep tried on purpose stands in the method's label, and is therefore no hidden difference.

@@ -52,7 +52,7 @@ class Shown:
 def shown(metric: str, unit: str = "") -> Shown:
     """Shares in [0, 1] are shown as percent (Matthews and Pearson times 100, as the papers print them)."""
     is_share = any(metric.lower().startswith(word) for word in _SHARES)
-    if is_share and unit in ("", "1", "share", "fraction", "ratio", metric):
+    if is_share and unit in ("", "1", "share", "fraction", "ratio", "correlation", metric):
         percent = metric.lower().startswith(("matthews", "mcc", "pearson", "spearman"))
         return Shown(metric, 100.0, "×100" if percent else "%", 2)
     return Shown(metric, 1.0, "" if unit in ("", "1", metric) else unit, 2 if unit == "%" else 3)

@@ -26,9 +26,7 @@ def print_answer(sweep: str, runs: Path, out: Path) -> Path:
 
 
 def report(argv: list[str]) -> int:
-    """`peftlab report sweep=NAME [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-
-    mixed] [--json]`.
-    """
+    """`peftlab report NAME [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-mixed] [--json]`."""
     from analysis.arguments import parser
 
     made = parser("report", "tables, figures and one HTML page, from records alone", sweep=True)
@@ -74,7 +72,7 @@ def compare(argv: list[str]) -> int:
 
 
 def audit(argv: list[str]) -> int:
-    """`peftlab audit sweep=NAME [--runs DIR] [--json]`: what is suspicious; exit code 1 when there is a finding."""
+    """`peftlab audit NAME [--runs DIR] [--json]`: what is suspicious; exit code 1 when there is a finding."""
     from analysis.arguments import parser
     from analysis.audit import audit as findings_of
     from analysis.audit import audit_table
@@ -139,15 +137,20 @@ def _console() -> "Console":
 
 
 def _answer(frame: "Frame", out: Path) -> Path:
+    from rich.text import Text
+
     from analysis.render.terminal import print_table
     from analysis.report.build import write_report
     from analysis.tables.tradeoff import tradeoffs
+    from analysis.verdict import verdicts
 
     console = _console()
     for note in frame.notes:
         console.print(note, style="yellow", markup=False)
     for table in tradeoffs(frame):
         print_table(table, console)
+    for verdict in verdicts(frame):
+        console.print(Text.assemble((f"{verdict.block}: ", "bold"), " ".join(verdict.sentences)))
     path = write_report(frame, out / frame.name)
     console.print(f"Report: {path}", markup=False, soft_wrap=True, highlight=False)
     return path

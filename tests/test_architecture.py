@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-DATA = {"numpy", "scipy", "pandas", "matplotlib", "pyarrow", "jinja2", "markupsafe", "rich"}
+DATA = {"numpy", "scipy", "pandas", "matplotlib", "pyarrow", "orjson", "jinja2", "markupsafe", "rich"}
 HUB = {"transformers", "tokenizers", "safetensors", "datasets", "evaluate", "huggingface_hub"}
 MODELS = {*HUB, "torch", "sklearn", "PIL", "numpy", "pyarrow"}
 # room -> what it may import, itself and the standard library apart. The longest one that holds a file is its room.

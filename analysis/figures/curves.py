@@ -21,7 +21,14 @@ def learning_curves(frame: Frame) -> Picture:
             (handles[str(method)],) = axis.plot(
                 points["step"], points["mean"], color=tint, marker=marker(frame.methods, str(method)), markersize=4
             )
-            axis.fill_between(points["step"], points["low"], points["high"], color=tint, alpha=0.15, linewidth=0)
+            axis.fill_between(
+                points["step"],
+                points["low"],
+                points["high"],
+                color=tint,
+                alpha=0.15 if len(frame.methods) < 6 else 0.06,
+                linewidth=0,
+            )
         metric = frame.shown(block)
         axis.set_title(short(block, 40))
         axis.set_xlabel("optimizer step")

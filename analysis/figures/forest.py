@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.style import INK, Picture, colour, marker, panels, short, styled
+from analysis.figures.style import INK, PAPER, Picture, colour, marker, panels, short, styled
 from analysis.frame import Frame
 from analysis.metric import number
 from analysis.tables.competitive import Difference, differences
@@ -46,7 +46,7 @@ def _panel(axis: Any, frame: Frame, block: str, found: list[Difference]) -> None
             xerr=half,
             marker=marker(frame.methods, d.method),
             color=colour(frame.methods, d.method),
-            markerfacecolor=None if sure else "white",
+            markerfacecolor=None if sure else PAPER,
             capsize=2.5,
             linestyle="none",
         )

@@ -8,7 +8,7 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from analysis.figures.style import Picture, short, styled
+from analysis.figures.style import INK, PAPER, Picture, short, styled
 from analysis.frame import Frame
 from analysis.metric import number
 from analysis.tables.cells import estimate_of
@@ -34,7 +34,7 @@ def heat_map(frame: Frame) -> Picture:
     axis.set_xticks(
         range(len(frame.blocks)),
         [short(b, 40).replace(" / ", "\n") for b in frame.blocks],
-        rotation=0 if len(frame.blocks) < 7 else 45,
+        **({} if len(frame.blocks) < 7 else {"rotation": 40, "ha": "right", "rotation_mode": "anchor"}),
     )
     axis.set_yticks(range(len(frame.methods)), [short(m) for m in frame.methods])
     axis.grid(visible=False)
@@ -89,8 +89,8 @@ def _cell(axis, frame: Frame, row, limit: float) -> None:  # noqa: ANN001
             va="center",
             fontsize=7.5,
             fontstyle="italic",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.2},
-            color="black",
+            bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1.2},
+            color=INK,
         )
         return
     dark = abs(row.scaled) > 0.6 * limit

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 P = ParamSpec("P")
 R = TypeVar("R", bound="Picture | None")
 STYLE = Path(__file__).with_name("peftlab.mplstyle")
-INK = "#1f2328"
+INK, PAPER = "#1f2328", "#fefefe"  # on a page they follow its colours, see Picture.svg
 # Okabe and Ito (2008), without yellow (unreadable on white); ten methods and more are told apart by marker as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F4FC9", "#5B5B5B")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p", "d")
@@ -56,7 +56,12 @@ class Picture:
             re.findall(r"#([\w-]+)", text)
         )  # clip paths and markers; any other id could clash with the next picture's
         text = re.sub(r' id="([^"]*)"', lambda found: found.group() if found.group(1) in used else "", text)
-        return text.replace(INK, "currentColor")
+        return text.replace(INK, "currentColor").replace(PAPER, "var(--page, #ffffff)")
+
+    @property
+    def alone(self) -> str:
+        """The SVG as a file of its own: black on white."""
+        return self.svg.replace("currentColor", INK).replace("var(--page, #ffffff)", "#ffffff")
 
     def _repr_svg_(self) -> str:
         """How a notebook shows it."""
@@ -97,7 +102,7 @@ def panels(count: int, *, width: float = 3.6, height: float = 2.9, columns: int 
     """A figure of small multiples and its axes, one per block; the legend goes to `legend_below`."""
     columns = 2 if count == 4 else min(columns, count)
     rows = -(-count // columns)
-    figure = Figure(figsize=(max(width * columns, 4.2), height * rows + 0.5), layout="constrained")
+    figure = Figure(figsize=(max(width * columns, 3.8), height * rows + 0.5), layout="constrained")
     figure.get_layout_engine().set(w_pad=0.08, h_pad=0.08)  # type: ignore[union-attr]
     axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     for unused in axes[count:]:
@@ -108,6 +113,6 @@ def panels(count: int, *, width: float = 3.6, height: float = 2.9, columns: int 
 def legend_below(figure: Figure, handles: list, labels: list[str]) -> None:
     """One legend for all panels, under them: it can never cover a point."""
     if handles:
-        figure.legend(
-            handles, labels, loc="outside lower center", ncols=min(len(labels), 5 if figure.get_figwidth() > 6 else 3)
-        )
+        entry = 0.55 + 0.075 * max(map(len, labels))  # inches: the handle, and 9-point letters
+        columns = max(1, min(len(labels), 6, int(figure.get_figwidth() / entry)))
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handletextpad=0.6)

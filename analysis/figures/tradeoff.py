@@ -6,6 +6,7 @@ Methods without a finished run are named in the alt text.
 from typing import Any
 
 import pandas as pd
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from analysis.columns import column
 from analysis.figures.style import Picture, colour, legend_below, marker, panels, short, styled
@@ -30,6 +31,11 @@ def score_against(frame: Frame, cost: str) -> Picture:
         here = data[data["block"] == block]
         _panel(axis, frame, here, block, handles)
         axis.set_xlabel(f"{declared.label}{f' ({unit})' if unit else ''}")
+        if declared.unit == "count" and (here["cost"] > 0).any():  # from a head to a whole model: orders of magnitude
+            axis.set_xscale("log")
+            axis.xaxis.set_major_locator(LogLocator(subs=(1, 3), numticks=8))
+            axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axis.xaxis.set_minor_formatter(NullFormatter())
     order = [m for m in frame.methods if m in handles]
     legend_below(figure, [handles[m] for m in order], order)
     return Picture(

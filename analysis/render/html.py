@@ -8,13 +8,12 @@ _SAID = {"best": "best", "second": "second", "third": "third"}
 
 
 def html(table: Table) -> str:
-    """`<figure class="table">` with caption, `aria-sort` headers and notes; report/page.js makes the buttons sort."""
+    """`<div class="table">`: caption, `aria-sort` headers, reasons and notes; report/page.js makes the buttons sort."""
+    reasons: dict[str, int] = {}
     heads = "".join(_head(head, i in table.text_columns) for i, head in enumerate(table.heads))
-    body = "\n".join(
-        f"<tr>{''.join(_cell(cell, i, i in table.text_columns) for i, cell in enumerate(row))}</tr>"
-        for row in table.rows
-    )
-    notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in table.notes)
+    body = "\n".join(_row(table, n, reasons) for n in range(len(table.rows)))
+    below = [*(f"[{n}] {why}" for why, n in reasons.items()), *table.notes]
+    notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in below)
     return (
         f"<div class='table' id='table-{escape(table.name, quote=True)}'><div class='scroll' "
         "tabindex='0' role='region' "
@@ -27,16 +26,26 @@ def _head(head: Head, is_text: bool) -> str:
     better = {"max": "higher is better", "min": "lower is better", "none": ""}[head.direction]
     title = f" title='{better}'" if better else ""
     side = "left" if is_text else "right"
-    return (
-        f"<th scope='col' aria-sort='none' class='{side}'><button "
-        f"type='button'{title}>{escape(head.text)}</button></th>"
-    )
+    text = escape(head.text).replace(" ↑", "&nbsp;↑").replace(" ↓", "&nbsp;↓")
+    return f"<th scope='col' aria-sort='none' class='{side}'><button type='button'{title}>{text}</button></th>"
 
 
-def _cell(cell: Cell, i: int, is_text: bool) -> str:
-    tag = "th scope='row'" if i == 0 else "td"
+def _row(table: Table, n: int, reasons: dict[str, int]) -> str:
+    """One row; a first cell that says what the row above says is marked as such, and set in a softer ink."""
+    first, *rest = table.rows[n]
+    again = n > 0 and table.rows[n - 1][0].text == first.text
+    cells = [_cell(first, "th scope='row'", ["again"] * again + ["left"], reasons)]
+    cells += [
+        _cell(cell, "td", ["left" if i in table.text_columns else "right"], reasons) for i, cell in enumerate(rest, 1)
+    ]
+    return f"<tr>{''.join(cells)}</tr>"
+
+
+def _cell(cell: Cell, tag: str, classes: list[str], reasons: dict[str, int]) -> str:
     sort = "" if cell.value is None else f" data-value='{cell.value!r}'"
-    classes = " ".join(filter(None, (cell.mark, "left" if is_text else "right")))
     said = f"<span class='said'> ({_SAID[cell.mark]})</span>" if cell.mark in _SAID else ""
-    why = f" <span class='why'>{escape(cell.why)}</span>" if cell.why else ""
-    return f"<{tag} class='{classes}'{sort}>{escape(cell.text)}{said}{why}</{tag.split()[0]}>"
+    if cell.why:
+        number = reasons.setdefault(cell.why, len(reasons) + 1)
+        said += f"&nbsp;<abbr class='why' title='{escape(cell.why, quote=True)}'>[{number}]</abbr>"
+    names = " ".join(filter(None, (cell.mark, *classes)))
+    return f"<{tag} class='{names}'{sort}>{escape(cell.text)}{said}</{tag.split()[0]}>"

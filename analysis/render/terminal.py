@@ -13,21 +13,39 @@ _STYLE = {"best": "bold green", "second": "underline", "third": "italic", "absen
 def print_table(table: Table, console: Console) -> None:
     """Print it, with reasons and notes under it."""
     shown = RichTable(title=Text(table.title, style="bold"), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
-    for i, head in enumerate(table.heads):
+    widest = [
+        max((len(row[i].text) + 4 * bool(row[i].why) for row in table.rows), default=1) for i in range(len(table.heads))
+    ]
+    wide = sum(max(len(head.text), width) + 3 for head, width in zip(table.heads, widest, strict=True)) > console.width
+    for i, (head, width) in enumerate(zip(table.heads, widest, strict=True)):
+        text = Text(_stacked(head.text) if wide and i else head.text)
         if i == 0:
-            shown.add_column(Text(head.text), overflow="fold", max_width=44)
+            shown.add_column(text, overflow="fold", max_width=44)
         else:  # a number is never cut: headings fold instead
-            widest = max((len(row[i].text) + 4 * bool(row[i].why) for row in table.rows), default=1)
             side = "left" if i in table.text_columns else "right"
-            shown.add_column(Text(head.text), justify=side, overflow="fold", min_width=min(widest, 24))
+            shown.add_column(text, justify=side, overflow="fold", min_width=min(width, 24))
     reasons: dict[str, int] = {}
     for row in table.rows:
         shown.add_row(*(_text(cell, reasons) for cell in row))
-    console.print(shown)
+    needed = sum(
+        max(*map(len, str(column.header).split()), width) for column, width in zip(shown.columns, widest, strict=True)
+    )
+    needed += 3 * len(widest)
+    console.print(shown, width=max(needed, console.width), crop=False)  # too wide is folded by the terminal, never cut
     for why, n in reasons.items():
         console.print(Text(f"  [{n}] {why}", style="red" if why.startswith("failed") else "dim"))
     for note in table.notes:
         console.print(Text(f"  {note}", style="dim"))
+
+
+def _stacked(heading: str) -> str:
+    """A word a line, arrows and units beside their word: for a terminal that is too narrow for whole headings."""
+    return (
+        heading.replace(" ↑", "\N{NO-BREAK SPACE}↑")
+        .replace(" ↓", "\N{NO-BREAK SPACE}↓")
+        .replace(" / ", "/")
+        .replace(" ", "\n")
+    )
 
 
 def _text(cell: Cell, reasons: dict[str, int]) -> Text:

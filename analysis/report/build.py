@@ -41,5 +41,5 @@ def write_pictures(pictures: Sequence[Picture], out: Path) -> None:
     """PNG for slides, SVG for papers, CSV for whoever wants the numbers."""
     for picture in pictures:
         write_whole(out / f"{picture.name}.png", picture.png())
-        write_whole(out / f"{picture.name}.svg", picture.svg.replace("currentColor", "#1f2328"))
+        write_whole(out / f"{picture.name}.svg", picture.alone)
         write_whole(out / f"figure-{picture.name}.csv", picture.data.to_csv(index=False, lineterminator="\n"))

@@ -12,10 +12,12 @@ from analysis.figures.heat import heat_map
 from analysis.figures.ranks import rank_diagram
 from analysis.figures.style import Picture
 from analysis.figures.tradeoff import score_against
+from analysis.figures.tuning import tuning_curves
 from analysis.frame import Frame
 from analysis.table import Table
 from analysis.tables.competitive import competitive_table
 from analysis.tables.coverage import coverage, failures
+from analysis.tables.examples import examples_table
 from analysis.tables.fronts import fronts_table
 from analysis.tables.pooled import comparison, pooled_table
 from analysis.tables.published import beside_published
@@ -23,6 +25,7 @@ from analysis.tables.ranking import pair_table, rank_table
 from analysis.tables.relative import relative_memory, relative_time
 from analysis.tables.study import table2, table3
 from analysis.tables.tradeoff import tradeoffs
+from analysis.tables.tuning import tuning_table
 
 SEED = 20260613  # of the report's bootstraps: the same records give the same page
 
@@ -44,6 +47,7 @@ def sections(frame: Frame) -> tuple[Section, ...]:
         _tradeoff(frame),
         _fronts(frame),
         _control(frame),
+        _tuning(frame),
         _blocks(frame),
         _costs(frame),
         _curves(frame),
@@ -60,7 +64,7 @@ def _tradeoff(frame: Frame) -> Section:
 
 def _fronts(frame: Frame) -> Section:
     lead = "Up is better, left is cheaper; the dashed line joins the Pareto front of the means."
-    pictures = score_against(frame, "train_s"), score_against(frame, "peak_bytes"), score_against(frame, "saved_bytes")
+    pictures = tuple(score_against(frame, cost) for cost in ("train_s", "step_bytes", "trainable_params"))
     return Section("fronts", "Pareto fronts", lead, _some(fronts_table(frame, _rng())), pictures)
 
 
@@ -69,16 +73,21 @@ def _control(frame: Frame) -> Section:
         f"Paired differences to {frame.control} over common seeds: right of zero is better. Filled "
         "markers: p < .05 after Holm."
     )
-    return Section("control", f"Against {frame.control}", lead, _some(competitive_table(frame)), _some(forest(frame)))
+    tables = _some(competitive_table(frame)) + _some(examples_table(frame, _rng()))
+    return Section("control", f"Against {frame.control}", lead, tables, _some(forest(frame)))
+
+
+def _tuning(frame: Frame) -> Section:
+    lead = "The best validation score to be expected of a number of settings tried, against what trying them costs."
+    return Section("tuning", "Tuning", lead, _some(tuning_table(frame)), _some(tuning_curves(frame)))
 
 
 def _blocks(frame: Frame) -> Section:
     found = comparison(frame)
     lead = "Methods over all blocks. A block in which some method is incomplete does not enter ranks, and is named."
     tables = _some(pooled_table(frame, _rng())) + ((rank_table(found), pair_table(found)) if found else ())
-    return Section(
-        "blocks", "Over all blocks", lead, tables, (heat_map(frame), *([rank_diagram(found)] if found else []))
-    )
+    pictures = (heat_map(frame), *([rank_diagram(found)] if found else [])) if len(frame.blocks) > 1 else ()
+    return Section("blocks", "Over all blocks", lead, tables, pictures)
 
 
 def _costs(frame: Frame) -> Section:
@@ -96,18 +105,15 @@ def _curves(frame: Frame) -> Section:
 
 
 def _study(frame: Frame) -> Section:
-    tables = (
-        table2(frame),
-        table3(frame),
-        *_some(beside_published(frame, "table2")),
-        *_some(beside_published(frame, "table3")),
+    published = (*_some(beside_published(frame, "table2")), *_some(beside_published(frame, "table3")))
+    if frame.rows["gap_abs"].notna().any():
+        lead = "Score and generalization error in the form of the study's Tables 2 and 3."
+        return Section("study", "The study's tables", lead, (table2(frame), table3(frame), *published))
+    lead = (
+        "Score in the form of the study's Table 2. Its Table 3, the generalization error, needs the training loss: "
+        "recipe.train_loss=true."
     )
-    return Section(
-        "study",
-        "The study's tables",
-        "Score and generalization error in the form of the study's Tables 2 and 3.",
-        tables,
-    )
+    return Section("study", "The study's tables", lead, (table2(frame), *published))
 
 
 def _trust(frame: Frame) -> Section:

@@ -1,4 +1,4 @@
-"""The facts box at the head of a report: what was planned, what became of it, in which environment."""
+"""The facts box of a report: what was planned, what became of it, in which environment."""
 
 import json
 from collections import Counter
@@ -10,14 +10,12 @@ def facts(frame: Frame) -> list[tuple[str, str]]:
     """(name, value) pairs, from plan and records alone."""
     rows = frame.rows
     done = rows[rows["status"] == "done"]
-    counts = Counter(rows["status"])
-    state = ", ".join(f"{counts[s]} {s}" for s in ("done", "failed", "damaged", "missing", "skipped") if counts[s])
     found = [
-        ("runs", state),
+        ("runs", state(frame)),
         ("methods", ", ".join(frame.methods)),
         ("seeds", ", ".join(str(s) for s in sorted(set(rows["seed"]) - {-1}))),
         ("control", frame.control or "none"),
-        ("margin", "none set in the sweep" if frame.margin is None else f"{frame.margin:g} points, set in the sweep"),
+        ("margin", "none set in the sweep" if frame.margin is None else f"{frame.margin:g}, set in the sweep"),
         ("plan", frame.digest),
         ("commit", _values(done["commit"])),
         ("environment", _values(done["fingerprint"])),
@@ -26,6 +24,14 @@ def facts(frame: Frame) -> list[tuple[str, str]]:
         ("packages", _packages(list(done["packages"]))),
     ]
     return [(name, value) for name, value in found if value]
+
+
+def state(frame: Frame) -> str:
+    """`33 runs done, 2 failed, 1 cell skipped`."""
+    counts = Counter(frame.rows["status"])
+    said = [f"{counts[s]} {s}" for s in ("failed", "damaged", "missing") if counts[s]]
+    said += [f"{counts['skipped']} cell{'s' * (counts['skipped'] > 1)} skipped"] if counts["skipped"] else []
+    return ", ".join([f"{counts['done']} runs done", *said])
 
 
 def _values(column: object) -> str:

@@ -16,6 +16,7 @@ for (const table of document.querySelectorAll("table")) {
       return turn * (Number(x) - Number(y));
     });
     body.append(...rows);
+    table.classList.toggle("sorted", next !== "none");
     const order = next === "none" ? "in its first order" : `sorted by ${head.textContent}, ${next}`;
     document.getElementById("said").textContent = `${table.caption.textContent}: ${order}`;
   }));

@@ -13,9 +13,11 @@ from markupsafe import Markup
 from analysis.frame import Frame
 from analysis.render.html import html
 from analysis.report.content import Section
-from analysis.report.facts import facts
+from analysis.report.facts import facts, state
+from analysis.verdict import verdicts
 
 _HERE = Path(__file__).parent
+_SHOWN = 8  # blocks answered in full view; the others are one click away
 
 
 def page(frame: Frame, parts: Sequence[Section]) -> str:
@@ -27,7 +29,15 @@ def page(frame: Frame, parts: Sequence[Section]) -> str:
     room.filters["table"] = lambda table: Markup(html(table))
     room.filters["svg"] = lambda picture: Markup(picture.svg)
     return room.get_template("page.html.j2").render(
-        frame=frame, parts=parts, facts=facts(frame), style=Markup(style), script=Markup(script), hash=_hash(script)
+        frame=frame,
+        parts=parts,
+        facts=facts(frame),
+        state=state(frame),
+        verdicts=verdicts(frame),
+        shown=_SHOWN,
+        style=Markup(style),
+        script=Markup(script),
+        hash=_hash(script),
     )
 
 

@@ -9,6 +9,7 @@ import pandas as pd
 from analysis.columns import COLUMNS, DERIVED
 from analysis.frame import Frame
 from analysis.tables.cells import estimate_of, finite, lost
+from analysis.verdict import verdicts
 
 
 def summary(frame: Frame) -> dict[str, Any]:
@@ -21,6 +22,16 @@ def summary(frame: Frame) -> dict[str, Any]:
         "notes": list(frame.notes),
         "control": frame.control,
         "margin": frame.margin,
+        "answers": [
+            {
+                "block": v.block,
+                "best": v.best,
+                "alike": list(v.alike),
+                "quickest": v.quickest,
+                "said": list(v.sentences),
+            }
+            for v in verdicts(frame)
+        ],
         "cells": cells,
     }
 

@@ -57,6 +57,7 @@ def mean_cell(rows: pd.DataFrame, column: str, digits: int, factor: float = 1.0)
     if not len(values):
         return absent_cell(rows, column)
     mean = float(values.mean()) * factor
+    digits += digits > 0 and mean < 1  # a tenth of a second is no difference between 0.1 and 0.1
     return Cell(f"{mean:,.{digits}f}", mean)
 
 
@@ -83,27 +84,40 @@ def lost(rows: pd.DataFrame, column: str) -> str:
 
 def _why_absent(absent: str, column: str) -> str:
     reasons = json.loads(absent or "{}")
-    parts = {"peak_bytes": "train_rss_bytes", "gap_abs": "train_loss", "gap": "train_loss", "shown": "score"}
+    parts = {
+        "peak_bytes": "train_rss_bytes",
+        "step_bytes": "saved_bytes",
+        "gap_abs": "train_loss",
+        "gap": "train_loss",
+        "shown": "score",
+    }
     return str(reasons.get(column) or reasons.get(parts.get(column, ""), "no reason in the record"))
+
+
+def told_apart(frame: Frame, block: str, column: str) -> pd.DataFrame:
+    """(methods, methods) Holm-adjusted p of every paired t test over common seeds, of the methods that have a value;
+    NaN where fewer than three seeds are common.
+    """
+    values = frame.values(block, column).dropna(axis=1, how="all")
+    return pd.DataFrame(pairwise_t(values.to_numpy()), index=values.columns, columns=values.columns)
 
 
 def supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[str, Mark]:
     """Label -> mark.
 
-    A place is marked only where the method is complete and beats every lower one (paired t, Holm over all pairs).
+    A place is marked only where the method is complete and beats every lower one (paired t, Holm over all pairs). A
+    method that lost seeds takes no place, but must be beaten all the same: who survived says nothing about who did not.
     """
     values = frame.values(block, column)
-    counts = {str(m): len(frame.cell(block, str(m))) for m in values}
-    complete = [m for m, n in zip(values, values.notna().sum(), strict=True) if n == counts[str(m)] >= 3]
-    if len(complete) < 2:
-        return {}
-    order = sorted(complete, key=lambda m: float(values[m].mean()) * (1 if better == "min" else -1))
-    p = pairwise_t(values[order].to_numpy())
+    p = told_apart(frame, block, column)
+    whole = {m for m in p.index if values[m].notna().sum() == len(frame.cell(block, str(m)))}
+    order = sorted(p.index, key=lambda m: float(values[m].mean()) * (1 if better == "min" else -1))
     marks: dict[str, Mark] = {}
-    for place, mark in enumerate(MARKS[: len(order) - 1]):
-        if not (p[place, place + 1 :] < 0.05).all():
+    for mark, m in zip(MARKS, order[:-1], strict=False):
+        lower = order[order.index(m) + 1 :]
+        if m not in whole or not (p.loc[m, lower] < 0.05).all():
             break
-        marks[str(order[place])] = mark
+        marks[str(m)] = mark
     return marks
 
 

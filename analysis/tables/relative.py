@@ -11,7 +11,7 @@ from analysis.table import Cell, Head, Table
 from analysis.tables.cells import absent_cell, footer
 
 TIME = ("step_ms", "train_s")
-MEMORY = ("peak_bytes", "saved_bytes", "optimizer_bytes")
+MEMORY = ("step_bytes", "saved_bytes", "optimizer_bytes")
 
 
 def relative_time(frame: Frame) -> Table | None:
@@ -20,7 +20,7 @@ def relative_time(frame: Frame) -> Table | None:
 
 
 def relative_memory(frame: Frame) -> Table | None:
-    """Peak memory, bytes saved for backward and optimizer state over the control's."""
+    """Memory of a step (CUDA: peak allocated), bytes saved for backward and optimizer state over the control's."""
     return _relative(frame, "relative-memory", "Memory", MEMORY)
 
 

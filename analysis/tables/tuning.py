@@ -47,7 +47,7 @@ class Tuned:
 def tuned(frame: Frame) -> Iterator[Tuned]:
     """Every method that was tried with two settings of its recipe or more (learning rates, say) in a block."""
     rows = frame.rows[frame.rows["setting"].str.split(", ").map(_of_recipe)]
-    for (block, method), tried in rows.groupby(["block", "method_name"], sort=False):
+    for (block, _), tried in rows.groupby(["block", "method_name"], sort=False):
         cells = [frame.cell(str(block), label) for label in dict.fromkeys(tried["label"])]
         factor = frame.shown(str(block)).factor
         scores = np.array([factor * c["val_score"].mean() if c["done"].all() else np.nan for c in cells])
@@ -85,9 +85,7 @@ def tuning_table(frame: Frame) -> Table | None:
 
 def tuning_data(found: tuple[Tuned, ...]) -> pd.DataFrame:
     """block, method, k, seconds (training, k settings), expected_best."""
-    rows = [
-        (t.block, t.method, k, k * t.seconds, t.expected(k)) for t in found for k in range(1, len(t.settings) + 1)
-    ]
+    rows = [(t.block, t.method, k, k * t.seconds, t.expected(k)) for t in found for k in range(1, len(t.settings) + 1)]
     return pd.DataFrame(rows, columns=["block", "method", "k", "seconds", "expected_best"])
 
 
@@ -114,7 +112,9 @@ def _row(frame: Frame, t: Tuned, budgets: tuple[int, ...]) -> tuple[Cell, ...]:
     cost = Cell(f"{t.seconds:,.1f}", t.seconds) if np.isfinite(t.seconds) else Cell("–", mark="absent")
     failed = int(np.isnan(t.scores).sum())
     why = f"{failed} of {len(t.settings)} settings lost a seed" if failed else ""
-    return Cell(t.block), Cell(t.method), Cell(t.settings[t.best], why=why), cost, *best
+    same = np.nanmin(t.scores) == np.nanmax(t.scores)
+    chosen = Cell("all alike" if same else t.settings[t.best], mark="absent" if same else "", why=why)
+    return Cell(t.block), Cell(t.method), chosen, cost, *best
 
 
 def _edges(found: tuple[Tuned, ...]) -> tuple[str, ...]:
@@ -124,6 +124,8 @@ def _edges(found: tuple[Tuned, ...]) -> tuple[str, ...]:
 
 
 def _at_the_edge(t: Tuned) -> bool:
+    if np.nanmin(t.scores) == np.nanmax(t.scores):
+        return False  # nothing was preferred
     try:
         values = [float(setting.partition("=")[2]) for setting in t.settings]
     except ValueError:  # several keys, or no numbers: such a grid has no edge

@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
+from analysis.figures.curves import curve_table
 from analysis.from_wandb import from_wandb
 from analysis.load import load
 from analysis.tables.study import table2
 from analysis.verbs import report
 from harness.ledger.errors import RecordError
 from harness.ledger.quantity import Measured
-from harness.ledger.record import Record
+from harness.ledger.record import Point, Record
 from harness.ledger.store import Store
 
 
@@ -28,14 +29,30 @@ def mirrored(record: Record) -> dict[str, Any]:
     return {"status": record.status} | failure | found
 
 
+def logged(point: Point) -> dict[str, Any]:
+    """What the mirror logs at a validation point."""
+    val = {f"val_{name}": value for name, value in point.val.items()}
+    return {
+        "_step": point.step,
+        "_timestamp": 1.0,
+        "epoch": point.epoch,
+        "train_loss": point.train_loss,
+        "lr": point.lr,
+    } | val
+
+
 class UpThere:
     """What the server holds: nodes by group, and the filters it was asked with."""
 
     def __init__(self) -> None:
         self.nodes: list[dict[str, Any]] = []
+        self.history: dict[str, list[dict[str, Any]]] = {}
         self.pages = 0
 
     def answer(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if "RunFullHistory" in asked["query"]:
+            points = self.history[asked["variables"]["name"]]
+            return {"project": {"run": {"history": [json.dumps(point) for point in points]}}}
         if "runs(" not in asked["query"]:
             return {"viewer": {"id": "u", "entity": "me", "username": "me", "flags": "{}", "teams": {"edges": []}}}
         variables = asked["variables"]
@@ -83,6 +100,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[UpThere]
 
 def upload(server: UpThere, runs: Path, group: str = "tiny") -> None:
     for record in Store(runs).records():
+        server.history[record.id] = [logged(point) for point in record.curve]
         config = {key: {"value": value} for key, value in record.spec.items()}
         server.nodes.append({
             "id": record.id, "name": record.id, "displayName": record.id, "group": group, "tags": [],
@@ -104,6 +122,14 @@ def test_the_score_table_is_the_local_one(server: UpThere, written: Callable[...
     assert theirs.equals(ours)
     assert server.pages >= 3
     assert any("taken for what was planned" in note for note in there.notes)
+
+
+def test_the_learning_curves_are_the_local_ones(server: UpThere, written: Callable[..., Path], tmp_path: Path) -> None:
+    runs = written()
+    upload(server, runs)
+    there, here = (curve_table(f) for f in (from_wandb("tiny", "me/peftlab", runs), load("tiny", runs)))
+    assert len(here) == 4 * 2 * 3
+    assert there.equals(here)
 
 
 def test_a_local_plan_shows_what_is_not_up_there(server: UpThere, written: Callable[..., Path]) -> None:

@@ -122,10 +122,17 @@ def test_the_verb_refuses_holes_and_shows_them_when_asked(written, tmp_path: Pat
     assert Path(said["report"]).is_file()
 
 
-@pytest.mark.parametrize("words", [[], ["tiny"], ["sweep=../x"], ["sweep=tiny", "--what"]])
+@pytest.mark.parametrize("words", [[], ["swep=tiny"], ["sweep=../x"], ["sweep=tiny", "--what"]])
 def test_a_wrong_command_line_is_one_sentence(words: list[str]) -> None:
     with pytest.raises(PlanError, match=r"peftlab report: .*Usage"):
         report(words)
+
+
+def test_the_bare_name_of_a_sweep_is_enough(written, tmp_path: Path, capsys) -> None:
+    runs = written(methods=("lora", "cla"), blocks=(("minilm", "mrpc"),))
+    assert report(["tiny", "--runs", str(runs), "--out", str(tmp_path / "out"), "--json"]) == 0
+    (answer,) = json.loads(capsys.readouterr().out)["answers"]
+    assert answer["best"] == "LoRA"
 
 
 def test_a_sweep_without_a_finished_run_still_has_a_page(written: Callable[..., Path], tmp_path: Path) -> None:
