@@ -12,12 +12,21 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.ledger.errors import SpecError
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import CLOCKS
 
 _SPEED = (
     "step_ms_median", "step_ms_p5", "step_ms_p95", "step_ms_mad", "samples_per_s", "tokens_per_s", "padding_share",
 )  # fmt: skip
+
+
+def pick_device(wanted: str) -> torch.device:
+    """`auto`: the GPU where there is one. Raises SpecError for "cuda" where PyTorch sees none."""
+    found = torch.cuda.is_available()
+    if wanted == "cuda" and not found:
+        raise SpecError(f"device=cuda: PyTorch {torch.__version__} sees no CUDA device here; use device=cpu or auto.")
+    return torch.device("cuda" if found and wanted != "cpu" else "cpu")
 
 
 def synchronise(device: torch.device) -> None:

@@ -10,13 +10,17 @@ from harness.past import keep_probe
 from harness.probe.request import read_request
 from harness.probe.result import Probe, Ratio, Row, probe_to_json
 from harness.settings import default_cache
+from harness.verbs import flags_of
 
 MIB = 2**20
 
 
 def main(argv: list[str]) -> int:
-    """Print a table, or with --json the whole result. Raises SpecError for an unknown key or choice."""
-    words = [word for word in argv if word != "--json"]
+    """Print a table, or with --json the whole result; 1 when an entrant could not be measured.
+
+    Raises SpecError for an unknown key or choice.
+    """
+    flags, words = flags_of(argv, ("--json",))
     request = read_request(words)
     from harness.probe.run import probe  # torch, once the request is known to be sound
 
@@ -27,11 +31,11 @@ def main(argv: list[str]) -> int:
     plain = probe_to_json(found)
     if not request.options.counts:
         keep_probe(default_cache() / PROBES, plain, request.model.size)  # `peftlab plan` estimates times from it
-    if "--json" in argv:
+    if "--json" in flags:
         print(json.dumps(plain, indent=1))
     else:
         print_probe(found)
-    return 0
+    return 1 if any(row.why for row in found.rows) else 0
 
 
 def print_probe(probe: Probe) -> None:
@@ -41,10 +45,12 @@ def print_probe(probe: Probe) -> None:
 
     table = Table(title=title(probe), caption=CAPTION, title_justify="left", caption_justify="left")
     table.add_column("", no_wrap=True)
-    for name, _ in COLUMNS:
+    chains = any(_LINK_END in row.speed for row in probe.rows)
+    columns = [(name, cell) for name, cell in COLUMNS if chains or name != "link end ms"]
+    for name, _ in columns:
         table.add_column(name, justify="right")
     for row in probe.rows:
-        cells = [f"[dim]{row.why}[/]"] if row.why else [cell(probe, row) for _, cell in COLUMNS]
+        cells = [f"[dim]{row.why}[/]"] if row.why else [cell(probe, row) for _, cell in columns]
         table.add_row(row.label + (" ~" if row.noisy else ""), *cells)
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
@@ -59,8 +65,10 @@ def title(probe: Probe) -> str:
 
 CAPTION = (
     "step: median of all timed steps [5 %, 95 %]. Ratios: median over rounds [95 % interval by bootstrap over rounds]; "
-    "CPU: ratio of the process's CPU time. ~: spread beyond 3 %, the machine was not idle. saved: kept for backward."
+    "CPU: ratio of the process's CPU time. link end: what a chain pays once a link; no step here ends one. "
+    "~: spread beyond 3 %, the machine was not idle. saved: kept for backward."
 )
+_LINK_END = "link_end_ms_median"
 
 
 def _step(_: Probe, row: Row) -> str:
@@ -90,6 +98,7 @@ COLUMNS: tuple[tuple[str, Callable[[Probe, Row], str]], ...] = (
     ("× floor", lambda probe, row: _ratio(probe.time_ratio(row, "floor"))),
     ("× peft LoRA", lambda probe, row: _ratio(probe.time_ratio(row, "peft_lora"))),
     ("CPU × peft LoRA", lambda probe, row: _ratio(probe.time_ratio(row, "peft_lora", cpu=True))),
+    ("link end ms", lambda _, row: _plain(row.speed.get(_LINK_END), 1, 1)),
     ("samples/s", lambda _, row: _plain(row.speed.get("samples_per_s"), 1, 1)),
     ("saved MiB", lambda _, row: _plain(row.exact.get("saved_for_backward"), MIB, 1)),
     ("× peft", lambda probe, row: _share(probe.exact_ratio(row, "peft_lora", "saved_for_backward"))),

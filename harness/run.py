@@ -20,7 +20,7 @@ from harness.ledger.record import Record
 from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
-from harness.measure import Clocks, StepTimer
+from harness.measure import Clocks, StepTimer, pick_device
 from harness.memory import Memory
 from harness.models.checkpointing import checkpoint_blocks
 from harness.models.load import load_model
@@ -119,11 +119,6 @@ def test(parts: Parts, state: State) -> Tested:
         if parts.spec.recipe.train_loss:
             scores["train"] = score_split(parts, parts.data.train)
     return Tested(scores, predictions)
-
-
-def pick_device(wanted: str) -> torch.device:
-    """`auto`: the GPU where there is one."""
-    return torch.device("cuda" if wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available()) else "cpu")
 
 
 @contextmanager

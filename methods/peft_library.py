@@ -6,6 +6,7 @@ loss, is added to the gradients here, once per optimizer step. The library's fir
 move the model at once. Refuses methods that need the wrapper (prompts, say), and `merge` where the library cannot.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -69,7 +70,9 @@ class PeftMethod:
             raise MethodError(f"{self.spec.name}: the installed peft {peft.__version__} has no {self._type}.")
         arguments = self._arguments(model, kinds[self._type])
         try:
-            return peft.get_peft_model(model, kinds[self._type](**arguments))
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for names that it has renamed
+                return peft.get_peft_model(model, kinds[self._type](**arguments))
         except (TypeError, ValueError, KeyError, NotImplementedError) as error:
             raise MethodError(f"{self.spec.name}: the peft library refuses {self._type} here: {error}") from error
 

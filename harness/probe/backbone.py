@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from harness.ledger.dataset_spec import CausalLM, ImageClassification, Prompt, TaskSpec, TextClassification
+from harness.ledger.errors import SpecError
 from harness.ledger.model_spec import ModelSpec
 from harness.models.config import layout_of
 from harness.models.families import family_of, imported, is_lm
@@ -52,6 +53,8 @@ def build_backbone(
         torch.manual_seed(seed)
         model = build_from_config(_without_dropout(spec), task, layers=layers, device=device)
         config: Any = model.config
+        if (most := _most_tokens(config)) is not None and length > most:
+            raise SpecError(f"length={length}: {spec.name} has positions for {most} tokens.")
         config.use_cache = False  # as in training
         config.pad_token_id = None  # nothing is padded, so nobody needs to look for padding
         inputs, targets = _batch(config, spec, batch, length)
@@ -103,6 +106,13 @@ def _batch(config: Any, spec: ModelSpec, batch: int, length: int) -> tuple[dict[
     if is_lm(_task(spec)):
         return inputs, torch.randint(low, config.vocab_size, (batch, length))
     return inputs, torch.randint(len(LABELS), (batch,))
+
+
+def _most_tokens(config: Any) -> int | None:
+    """For how many tokens a model has learned positions; None where any number will do."""
+    learned = {"bert": 0, "gpt2": 0, "roberta": 2}  # RoBERTa's first two are for padding
+    unused = learned.get(config.model_type)
+    return None if unused is None else config.max_position_embeddings - unused
 
 
 def _tokens(config: Any, spec: ModelSpec, length: int) -> int:

@@ -1,4 +1,7 @@
-"""Who takes part in a probe: methods of this project, the frozen floor, and LoRA and DoRA of the peft library."""
+"""Who takes part in a probe: methods of this project, the frozen floor, and LoRA and DoRA of the peft library.
+
+No link of a chain ends within the steps; what an end costs is measured apart.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -8,14 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from harness.ledger.seeds import Seeds
+from harness.optimizer import forget_adapter
 from harness.probe.backbone import Backbone, blocks_of
 from harness.probe.request import FLOOR, PEFT_DORA
 from methods.build import build
 from methods.method import Progress
-from methods.spec import Constant, MethodSpec, Peft
+from methods.schedule.chain import link_length
+from methods.spec import Chain, Constant, MethodSpec, Peft
 
 LR = 1e-5  # any rate costs the same; a small one keeps weights finite that entrants share
-_FOREVER = Progress(step=1, total=10**9, steps_per_epoch=10**9)  # no chain link ends in a probe
+_TOTAL, _EPOCH = 10**9, 10**3
+_INSIDE = Progress(step=1, total=_TOTAL, steps_per_epoch=_EPOCH)  # of a training so long that no link ends within it
 
 
 @dataclass(frozen=True)
@@ -27,6 +33,7 @@ class Entrant:
     optimizer: torch.optim.Optimizer
     loss: Callable[[], Tensor]
     after_step: Callable[[], object]
+    end_link: Callable[[], object] | None = None  # of a chain: merge, and begin the next link
 
     def forward_backward(self) -> Tensor:
         loss = self.loss()
@@ -49,7 +56,23 @@ def method_entrant(spec: MethodSpec, backbone: Backbone, autocast: Callable[[], 
     model, method, seeds = backbone.twin(), build(spec, backbone.layout), Seeds(seed)
     method.attach(model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
     groups = [group for group in method.groups(LR, LR, 0.0) if group["params"]]
-    return _entrant(spec.name, model, groups, backbone, autocast, lambda: method.after_step(_FOREVER))
+    entrant = _entrant(spec.name, model, groups, backbone, autocast, lambda: method.after_step(_INSIDE))
+    if (end := _end_of_link(spec)) is None:
+        return entrant
+
+    def end_link() -> None:
+        method.after_step(end)
+        forget_adapter(entrant.optimizer)
+
+    return replace(entrant, end_link=end_link)
+
+
+def _end_of_link(spec: MethodSpec) -> Progress | None:
+    """The step after which the first link of a chain ends."""
+    if not isinstance(spec.schedule, Chain):
+        return None
+    step = round(link_length(spec.schedule, _TOTAL, _EPOCH))
+    return Progress(step, _TOTAL, _EPOCH) if step < _TOTAL else None
 
 
 def floor_entrant(backbone: Backbone, autocast: Callable[[], Any]) -> Entrant:

@@ -87,14 +87,21 @@ def _options(raw: Mapping[str, Any]) -> Options:
     if "targets" in given:
         given["targets"] = [str(target) for target in given["targets"]]
     options = parse(Options, vars(Options()) | given, "probe")
-    if min(options.batch, options.length, options.steps, options.rounds) < 1 or options.rounds > options.steps:
-        raise SpecError("batch, length, steps and rounds must be at least 1, and rounds at most steps.")
+    layers = 1 if options.layers is None else options.layers
+    least = min(options.batch, options.length, layers, options.steps, options.rounds)
+    if least < 1 or options.rounds > options.steps:
+        raise SpecError("batch, length, layers, steps and rounds must be at least 1, and rounds at most steps.")
+    if min(options.warmup, options.seed) < 0:
+        raise SpecError("warmup and seed must not be negative.")
     return options
 
 
 def _retargeted(method: MethodSpec, model: ModelSpec, targets: tuple[str, ...]) -> MethodSpec:
     if not targets or not method.targets:
         return method
+    for target in targets:
+        if target not in model.targets and targets != ("all",):
+            raise SpecError(f"targets: {model.name} has no '{target}'.{nearest(target, [*model.targets, 'all'])}")
     return replace(method, targets=tuple(model.targets) if targets == ("all",) else targets)
 
 

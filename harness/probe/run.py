@@ -16,7 +16,7 @@ import torch
 from harness.flops import step_flops
 from harness.ledger.quantity import Measured, Quantity
 from harness.ledger_bytes import measure_ledger
-from harness.measure import StepTimer, synchronise
+from harness.measure import StepTimer, pick_device, synchronise
 from harness.memory import Memory
 from harness.probe.backbone import Backbone, build_backbone
 from harness.probe.entrants import Entrant, floor_entrant, method_entrant, peft_spec
@@ -28,6 +28,7 @@ from methods.errors import MethodError
 from methods.spec import BaSparse, Columns, LowRank, MethodSpec
 
 Build = Callable[[], Entrant]
+LINK_ENDS = 5
 LABELS = {FLOOR: "frozen floor", PEFT_LORA: "peft LoRA", PEFT_DORA: "peft DoRA"}
 
 
@@ -57,7 +58,7 @@ def probe(request: Request, say: Callable[[str], None] = lambda line: None) -> P
                 rows[name] = replace(rows[name], why="out of memory beside the other entrants; probe it alone")
                 continue
             speed = _speed(timed[name], options.batch, backbone.tokens)
-            rows[name] = replace(rows[name], speed=speed, rounds=tuple(timed[name]))
+            rows[name] = replace(rows[name], speed={**speed, **rows[name].speed}, rounds=tuple(timed[name]))
     return Probe(_setting(request, backbone, device), tuple(rows.values()), provenance(device))
 
 
@@ -87,7 +88,7 @@ def _examined(row: Row, build: Build, options: Options, device: torch.device) ->
             with on_shapes():
                 return replace(row, exact=_exact(entrant))
         entrant.step()  # the optimizer's state and every workspace exist from here on
-        return replace(row, exact=_exact(entrant), memory=_peak(entrant, device))
+        return replace(row, exact=_exact(entrant), memory=_peak(entrant, device), speed=_link_end(entrant, device))
     except MethodError as error:
         return replace(row, why=str(error))
     except torch.OutOfMemoryError as error:
@@ -116,6 +117,21 @@ def _peak(entrant: Entrant, device: torch.device) -> dict[str, Quantity]:
     if isinstance(peak, Measured) and isinstance(start, Measured) and device.type == "cpu":
         found["step_rss"] = Measured(peak.value - start.value, "byte")
     return found
+
+
+def _link_end(entrant: Entrant, device: torch.device) -> dict[str, Quantity]:
+    """What the end of a chain's link costs, once a link and beside its steps: merge, next factors or columns."""
+    if entrant.end_link is None:
+        return {}
+    ms = []
+    for _ in range(LINK_ENDS):
+        entrant.step()
+        synchronise(device)
+        before = time.perf_counter()
+        entrant.end_link()
+        synchronise(device)
+        ms.append(1e3 * (time.perf_counter() - before))
+    return {"link_end_ms_median": Measured(float(np.median(ms)), "ms", LINK_ENDS)}
 
 
 def _timed(
@@ -191,14 +207,13 @@ def _setting(request: Request, backbone: Backbone, device: torch.device) -> dict
         "steps": options.steps,
         "warmup": options.warmup,
         "rounds": options.rounds,
+        "processes": 1,  # all entrants in turn, in every round in a new order
+        "link_ends": "none within the timed steps",
     }
 
 
 def _device(options: Options) -> torch.device:
-    if options.counts:
-        return torch.device("meta")
-    cuda = options.device == "cuda" or (options.device == "auto" and torch.cuda.is_available())
-    return torch.device("cuda" if cuda else "cpu")
+    return torch.device("meta") if options.counts else pick_device(options.device)
 
 
 def _bfloat16(options: Options, device: torch.device) -> bool:

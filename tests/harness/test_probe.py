@@ -43,6 +43,9 @@ def found() -> Probe:
         (["batch=many"], "probe.batch: 'many' is not a whole number"),
         (["steps=3", "rounds=4"], "rounds at most steps"),
         (["model=minilm,vit_micro"], "only `method` may be a list"),
+        (["layers=0"], "layers, steps and rounds must be at least 1"),
+        (["warmup=-1"], "warmup and seed must not be negative"),
+        (["model=minilm", "targets=[q,gate]"], "targets: minilm has no 'gate'."),
     ],
 )
 def test_a_wrong_word_is_one_sentence(words: list[str], sentence: str) -> None:
@@ -128,6 +131,26 @@ def test_a_method_that_cannot_be_attached_is_a_row_with_its_reason(capsys: pytes
     assert found.row("cla") is None and found.row("floor").rounds
     print_probe(found)
     assert "rank 100000" in capsys.readouterr().out
+
+
+def test_the_end_of_a_link_is_measured_apart_and_none_is_in_a_step() -> None:
+    found = _probe("method=c3la,cola,cla", "peft=false")
+    ends = {row.name: row.speed.get("link_end_ms_median") for row in found.rows}
+    assert ends["floor"] is None and ends["cla"] is None
+    assert ends["c3la"].n == ends["cola"].n == probe_run.LINK_ENDS
+    epochs = _probe("method=cola", "method.schedule.links=null", "method.schedule.every_epochs=3", "peft=false")
+    assert [row.why for row in epochs.rows] == [None, None]
+
+
+def test_a_text_longer_than_the_positions_of_a_model_is_one_sentence() -> None:
+    with pytest.raises(SpecError, match="length=513: minilm has positions for 512 tokens"):
+        probe(read_request(["method=cla", *SMALL, "length=513"]))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_a_device_that_is_not_there_is_one_sentence() -> None:
+    with pytest.raises(SpecError, match=r"device=cuda: PyTorch \S+ sees no CUDA device here; use device=cpu or auto"):
+        probe(read_request(["method=cla", *SMALL, "device=cuda"]))
 
 
 def _recording(name: str, steps: list[str]) -> Any:
@@ -238,6 +261,9 @@ def test_the_verb_prints_a_table_or_json_and_keeps_it_for_plans(
     rates = list(past_probes(tmp_path / "probes"))  # the second probe replaced the first: the setting is the same
     assert {rate.method for rate in rates} >= {"head", "floor"} and all(rate.flop_per_second > 0 for rate in rates)
     assert len(list((tmp_path / "probes").iterdir())) == 1
+    assert main(["method=cla", "method.update.rank=100000", *words[1:], "--json"]) == 1
+    with pytest.raises(SpecError, match="unknown flag '--jsn'"):
+        main([*words, "--jsn"])
 
 
 def test_the_benchmark_keeps_json_and_a_picture_and_judges_its_goals(
