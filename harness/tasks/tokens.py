@@ -33,7 +33,7 @@ class Reader:
         """What a person reads of it."""
         if self.decoder or not task.text:
             return whole(task.prompt or lines(task.text), row)
-        return "\n".join(_text(row, column) for column in task.text)
+        return "\n[SEP] ".join(_text(row, column) for column in task.text)
 
     def special(self, text: str) -> list[int]:
         """Token ids with the special tokens that the model expects."""
