@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -30,9 +31,15 @@ def print_record(record: Record, store: Store) -> None:
         table.add_row(split, _row(scores))
     for title in ("seconds", "speed", "memory", "ledger", "parameters"):
         table.add_row(title, _row(getattr(record, title)))
+    table.add_row("data", "  ".join(_split(name, facts) for name, facts in record.data.get("splits", {}).items()))
     table.add_row("selected", f"step {record.selected['step']} by validation {record.selected['metric']}")
     console.print(table)
     console.print(f"run {record.id}   record: {where}", markup=False, soft_wrap=True)
+
+
+def _split(name: str, facts: Mapping[str, Any]) -> str:
+    """`train 4,092 (51.4% shortened)`: rows, and the share of them that lost words of their context."""
+    return f"{name} {facts['n']:,}" + (f" ({facts['shortened']:.1%} shortened)" if facts["shortened"] else "")
 
 
 def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = ()) -> None:

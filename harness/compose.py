@@ -15,6 +15,7 @@ from hydra.core.override_parser.types import Glob, Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from harness.ledger.errors import SpecError, nearest
 
@@ -98,6 +99,8 @@ def _compose(name: str, words: Sequence[str]) -> dict[str, Any]:
         return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError(_sentence(error, words)) from error
+    except YAMLError as error:
+        raise SpecError(f"{base / name}.yaml or a config that it names is not yaml: {_one_line(error)}") from error
 
 
 def _check_choice(word: str) -> None:
@@ -125,6 +128,10 @@ def _siblings(key: str) -> list[str]:
             return sorted(tree)
         tree = tree[part]
     return []
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def _first_line(error: Exception) -> str:

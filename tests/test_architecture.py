@@ -19,6 +19,7 @@ MAY = {
     "methods/peft_library.py": {"torch", "peft", "methods"},
     "harness": {"methods", "hydra", "omegaconf", "rich", "pandas", "scipy", *MODELS},
     "harness/ledger": {"methods.spec"},
+    "harness/compose.py": {"harness.ledger", "hydra", "omegaconf", "yaml"},
     "harness/lease.py": {"harness.ledger"},
     "harness/work.py": {"harness.ledger", "harness.lease"},
     "harness/trackers/wandb_mirror.py": {"wandb", "harness"},

@@ -33,7 +33,7 @@ class Reader:
         """What a person reads of it."""
         if self.decoder or not task.text:
             return whole(task.prompt or lines(task.text), row)
-        return "\n".join(_text(row, column) for column in task.text)
+        return "\n[SEP] ".join(_text(row, column) for column in task.text)
 
     def special(self, text: str) -> list[int]:
         """Token ids with the special tokens that the model expects."""
@@ -51,12 +51,16 @@ class Reader:
         found = self.tokenizer(*texts, verbose=False)
         shortened = len(found.input_ids) > (room := self.room(task.max_length))
         if shortened:
-            strategy = "only_first" if task.shorten == "first" else "longest_first"
-            found = self.tokenizer(*texts, truncation=strategy, max_length=room, verbose=False)
-            if len(found.input_ids) > room:
+            first = task.shorten == "first" and len(texts) == 2
+            kept = ["", texts[1] if first else ""][: len(texts)]
+            least = len(self.tokenizer(*kept, verbose=False).input_ids)  # and at least one more
+            if least >= room:
+                what = "the second text must stay whole" if first else "special tokens"
                 raise DataError(
-                    f"the second text alone does not fit into {room} tokens; raise dataset.task.max_length."
+                    f"{what}: {least} tokens, and only {room} fit; raise dataset.task.max_length by {least - room + 1}."
                 )
+            strategy = "only_first" if first else "longest_first"
+            found = self.tokenizer(*texts, truncation=strategy, max_length=room, verbose=False)
         kinds = found.get("token_type_ids", [])
         second = kinds.index(1) if 1 in kinds else len(found.input_ids)
         return {"input_ids": found.input_ids, "second": second, "shortened": int(shortened)}
