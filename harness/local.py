@@ -22,12 +22,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
+from harness.progress import progress
 from harness.settings import Settings, settings_to_plain
 from harness.survey import holder_of
 from harness.work import DEATHS_OF_A_RUN, held_by, is_settled
 from harness.worker import DEFAULT_RUNNER, how_it_ended
 
 POLL_SECONDS = 0.5
+MOST_LOOKED_AT = 50  # runs whose events are read twice a second
 Worker = subprocess.Popen[bytes]
 
 
@@ -101,12 +103,14 @@ def _work_through(
         while True:
             killed = [number for number, worker in enumerate(workers) if how_it_ended(worker.poll() or 0) < 0]
             alive = any(worker.poll() is None for worker in workers) or bool(killed)
-            ended = {run_id for run_id in _begun(store, pending) if is_settled(store, run_id)}
+            begun = _begun(store, pending)
+            ended = {run_id for run_id in begun if is_settled(store, run_id)}
             pending -= ended
             failed += _tell_failures(ended, store, bar.console)
             running = f", {min(len(workers), len(pending))} running" if alive and pending else ""
             label = f"{len(ids) - len(pending) - failed} done{running}" + (f", {failed} failed" if failed else "")
-            bar.update(task, completed=len(ids) - len(pending), description=label)
+            partly = sum(_share(store, run_id) for run_id in sorted(begun - ended)[:MOST_LOOKED_AT])
+            bar.update(task, completed=len(ids) - len(pending) + partly, description=label)
             for number in killed:
                 held = held_by(workers[number].pid, [i for i in ids if i in pending], store)
                 deaths.update(held or pending)  # it died before its first run: without a culprit there would be no end
@@ -147,6 +151,12 @@ def _ended_with_us(workers: list[Worker], console: Console) -> Iterator[None]:
 def _begun(store: Store, ids: set[str]) -> set[str]:
     """Those that have a folder: of 10,000 runs that wait, none is looked at twice a second."""
     return ids & {entry.name for entry in os.scandir(store.root)}
+
+
+def _share(store: Store, run_id: str) -> float:
+    """How much of a run is done, so that there is a time left before the first run has ended."""
+    at = progress(store.paths(run_id).events)
+    return at.step / at.total if at and at.total else 0.0
 
 
 def _tell_failures(ids: set[str], store: Store, console: Console) -> int:

@@ -43,7 +43,7 @@ class Survey:
 
     @property
     def over(self) -> bool:
-        """Whether nothing is left to wait for. While the scheduler is silent, what looks missing may be in its queue."""
+        """Whether nothing is left to wait for. While the scheduler is silent, what looks missing may be queued."""
         waits = {"running", "pending"} if self.scheduler_answers else {"running", "pending", "missing", "stopped"}
         return not any(row.stage in waits for row in self.rows)
 

@@ -122,20 +122,23 @@ def _told_to_end() -> list[int]:
 def _wait_for_slurm(told: Sequence[int]) -> None:
     """The workers were stopped, so SLURM is about to end this job. One that ends by itself first is not queued again.
 
-    After USR2 submitit's handler never comes back from here. After SIGTERM, a job that SLURM still calls RUNNING is
-    being preempted: it waits to be killed, and to be queued again.
+    After USR2 submitit's handler never comes back from here. A job that got SIGTERM and that SLURM still calls RUNNING
+    is being preempted: it asks to be queued again, and waits to be killed.
     """
-    begun = time.monotonic()
+    begun, asked = time.monotonic(), False
     while time.monotonic() < begun + (GRACE_SECONDS if told else LINGER_SECONDS):
-        if told and _state_of_this_job() != "RUNNING":
+        if told and _of_slurm("squeue", "-h", "-o", "%T", "-j") != "RUNNING":
             return
+        if told and not asked:
+            _of_slurm("scontrol", "requeue")
+            asked = True
         time.sleep(1.0)
 
 
-def _state_of_this_job() -> str:
-    """In squeue's word; "" when it does not answer."""
+def _of_slurm(*command: str) -> str:
+    """What SLURM says of this job; "" when it does not answer."""
     try:
-        command = ["squeue", "-h", "-o", "%T", "-j", os.environ["SLURM_JOB_ID"]]
+        command = (*command, os.environ["SLURM_JOB_ID"])
         return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout.strip()
     except (OSError, KeyError, subprocess.TimeoutExpired):
         return ""

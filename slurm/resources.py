@@ -41,7 +41,8 @@ def needs(plan: Plan, ids: Iterable[str], store: Store, cluster: SlurmCluster) -
             seconds = (
                 cluster.run_minutes * 60 if cluster.run_minutes else before.get(cell) or estimate_seconds(spec, cluster)
             )
-            known[cell] = Need(_class(estimate_memory_gb(spec), cluster.memory_gb), seconds)
+            gigabytes = estimate_memory_gb(spec) * cluster.at_once  # of the job: its runs share it
+            known[cell] = Need(_class(gigabytes, cluster.memory_gb), seconds)
         found[run_id] = known[cell]
     return found
 

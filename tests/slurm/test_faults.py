@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 
 import pytest
@@ -80,15 +80,29 @@ def test_a_plain_requeue_goes_on_from_the_checkpoint(site):
 URGENT = ("--partition=high", "--nodes=2", "--exclusive", "--mem=0", "--output=/dev/null", "--wrap=sleep 1")
 
 
-def test_preemption_by_a_higher_partition(site):
+@contextmanager
+def no_user_signal(sandbox):
+    """As on most clusters: a preempted job is told so by SIGTERM alone."""
+    conf = sandbox.folder / "etc/slurm.conf"
+    text = conf.read_text()
+    conf.write_text(text.replace("SlurmctldParameters=preempt_send_user_signal\n", ""))
+    sandbox.ask("scontrol", "reconfigure")
+    yield
+    conf.write_text(text)
+    sandbox.ask("scontrol", "reconfigure")
+
+
+@pytest.mark.parametrize("told_by", ["USR2", "TERM"])
+def test_preemption_by_a_higher_partition(site, told_by):
     plan = held_plan()
-    site.sweep(plan)
-    first = in_the_middle(site, plan)
-    site.sandbox.ask("sbatch", *URGENT)
-    site.until(lambda: site.starts(first, "stopped") == 1, "the checkpoint")
-    site.go()
-    site.until(lambda: site.finished(plan), "every record, without another command")
-    assert "preempted" in site.logs() and "timed-out" not in site.logs()
+    with no_user_signal(site.sandbox) if told_by == "TERM" else nullcontext():
+        site.sweep(plan)
+        first = in_the_middle(site, plan)
+        site.sandbox.ask("sbatch", *URGENT)
+        site.until(lambda: site.starts(first, "stopped") == 1, "the checkpoint")
+        site.go()
+        site.until(lambda: site.finished(plan), "every record, without another command")
+    assert ("preempted" in site.logs()) is (told_by == "USR2") and "timed-out" not in site.logs()
     site.settle(plan)
 
 

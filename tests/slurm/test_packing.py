@@ -100,6 +100,20 @@ def test_the_estimate_of_a_cell_is_the_median_of_its_records(tmp_path):
     assert needs(plan, plan.ids[3:], store, cluster(run_minutes=2.5))[plan.ids[3]].seconds == 150.0
 
 
+def test_runs_that_share_a_job_at_the_same_time_share_its_memory(tmp_path):
+    plan = sleepy.plan(1)
+    alone, shared = (needs(plan, plan.ids, Store(tmp_path), cluster(at_once=n, run_minutes=1.0)) for n in (1, 3))
+    assert (alone[plan.ids[0]].memory_gb, shared[plan.ids[0]].memory_gb) == (4, 8)
+
+
+def test_runs_that_ran_out_of_memory_do_not_make_a_node_bad_and_a_torn_line_is_passed_over(tmp_path):
+    lines = [f'{{"t": 5000, "node": "n1", "how": "SIGKILL", "ids": ["{i}"]}}' for i in "abc"]
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "jobs/deaths.jsonl").write_text("\n".join([*lines, '{"t": 5000, "no']) + "\n")
+    assert list(bad_nodes(tmp_path, 3, now=6000)) == ["n1"]
+    assert bad_nodes(tmp_path, 3, now=6000, innocent={"a"}) == {}
+
+
 def test_a_node_is_bad_when_different_runs_died_there_lately(tmp_path):
     lines = [
         '{"t": 5000, "node": "n1", "how": "SIGKILL", "ids": ["a"]}'
