@@ -94,8 +94,8 @@ def compare(table: pd.DataFrame, source: str) -> Comparison:
     whole = wide.dropna()
     if len(methods) < 2 or whole.empty:
         raise RecordError(
-            f"{source}: a comparison needs two methods and a block (model, dataset, metric) that has all of them; there "
-            f"are {len(methods)} methods and {len(whole)} such blocks."
+            f"{source}: a comparison needs two methods and a block (model, dataset, metric) that has all of them; "
+            f"there are {len(methods)} methods and {len(whole)} such blocks."
         )
     dropped = {str(name): tuple(row.index[row.isna()]) for name, row in wide.iterrows() if row.isna().any()}
     scores = whole.to_numpy(float)
@@ -162,7 +162,7 @@ def _directions(table: pd.DataFrame, source: str) -> dict[str, str]:
     for metric, said in dict.fromkeys(zip(table["metric"], table["direction"], strict=True)):
         if said not in ("max", "min", ""):
             raise RecordError(
-                f"{source}: direction '{said}' of metric '{metric}': it must be max or min (empty: by the metric's name)."
+                f"{source}: direction '{said}' of metric '{metric}' must be max or min (empty: by the metric's name)."
             )
         if found.setdefault(metric, said or direction(metric)) != (said or direction(metric)):
             raise RecordError(f"{source}: metric '{metric}' has both directions; a metric has one.")

@@ -58,7 +58,7 @@ def _verdict(frame: Frame, block: str, against: list[Difference]) -> Verdict:
     else:
         said.append(_rivals(frame, block, best, rivals, quickest))
     lost = [m for m in frame.methods_of(block) if m not in scored or values[m].isna().any() or m not in whole]
-    said += [f"Incomplete: {_named(lost)}."] if lost else []
+    said += [f"Incomplete: {named(lost)}."] if lost else []
     said += _competitive(frame, against) if len(values) > 2 else ()
     return Verdict(block, best, rivals, quickest, tuple(said))
 
@@ -66,9 +66,9 @@ def _verdict(frame: Frame, block: str, against: list[Difference]) -> Verdict:
 def _rivals(frame: Frame, block: str, best: str, rivals: tuple[str, ...], quickest: str) -> str:
     runs = f"{len(frame.values(block, 'shown'))} seeds"
     if quickest == best:
-        return f"{runs} do not tell it from {_named(list(rivals))}; it is the quickest of them."
+        return f"{runs} do not tell it from {named(list(rivals))}; it is the quickest of them."
     return (
-        f"{runs} do not tell it from {_named(list(rivals))}; the quickest of them is {quickest}: "
+        f"{runs} do not tell it from {named(list(rivals))}; the quickest of them is {quickest}: "
         f"{_score_and_cost(frame, block, quickest)}."
     )
 
@@ -90,13 +90,14 @@ def _competitive(frame: Frame, against: list[Difference]) -> tuple[str, ...]:
         return ()
     by = {v: [d.method for d in judged if d.competitive and d.competitive.verdict == v] for v in ("yes", "no")}
     unsure = len(judged) - len(by["yes"]) - len(by["no"])
-    parts = [f"yes: {_named(by['yes'])}"] * bool(by["yes"]) + [f"no: {_named(by['no'])}"] * bool(by["no"])
+    parts = [f"yes: {named(by['yes'])}"] * bool(by["yes"]) + [f"no: {named(by['no'])}"] * bool(by["no"])
     parts += [f"not enough runs to say: {unsure} of {len(judged)}"] * bool(unsure)
     margin = number(frame.margin or 0, 1).removesuffix(".0")
     return (f"As good as {frame.control} within {margin} point{'s' * (margin != '1')}? {'; '.join(parts)}.",)
 
 
-def _named(methods: list[str], most: int = 5) -> str:
+def named(methods: list[str], most: int = 5) -> str:
+    """`a, b and c`; of more than six, the first five and how many more."""
     more = len(methods) - most
     if more > 1:
         return f"{', '.join(methods[:most])} and {more} more"
