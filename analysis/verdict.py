@@ -57,10 +57,20 @@ def _verdict(frame: Frame, block: str, against: list[Difference]) -> Verdict:
         said.append("Every other method is worse (paired t over seeds, Holm, p < .05).")
     else:
         said.append(_rivals(frame, block, best, rivals, quickest))
-    lost = [m for m in frame.methods_of(block) if m not in scored or values[m].isna().any() or m not in whole]
-    said += [f"Incomplete: {named(lost)}."] if lost else []
+    lost = [text for m in frame.methods_of(block) if (text := _lost(frame, block, m))]
+    said += [f"Not all runs have a score: {named(lost)}."] if lost else []
     said += _competitive(frame, against) if len(values) > 2 else ()
     return Verdict(block, best, rivals, quickest, tuple(said))
+
+
+def _lost(frame: Frame, block: str, method: str) -> str:
+    """`cLA (1 of 5 missing)`; empty for a method that lost no run."""
+    status = frame.cell(block, method)["status"]
+    out = status[status != "done"]
+    if out.empty:
+        return ""
+    kinds = " and ".join(dict.fromkeys(out))
+    return f"{method} ({kinds if len(out) == len(status) else f'{len(out)} of {len(status)} {kinds}'})"
 
 
 def _rivals(frame: Frame, block: str, best: str, rivals: tuple[str, ...], quickest: str) -> str:
