@@ -16,7 +16,8 @@ from analysis.load import to_frame
 from analysis.metric import number
 from analysis.stats.intervals import Estimate
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import estimate_of, finite
+from analysis.tables.cells import estimate_of, finite, score_text
+from analysis.verdict import alike, named, quickest_of
 from harness.ledger.errors import RecordError
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
@@ -36,11 +37,13 @@ class Option:
     fits: bool
     why_not: str
     best: bool
+    lost: int = 0  # runs of the cell that gave no score
 
 
 def everything(runs: Path) -> Frame:
     """All readable records of a runs folder as one frame: failed ones too, environments as blocks of their own."""
-    found = {record.id: record.spec for record in Store(runs).records()}
+    records = sorted(Store(runs).records(), key=lambda record: _place(record.spec))
+    found = {record.id: record.spec for record in records}
     if not found:
         raise RecordError(
             f"no record in {runs}; `peftlab sweep sweep=quickstart` makes some, --runs names another folder."
@@ -49,6 +52,11 @@ def everything(runs: Path) -> Frame:
     plan = Plan("all records", planned, (), {"title": "All records"})
     rows, curves = read_records(runs, list(plan.ids), "all-records")
     return to_frame(plan, rows, curves, runs, partial=True, allow_mixed=True)
+
+
+def _place(spec: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Blocks by model and dataset, methods by name: an order that does not hang on ids."""
+    return spec["model"]["name"], spec["dataset"]["name"], spec["method"]["name"], spec["seed"]
 
 
 def advise(
@@ -94,25 +102,38 @@ def advice_table(frame: Frame, options: tuple[Option, ...], budget: str) -> Tabl
         f"Methods under {budget}",
         heads,
         rows,
-        (*limits(frame, options), *sentences(frame, options)),
+        limits(frame, options),
         pd.DataFrame(as_json(options)),
     )
 
 
 def sentences(frame: Frame, options: tuple[Option, ...]) -> tuple[str, ...]:
-    """One sentence per block: what to take, or that nothing fits."""
-    said = []
-    for block in dict.fromkeys(o.block for o in options):
-        here = [o for o in options if o.block == block]
-        top = next((o for o in here if o.best), None)
-        if top is None:
-            said.append(f"{block}: nothing measured fits this budget.")
-            continue
-        digits = frame.shown(block).digits
-        rivals = [o.method for o in here if o.fits and not o.best and _overlap(o.score, top.score)]
-        close = f"; {', '.join(rivals)} {'is' if len(rivals) == 1 else 'are'} not told apart from it" if rivals else ""
-        said.append(f"{block}: {top.method} ({number(top.score.mean, digits)}, {top.score.n} runs){close}.")
-    return tuple(said)
+    """One sentence per block: what to take, what the runs do not tell from it, and which of these is the quickest."""
+    return tuple(_sentence(frame, block, options) for block in dict.fromkeys(o.block for o in options))
+
+
+def _sentence(frame: Frame, block: str, options: tuple[Option, ...]) -> str:
+    here = {o.method: o for o in options if o.block == block and o.fits}
+    top = next((o for o in here.values() if o.best), None)
+    if top is None:
+        return f"{block}: nothing measured fits this budget."
+    rivals = alike(frame, block, top.method, list(here))
+    said = f"{block}: {top.method} ({_said(frame, top)})"
+    if not rivals:
+        return f"{said}; nothing else that fits is as good, or nothing else fits."
+    quickest = quickest_of(frame, block, [top.method, *rivals])
+    few = ", with fewer than 3 common seeds" if top.score.n < 3 else ""
+    last = f"the quickest of them is {quickest} ({_said(frame, here[quickest])})" if quickest != top.method else ""
+    return f"{said}; not told apart from it{few}: {named(list(rivals))}; {last or 'it is the quickest of them'}."
+
+
+def _said(frame: Frame, o: Option) -> str:
+    metric = frame.shown(o.block)
+    half = f" ± {number(o.score.half, metric.digits)}" if o.score.n > 1 else ""
+    unit = f" {metric.unit}" if metric.unit else ""
+    costs = [f"{value:.3g} {unit}" for value, unit in ((o.peak_gb, "GB"), (o.hours, "h")) if value is not None]
+    score = f"{metric.name} {number(o.score.mean, metric.digits)}{half}{unit}"
+    return ", ".join([score, *costs, f"{o.score.n} run{'s' * (o.score.n > 1)}"])
 
 
 def limits(frame: Frame, options: tuple[Option, ...]) -> tuple[str, ...]:
@@ -128,7 +149,9 @@ def limits(frame: Frame, options: tuple[Option, ...]) -> tuple[str, ...]:
     if (rows["peak_kind"] == "RSS").any():
         said.append("Some peaks are resident memory of a CPU process, which is not GPU memory.")
     if few:
-        said.append(f"Fewer than 3 seeds, hence no claim about the score: {', '.join(few)}.")
+        said.append(f"Fewer than 3 seeds, hence no claim about the score: {named(few)}.")
+    if lost := [f"{o.method} ({o.block}) {o.lost} of {o.lost + o.score.n}" for o in options if o.lost and o.score.n]:
+        said.append(f"Runs were lost, and the score is that of the survivors: {named(lost)}.")
     return tuple(said)
 
 
@@ -142,6 +165,7 @@ def as_json(options: tuple[Option, ...]) -> list[dict[str, Any]]:
             "low": finite(o.score.low),
             "high": finite(o.score.high),
             "n": o.score.n,
+            "lost": o.lost,
             "peak_gb": o.peak_gb,
             "hours": o.hours,
             "fits": o.fits,
@@ -171,7 +195,8 @@ def _option(method: Any, runs: pd.DataFrame, max_gb: float | None, max_hours: fl
     )
     score = estimate_of(runs, "shown")
     reasons += ["no score"] if score.n == 0 and len(done) else []
-    return Option(str(runs.iloc[0]["block"]), str(method), score, peak, hours, not reasons, "; ".join(reasons), False)
+    block, lost = str(runs.iloc[0]["block"]), len(runs) - score.n
+    return Option(block, str(method), score, peak, hours, not reasons, "; ".join(reasons), False, lost)
 
 
 def _over(what: str, value: float | None, limit: float | None, unit: str) -> list[str]:
@@ -182,15 +207,9 @@ def _over(what: str, value: float | None, limit: float | None, unit: str) -> lis
     return [f"{what} {value:.3g} {unit}"] if value > limit else []
 
 
-def _overlap(a: Estimate, b: Estimate) -> bool:
-    """Intervals that touch; a single run overlaps with everything, for nothing is known of its spread."""
-    return not (a.low > b.high or a.high < b.low)
-
-
 def _row(frame: Frame, o: Option) -> tuple[Cell, ...]:
     digits = frame.shown(o.block).digits
-    half = f" ± {number(o.score.half, digits)}" if o.score.n > 1 else ""
-    score = Cell(f"{number(o.score.mean, digits)}{half} ({o.score.n})", finite(o.score.mean))
+    score = Cell(score_text(o.score, digits, o.score.n + o.lost), finite(o.score.mean))
     advice = (
         Cell("take this", mark="best")
         if o.best

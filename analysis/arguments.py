@@ -25,6 +25,17 @@ def sweep_name(word: str) -> str:
     return name
 
 
+def above_zero(word: str) -> float:
+    """A finite number above zero."""
+    try:
+        value = float(word)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{word!r} is not a number above 0")
+    return value
+
+
 def parser(verb: str, what: str, *, sweep: bool) -> argparse.ArgumentParser:
     """A parser with the flags that every verb of this room shares; `sweep` adds the sweep's name and where runs lie."""
     made = _Parser(prog=f"peftlab {verb}", description=what)

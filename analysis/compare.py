@@ -50,14 +50,19 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False, comment="#")
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        why = " ".join(str(error).split())
         raise RecordError(
-            f"{path}: cannot be read as CSV ({error}). It needs the columns {', '.join(NEEDED)}."
+            f"{path}: cannot be read as CSV ({why}). It needs the columns {', '.join(NEEDED)}."
         ) from error
     if absent := [name for name in NEEDED if name not in table]:
+        comma = " Columns are separated by commas." if len(table.columns) == 1 else ""
         raise RecordError(
-            f"{path}: no column {', '.join(absent)}; it has {', '.join(table)}. Needed: {', '.join(NEEDED)}."
+            f"{path}: no column {', '.join(absent)}; it has {', '.join(table)}. Needed: {', '.join(NEEDED)}.{comma}"
         )
     table = table.map(str.strip)
+    if (nameless := table[["model", "dataset", "method", "metric"]] == "").any(axis=None):
+        line, column = np.argwhere(nameless.to_numpy())[0]
+        raise RecordError(f"{path}, row {line + 2}: no {nameless.columns[column]}; every row needs one.")
     number = pd.to_numeric(table["value"], errors="coerce")
     empty = table["value"] == ""
     if (bad := ~np.isfinite(number) & ~empty).any():
@@ -80,7 +85,7 @@ def compare(table: pd.DataFrame, source: str) -> Comparison:
     """Rank methods over the blocks that have all of them; blocks with holes are dropped, listed, and imputed once for
     sensitivity.
     """
-    directions = _directions(table)
+    directions = _directions(table, source)
     methods = tuple(dict.fromkeys(table["method"]))
     block = table["model"] + " / " + table["dataset"] + " / " + table["metric"]
     turned = table["value"] * table["metric"].map({m: 1 if d == "max" else -1 for m, d in directions.items()})
@@ -89,8 +94,8 @@ def compare(table: pd.DataFrame, source: str) -> Comparison:
     whole = wide.dropna()
     if len(methods) < 2 or whole.empty:
         raise RecordError(
-            f"{source}: {len(methods)} methods, and {len(whole)} blocks that have all of them; "
-            "a comparison needs two methods and one such block."
+            f"{source}: a comparison needs two methods and a block (model, dataset, metric) that has all of them; "
+            f"there are {len(methods)} methods and {len(whole)} such blocks."
         )
     dropped = {str(name): tuple(row.index[row.isna()]) for name, row in wide.iterrows() if row.isna().any()}
     scores = whole.to_numpy(float)
@@ -150,17 +155,17 @@ def sign_p(wins: int, losses: int) -> float:
     return 1.0 if wins + losses == 0 else float(stats.binomtest(wins, wins + losses, 0.5).pvalue)
 
 
-def _directions(table: pd.DataFrame) -> dict[str, str]:
+def _directions(table: pd.DataFrame, source: str) -> dict[str, str]:
     if "direction" not in table:
         return {metric: direction(metric) for metric in dict.fromkeys(table["metric"])}
     found: dict[str, str] = {}
     for metric, said in dict.fromkeys(zip(table["metric"], table["direction"], strict=True)):
         if said not in ("max", "min", ""):
             raise RecordError(
-                f"direction '{said}' of metric '{metric}': it must be max or min (empty: by the metric's name)."
+                f"{source}: direction '{said}' of metric '{metric}' must be max or min (empty: by the metric's name)."
             )
         if found.setdefault(metric, said or direction(metric)) != (said or direction(metric)):
-            raise RecordError(f"metric '{metric}' has both directions; a metric has one.")
+            raise RecordError(f"{source}: metric '{metric}' has both directions; a metric has one.")
     return found
 
 

@@ -93,12 +93,12 @@ def advise(argv: list[str]) -> int:
     from analysis.advise import advice_table, everything, limits, sentences
     from analysis.advise import advise as options_of
     from analysis.advise import as_json as plain
-    from analysis.arguments import parser, wanted
+    from analysis.arguments import above_zero, parser, wanted
 
     made = parser("advise", "which method under this budget, from the records that are there", sweep=False)
     made.add_argument("wanted", nargs="*", metavar="task=text", help="task=, model=, dataset=, method=")
-    made.add_argument("--max-gb", type=float, help="peak memory while training, 10^9 bytes")
-    made.add_argument("--max-hours", type=float, help="wall clock of a run")
+    made.add_argument("--max-gb", type=above_zero, help="peak memory while training, 10^9 bytes")
+    made.add_argument("--max-hours", type=above_zero, help="wall clock of a run")
     made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
     given = made.parse_intermixed_args(argv)
     frame = everything(given.runs)
@@ -112,6 +112,8 @@ def advise(argv: list[str]) -> int:
         return _print_json(said)
     budget = [f"{given.max_gb:g} GB"] if given.max_gb is not None else []
     budget += [f"{given.max_hours:g} h"] if given.max_hours is not None else []
+    for sentence in sentences(frame, options):
+        print(sentence)
     return _print_tables([advice_table(frame, options, " and ".join(budget) or "no limit")])
 
 

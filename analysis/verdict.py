@@ -57,18 +57,28 @@ def _verdict(frame: Frame, block: str, against: list[Difference]) -> Verdict:
         said.append("Every other method is worse (paired t over seeds, Holm, p < .05).")
     else:
         said.append(_rivals(frame, block, best, rivals, quickest))
-    lost = [m for m in frame.methods_of(block) if m not in scored or values[m].isna().any() or m not in whole]
-    said += [f"Incomplete: {_named(lost)}."] if lost else []
+    lost = [text for m in frame.methods_of(block) if (text := _lost(frame, block, m))]
+    said += [f"Not all runs have a score: {named(lost)}."] if lost else []
     said += _competitive(frame, against) if len(values) > 2 else ()
     return Verdict(block, best, rivals, quickest, tuple(said))
+
+
+def _lost(frame: Frame, block: str, method: str) -> str:
+    """`cLA (1 of 5 missing)`; empty for a method that lost no run."""
+    status = frame.cell(block, method)["status"]
+    out = status[status != "done"]
+    if out.empty:
+        return ""
+    kinds = " and ".join(dict.fromkeys(out))
+    return f"{method} ({kinds if len(out) == len(status) else f'{len(out)} of {len(status)} {kinds}'})"
 
 
 def _rivals(frame: Frame, block: str, best: str, rivals: tuple[str, ...], quickest: str) -> str:
     runs = f"{len(frame.values(block, 'shown'))} seeds"
     if quickest == best:
-        return f"{runs} do not tell it from {_named(list(rivals))}; it is the quickest of them."
+        return f"{runs} do not tell it from {named(list(rivals))}; it is the quickest of them."
     return (
-        f"{runs} do not tell it from {_named(list(rivals))}; the quickest of them is {quickest}: "
+        f"{runs} do not tell it from {named(list(rivals))}; the quickest of them is {quickest}: "
         f"{_score_and_cost(frame, block, quickest)}."
     )
 
@@ -90,13 +100,14 @@ def _competitive(frame: Frame, against: list[Difference]) -> tuple[str, ...]:
         return ()
     by = {v: [d.method for d in judged if d.competitive and d.competitive.verdict == v] for v in ("yes", "no")}
     unsure = len(judged) - len(by["yes"]) - len(by["no"])
-    parts = [f"yes: {_named(by['yes'])}"] * bool(by["yes"]) + [f"no: {_named(by['no'])}"] * bool(by["no"])
+    parts = [f"yes: {named(by['yes'])}"] * bool(by["yes"]) + [f"no: {named(by['no'])}"] * bool(by["no"])
     parts += [f"not enough runs to say: {unsure} of {len(judged)}"] * bool(unsure)
     margin = number(frame.margin or 0, 1).removesuffix(".0")
     return (f"As good as {frame.control} within {margin} point{'s' * (margin != '1')}? {'; '.join(parts)}.",)
 
 
-def _named(methods: list[str], most: int = 5) -> str:
+def named(methods: list[str], most: int = 5) -> str:
+    """`a, b and c`; of more than six, the first five and how many more."""
     more = len(methods) - most
     if more > 1:
         return f"{', '.join(methods[:most])} and {more} more"

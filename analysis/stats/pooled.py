@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 from analysis.stats.bootstrap import percentile, stratified
+from analysis.stats.intervals import t_quantile
 
 Floats = NDArray[np.float64]
 
@@ -49,18 +50,21 @@ def pooled_iqm(scores: ArrayLike, rng: np.random.Generator, *, reps: int = 1_000
     """IQM of normalised scores (n_seeds, n_blocks, n_methods) with 95 % stratified bootstrap intervals.
 
     Draws spread by √(n / (n - 1)) around the value: resampling n seeds of a block has (n - 1) / n of their variance,
-    which makes a plain percentile interval cover 91 to 93 % with five to ten seeds.
+    which makes a plain percentile interval cover 91 to 93 % with five to ten seeds; and by Student's t over the normal
+    quantile, for the spread itself is an estimate. Together 93 to 96 % with three seeds and more.
     """
     x = np.asarray(scores, float)
-    value, seeds = iqm(x), x.shape[0]
-    drawn = stratified(x, rng, iqm, reps=reps)
-    return Pooled(value, *percentile(value + np.sqrt(seeds / max(1, seeds - 1)) * (drawn - value)))
+    value = iqm(x)
+    seeds, blocks = x.shape[:2]
+    few = t_quantile(0.975, max(1, blocks * (seeds - 1))) / stats.norm.ppf(0.975)
+    return Pooled(value, *percentile(value + few * (_spread(stratified(x, rng, iqm, reps=reps), value, seeds) - value)))
 
 
 def pooled_improvement(scores: ArrayLike, control: int, rng: np.random.Generator, *, reps: int = 1_000) -> Pooled:
     """Probability of improvement over the control with 95 % stratified bootstrap intervals.
 
-    Method and control are drawn apart here (their seeds are not paired in "a run beats a run").
+    Method and control are drawn apart here (their seeds are not paired in "a run beats a run"); draws are spread as
+    those of `pooled_iqm`, which makes of 87 to 95 % with three seeds 91 to 98 %.
     """
     x = np.asarray(scores, float)
     seeds, blocks, methods = x.shape
@@ -68,4 +72,11 @@ def pooled_improvement(scores: ArrayLike, control: int, rng: np.random.Generator
     for won in wins(x, control):  # a block at a time; a draw is a count of each seed, so that no run is copied
         mine, theirs = (rng.multinomial(seeds, np.full(seeds, 1 / seeds), reps) / seeds for _ in range(2))
         drawn += np.stack([((mine @ pair) * theirs).sum(axis=1) for pair in won], axis=1) / blocks
-    return Pooled(improvement(x, control), *percentile(drawn))
+    value = improvement(x, control)
+    low, high = percentile(_spread(drawn, value, seeds))
+    return Pooled(value, np.clip(low, 0, 1), np.clip(high, 0, 1))
+
+
+def _spread(drawn: Floats, value: Floats, seeds: int) -> Floats:
+    """Draws (reps, ...) with the spread that resampling `seeds` of them took away."""
+    return value + np.sqrt(seeds / max(1, seeds - 1)) * (drawn - value)

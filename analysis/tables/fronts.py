@@ -18,6 +18,11 @@ from analysis.tables.cells import footer
 _SHORT = {"train_s": "time", "step_bytes": "memory", "trainable_params": "parameters"}
 FRONTS = (("train_s",), ("step_bytes",), ("train_s", "step_bytes"), ("train_s", "step_bytes", "trainable_params"))
 
+_VOLUMES = (
+    "Hypervolume of score, training time and memory (each scaled to 0–1 between its worst and best mean), with the "
+    "middle 95 % of the resamples: "
+)
+
 
 @dataclass(frozen=True)
 class Front:
@@ -40,7 +45,7 @@ def fronts_table(frame: Frame, rng: np.random.Generator, *, reps: int = 500) -> 
             data += [
                 (block, m, "score + " + " + ".join(c), *found[c].methods[m]) for c in FRONTS if m in found[c].methods
             ]
-        volumes += [_volume_note(block, found[FRONTS[2]])] if found[FRONTS[2]].hypervolume else []
+        volumes += [_volume_text(block, found[FRONTS[2]])] if found[FRONTS[2]].hypervolume else []
     if not rows:
         return None
     heads = (
@@ -52,7 +57,7 @@ def fronts_table(frame: Frame, rng: np.random.Generator, *, reps: int = 500) -> 
         "Share of resamples (seeds drawn jointly for all methods) in which the method is on the front; *: on the front "
         "of the means. With few seeds the shares are coarse. Time is training time. Memory is the peak allocated on a "
         "GPU; on a CPU it is the ledger of a step, for the resident set holds what earlier runs left.",
-        *volumes,
+        *([_VOLUMES + "; ".join(volumes) + "."] if volumes else []),
         footer(frame),
     )
     table = pd.DataFrame(data, columns=["block", "method", "front", "inclusion", "on_front"])
@@ -91,9 +96,6 @@ def _cell(found: Front, method: str) -> Cell:
     return Cell(f"{100 * share:.0f}{' *' if on_front else ''}", share)
 
 
-def _volume_note(block: str, found: Front) -> str:
+def _volume_text(block: str, found: Front) -> str:
     value, low, high = found.hypervolume or (np.nan, np.nan, np.nan)
-    return (
-        f"{block}: hypervolume of score, training time and memory {value:.3f} [{low:.3f}, {high:.3f}] "
-        "(each objective scaled to 0–1 between the worst and best mean)."
-    )
+    return f"{block} {value:.3f} [{low:.3f}, {high:.3f}]"

@@ -80,8 +80,8 @@ def pooled_table(frame: Frame, rng: np.random.Generator) -> Table | None:
     notes = (
         f"Over {len(used)} of {len(frame.blocks)} blocks (whole, equal seeds), {scores.shape[0]} "
         "seeds each: 0 is chance, 1 the mean of "
-        f"{frame.control}. [95 % stratified bootstrap intervals, seeds drawn within blocks; with few "
-        "seeds they are too narrow.]",
+        f"{frame.control}. [95 % stratified bootstrap intervals, seeds drawn within blocks; of "
+        "three seeds in fewer than ten blocks they are a little narrow.]",
         footer(frame, used),
     )
     data = pd.DataFrame(

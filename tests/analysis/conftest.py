@@ -260,6 +260,12 @@ def write_study(runs: Path, study: Study) -> Plan:
 
 
 @pytest.fixture(scope="session")
+def study_records() -> Callable[..., Record]:
+    """study_records(method, model, dataset, seed) is the record of one run of a study."""
+    return lambda *cell: record_of(Study(), *cell)
+
+
+@pytest.fixture(scope="session")
 def study_writer() -> Callable[..., Plan]:
     """study_writer(runs, methods=…, fail=…) writes a study into that folder."""
 

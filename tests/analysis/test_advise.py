@@ -9,7 +9,7 @@ from analysis.advise import advise, everything, limits, sentences
 from analysis.verbs import advise as verb
 from harness.ledger.errors import PlanError, RecordError
 from harness.ledger.quantity import Measured
-from harness.ledger.record import Record
+from harness.ledger.record import Failure, Record
 
 
 def best(runs, **budget) -> dict[str, str]:
@@ -91,6 +91,30 @@ def test_the_verb_answers_in_json_and_in_words(written, capsys: pytest.CaptureFi
     assert {o["method"] for o in found["options"] if o["best"]} == {"LoRA"}
     assert verb(["task=text", "--runs", runs]) == 0
     assert "take this" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("limit", ["nan", "-1", "0", "inf", "much"])
+def test_a_limit_that_is_none_is_one_sentence(written, limit: str) -> None:
+    with pytest.raises(PlanError, match=f"'{limit}' is not a number above 0"):
+        verb([f"--max-gb={limit}", "--runs", str(written())])
+
+
+def test_what_is_not_told_apart_and_quicker_is_named(written) -> None:
+    frame = everything(written())
+    (said, _) = sentences(frame, advise(frame, {}, None, None))
+    assert said.startswith("Minilm / MRPC: LoRA (accuracy 85.17")
+    assert "not told apart from it: cLA; the quickest of them is cLA" in said
+
+
+def test_survivors_are_called_survivors(written) -> None:
+    def diverged(record: Record) -> Record:
+        gone = record.spec["method"]["name"] == "lora" and record.spec["seed"] == 2
+        failure = Failure("diverged", "train", 9, "loss is nan")
+        return replace(record, status="failed", failure=failure, scores={}, curve=()) if gone else record
+
+    frame = everything(written(edit=diverged))
+    options = advise(frame, {"dataset": "mrpc"}, None, None)
+    assert "LoRA (Minilm / MRPC) 1 of 3" in " ".join(limits(frame, options))
 
 
 def test_an_unknown_word_is_one_sentence(written) -> None:

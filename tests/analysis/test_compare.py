@@ -85,14 +85,29 @@ def test_a_block_with_a_hole_is_dropped_listed_and_imputed() -> None:
         ("model,dataset,method,metric,value\nm,d,a,zing,1\nm,d,b,zing,2\n", "is higher or lower better"),
         ("model,dataset,method,metric,value\nm,d,a,accuracy,1\nm,d,a,accuracy,2\n", "given twice"),
         ("model,dataset,method,metric,value\nm,d,a,accuracy,1\n", "needs two methods"),
+        ("model,dataset,method,metric,value\n", "needs two methods"),
+        ("model,dataset,method,metric,value\n,,,,\n", "row 2: no model"),
+        ("model,dataset,method,metric,value\nm,d,a,accuracy,1\nm,d,,accuracy,2\n", "row 3: no method"),
+        ("model;dataset;method;metric;value\nm;d;a;accuracy;1\n", "separated by commas"),
+        ("model,dataset,method,metric,value\nm,d,a,accuracy,1\nm,d,b,accuracy,2,3\n", "Expected 5 fields in line 3"),
+        ("model,dataset,method,metric,value,direction\nm,d,a,z,1,max\nm,d,b,z,2,min\n", "both directions"),
+        ("model,dataset,method,metric,value\nm,d,a,accuracy,nan\nm,d,b,accuracy,2\n", "row 2: value 'nan'"),
         ("", "cannot be read as CSV"),
     ],
 )
 def test_a_table_that_is_wrong_is_one_sentence(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "t.csv"
     path.write_text(text)
-    with pytest.raises(RecordError, match=said):
+    with pytest.raises(RecordError, match=said) as refusal:
         compare_csv(path)
+    assert "\n" not in str(refusal.value)
+
+
+def test_byte_order_marks_line_ends_and_greek_letters_are_no_trouble(tmp_path: Path) -> None:
+    rows = "".join(f"m,d{i},{method},accuracy,{value}\r\n" for i in range(3) for method, value in (("α³", 2), ("b", 1)))
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"\xef\xbb\xbf" + ("model,dataset,method,metric,value\r\n" + rows).encode())
+    assert as_json(compare_csv(path))["mean_ranks"] == {"α³": 1.0, "b": 2.0}
 
 
 def test_a_direction_column_is_believed(tmp_path: Path) -> None:

@@ -27,9 +27,18 @@ def test_equal_generators_give_equal_pooled_intervals() -> None:
         assert (first.low <= first.value).all() and (first.value <= first.high).all()
 
 
-@pytest.mark.parametrize("seeds", [5, 10])
+@pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_the_pooled_interval_covers_over_many_blocks(seeds: int) -> None:
     """Ten blocks, symmetric scores: the true IQM is zero."""
     rng = np.random.default_rng(4)
-    found = [pooled_iqm(rng.normal(0, 1, (seeds, 10, 1)), rng, reps=400) for _ in range(2_000)]
+    found = [pooled_iqm(rng.normal(0, 1, (seeds, 10, 1)), rng, reps=300) for _ in range(1_000)]
     assert 0.93 <= np.mean([f.low[0] <= 0 <= f.high[0] for f in found]) <= 0.97
+
+
+@pytest.mark.parametrize(("seeds", "shift"), [(3, 0.0), (3, 0.7), (5, 0.7)])
+def test_the_interval_of_the_probability_of_improvement_covers(seeds: int, shift: float) -> None:
+    """Ten blocks, normal scores with unit variance: P(method > control) is the normal distribution at shift / √2."""
+    rng = np.random.default_rng(5)
+    truth, moved = stats.norm.cdf(shift / np.sqrt(2)), np.array([0.0, shift])
+    found = [pooled_improvement(rng.normal(0, 1, (seeds, 10, 2)) + moved, 0, rng, reps=300) for _ in range(500)]
+    assert 0.93 <= np.mean([f.low[1] <= truth <= f.high[1] for f in found]) <= 0.985

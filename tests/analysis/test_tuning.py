@@ -1,0 +1,97 @@
+"""What tuning buys: against all subsets by hand, and shown only where settings were tried."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from analysis.figures.tuning import tuning_curves
+from analysis.load import load
+from analysis.tables.tuning import tuned, tuning_table
+from harness.ledger.plan import Plan, Planned, write_plan
+from harness.ledger.quantity import Measured
+from harness.ledger.record import Failure, Record
+from harness.ledger.store import Store
+
+RATES = {1e-4: (0.60, 0.62), 1e-3: (0.80, 0.84), 1e-2: (0.70, 0.70)}  # validation score of two seeds
+
+
+@pytest.fixture
+def sweep(tmp_path: Path, study_records: Callable[..., Record]) -> Callable[..., Path]:
+    """Writes a sweep of LoRA over three learning rates and two seeds; returns the runs folder."""
+
+    def write(dataset: str = "mrpc", fail: tuple[tuple[float, int], ...] = ()) -> Path:
+        store, planned = Store(tmp_path / "runs"), []
+        for (lr, scores), seed in itertools.product(RATES.items(), (0, 1)):
+            record = study_records("lora", "minilm", dataset, seed)
+            spec = {**record.spec, "recipe": {**record.spec["recipe"], "lr": lr, "head_lr": lr}}
+            metric = spec["dataset"]["metric"]
+            val = {metric: Measured(scores[seed], "", 300)}
+            seconds = {**record.seconds, "train": Measured(10.0, "s")}
+            run_id = f"{len(planned):016x}"
+            record = replace(record, id=run_id, spec=spec, scores={**record.scores, "val": val}, seconds=seconds)
+            if (lr, seed) in fail:
+                lost = Failure("diverged", "train", 3, "loss is nan")
+                record = replace(record, status="failed", failure=lost, scores={}, curve=())
+            choices = {"method": "lora", "model": "minilm", "dataset": dataset, "recipe.lr": str(lr), "seed": seed}
+            planned.append(Planned(run_id, choices, spec))
+            store.paths(run_id).folder.mkdir(parents=True)
+            store.write(record)
+        write_plan(tmp_path / "runs", Plan("tune", tuple(planned), (), {"control": "lora"}))
+        return tmp_path / "runs"
+
+    return write
+
+
+def test_the_expected_best_is_the_mean_over_all_ways_to_choose(sweep) -> None:
+    (found,) = tuned(load("tune", sweep()))
+    means = [100 * np.mean(scores) for scores in RATES.values()]
+    for k in (1, 2, 3):
+        by_hand = np.mean([max(chosen) for chosen in itertools.combinations(means, k)])
+        assert found.expected(k) == pytest.approx(by_hand)
+    assert found.settings[found.best] == "recipe.lr=0.001"
+    assert found.seconds == 20.0  # two seeds of a setting
+
+
+def test_the_table_says_what_validation_prefers_and_what_it_costs(sweep) -> None:
+    table = tuning_table(load("tune", sweep()))
+    assert table is not None
+    assert [cell.text for cell in table.rows[0]][1:] == ["LoRA", "recipe.lr=0.001", "20.0", "71.00", "78.00", "82.00"]
+    assert [head.label for head in table.heads][-3:] == ["best of 1", "best of 2", "best of 3"]
+    assert not any("edge of the grid" in note for note in table.notes)
+
+
+def test_a_setting_that_lost_a_seed_is_the_worst_and_is_said(sweep) -> None:
+    frame = load("tune", sweep(fail=((1e-3, 1),)))
+    table = tuning_table(frame)
+    assert table is not None
+    assert table.rows[0][2].text == "recipe.lr=0.01"
+    assert table.rows[0][2].why == "1 of 3 settings lost a seed"
+    assert table.rows[0][4].value == pytest.approx((61 + 61 + 70) / 3)
+    assert any("edge of the grid" in note for note in table.notes)
+
+
+def test_a_lower_perplexity_is_preferred(sweep) -> None:
+    (found,) = tuned(load("tune", sweep(dataset="e2e")))
+    assert found.settings[found.best] == "recipe.lr=0.0001"
+    assert found.expected(3) == pytest.approx(0.61)
+    assert found.expected(1) > found.expected(2) > found.expected(3)
+
+
+def test_a_method_run_with_several_settings_is_nobodys_control(sweep) -> None:
+    assert load("tune", sweep()).control is None
+
+
+def test_the_picture_has_a_point_for_each_number_of_settings(sweep) -> None:
+    picture = tuning_curves(load("tune", sweep()))
+    assert picture is not None
+    assert picture.data["seconds"].tolist() == [20.0, 40.0, 60.0]
+
+
+def test_a_sweep_without_settings_has_no_such_table(written) -> None:
+    frame = load("tiny", written())
+    assert tuning_table(frame) is None
+    assert tuning_curves(frame) is None
