@@ -28,7 +28,7 @@ from methods.errors import MethodError
 from methods.spec import BaSparse, Columns, LowRank, MethodSpec
 
 Build = Callable[[], Entrant]
-LINK_ENDS = 5
+LINK_ENDS = 3
 LABELS = {FLOOR: "frozen floor", PEFT_LORA: "peft LoRA", PEFT_DORA: "peft DoRA"}
 
 

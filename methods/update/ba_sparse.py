@@ -43,7 +43,9 @@ class BaSparseUpdate(LowRankUpdate):
             return super().branch(x)
         if self._spec.evaluate == "sparse" and not self.training:
             flat = x.reshape(-1, x.shape[-1]).to(self.a.dtype)
-            return torch.sparse.mm(self.delta().to_sparse(), flat.t()).t().reshape(*x.shape[:-1], -1).to(x.dtype)
+            with torch.autocast(x.device.type, enabled=False):  # not every device multiplies sparse bfloat16
+                y = torch.sparse.mm(self.delta().to_sparse(), flat.t())
+            return y.t().reshape(*x.shape[:-1], -1).to(x.dtype)
         return F.linear(x, self.delta().to(x.dtype))
 
     @torch.no_grad()

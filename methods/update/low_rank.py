@@ -17,7 +17,8 @@ from methods.update.link import LinkEnd
 class LowRankUpdate(nn.Module):
     """A (rank, in) and B (out, rank), in float32 (float64 for a float64 model). A frozen factor is a buffer.
 
-    In a chain, W as loaded and (for half-precision W) its float32 value with all finished links are in host memory.
+    In a chain, W as loaded and the factors of all finished links are in host memory: what is rounded into a
+    half-precision W at a link's end is their sum in float32, so that links below its resolution are not lost.
     """
 
     a: Tensor
@@ -38,8 +39,7 @@ class LowRankUpdate(nn.Module):
         self._register("a", a, not isinstance(spec, LowRank) or spec.train_a)
         self._register("b", b, not isinstance(spec, LowRank) or spec.train_b)
         self._original: Tensor | None = None  # W as loaded, once a link has ended
-        self._master: Tensor | None = None  # float32 value of a half-precision W
-        self._past: list[tuple[Tensor, Tensor]] = []
+        self._past: list[tuple[Tensor, Tensor]] = []  # (B, A) of the finished links
 
     def _register(self, name: str, tensor: Tensor, trained: bool) -> None:
         if trained:
@@ -71,7 +71,7 @@ class LowRankUpdate(nn.Module):
         if self._original is None:
             self._original = self._writable().to("cpu", copy=True)
         end = self._land()
-        self._past.append((self.scale * self.b.detach().cpu(), self.a.detach().to("cpu", copy=True)))
+        self._past.append((self.b.detach().to("cpu", copy=True), self.a.detach().to("cpu", copy=True)))
         return end
 
     @torch.no_grad()
@@ -83,18 +83,25 @@ class LowRankUpdate(nn.Module):
         """W <- W + ΔW in float32, rounded once to the dtype of W (study, §1.3)."""
         weight = self._writable()
         delta = self.delta()
-        value = (weight if self._master is None else self._master.to(weight.device)) + delta
+        value = self._value(weight) + delta
         weight.copy_(value)
-        if weight.dtype != value.dtype:
-            self._master = value.cpu()
         return LinkEnd(float(delta.square().sum()), float((value - weight).square().sum()), self.site.in_features)
+
+    def _value(self, weight: Tensor) -> Tensor:
+        """W with all finished links; of a half-precision W, in float32 and not rounded."""
+        if self._original is None or weight.dtype == self.a.dtype:
+            return weight
+        value = self._original.to(weight.device, self.a.dtype)
+        for b, a in self._past:
+            value += self.scale * (b.to(weight.device) @ a.to(weight.device))
+        return value
 
     @torch.no_grad()
     def reset(self) -> None:
         """W as it was loaded, no link finished."""
         if self._original is not None:
             self._writable().copy_(self._original)
-        self._original, self._master, self._past = None, None, []
+        self._original, self._past = None, []
 
     def _writable(self) -> Tensor:
         if not self.site.plain:
@@ -104,9 +111,9 @@ class LowRankUpdate(nn.Module):
     @torch.no_grad()
     def factors(self) -> tuple[Tensor, Tensor]:
         """(B, A) of the sum of all links, the scale folded into B."""
-        links = [*self._past, (self.scale * self.b.detach().cpu(), self.a.detach().cpu())]
+        links = [*self._past, (self.b.detach().cpu(), self.a.detach().cpu())]
         moved = [(b, a) for b, a in links if bool(b.any()) and bool(a.any())] or links[-1:]
-        return torch.cat([b for b, _ in moved], dim=1), torch.cat([a for _, a in moved], dim=0)
+        return self.scale * torch.cat([b for b, _ in moved], dim=1), torch.cat([a for _, a in moved], dim=0)
 
     def state(self) -> dict[str, Tensor]:
         return {"a": self.a.detach(), "b": self.b.detach()}

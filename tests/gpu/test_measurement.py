@@ -1,5 +1,6 @@
 """Clocks, step times and memory peaks on a real device."""
 
+import gc
 import time
 
 import pytest
@@ -66,6 +67,7 @@ def test_a_step_is_not_waited_for() -> None:
 
 
 def test_the_peak_of_a_training_window_is_a_known_allocation_and_forgets_evaluation() -> None:
+    gc.collect()  # what earlier tests left must not be freed within the windows
     memory = Memory(DEVICE)
     before = torch.cuda.memory_allocated(DEVICE)
     with memory.window("train"):
@@ -81,7 +83,7 @@ def test_the_peak_of_a_training_window_is_a_known_allocation_and_forgets_evaluat
 def test_ledger_and_flops_are_those_of_a_cpu_and_leave_the_generator_alone() -> None:
     def counts(device: str) -> tuple[dict[str, float], float]:
         model = torch.nn.Sequential(torch.nn.Linear(64, 32), torch.nn.Tanh(), torch.nn.Linear(32, 8)).to(device)
-        x = torch.randn(16, 64, device=device)
+        x = torch.randn(16, 64).to(device)  # drawn on the CPU: the device's generator must not move
         optimizer = torch.optim.AdamW(model.parameters(), fused=True)
 
         def forward_backward() -> torch.Tensor:
@@ -94,7 +96,7 @@ def test_ledger_and_flops_are_those_of_a_cpu_and_leave_the_generator_alone() -> 
 
     state = torch.cuda.get_rng_state()
     assert counts("cuda") == counts("cpu")
-    drawn = torch.nn.Dropout(0.5).to(DEVICE)
+    drawn = torch.nn.Sequential(torch.nn.Linear(8, 8), torch.nn.Dropout(0.5)).to(DEVICE)
     step_flops(drawn, lambda: drawn(torch.ones(8, device=DEVICE)))
     assert torch.equal(torch.cuda.get_rng_state(), state)
 

@@ -1,5 +1,7 @@
 """`peftlab export` and `peftlab merge`: what a finished run leaves for peft and transformers alone, from its files."""
 
+import json
+
 import numpy as np
 import peft
 import pyarrow.parquet as pq
@@ -90,7 +92,38 @@ def test_what_cannot_be_exported_says_what_can_be_done(done, tmp_path, capsys):
     words = [str(tmp_path / "adapter"), f"runs={store.root}", f"cache={settings.cache}"]
     assert main(["export", planned.id, *words]) == 2
     assert f"peftlab merge {planned.id} DIR" in capsys.readouterr().err
-    assert main(["merge", planned.id, *words]) == 0
+    assert not (tmp_path / "adapter").exists(), "what is refused leaves nothing"
+    assert main(["merge", planned.id, *words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told == {"run": planned.id, "folder": words[0], "model": "ViTForImageClassification"}
+    assert main(["merge", planned.id, *words]) == 2
+    assert "is there already and is no empty folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "takes a run id and a folder"),
+        (["0" * 16, "FILE"], "is no empty folder"),
+        (["0" * 16, "new", "--jsn"], "unknown flag '--jsn'"),
+        (["../../etc", "new"], "has no record"),
+    ],
+)
+def test_a_wrong_command_is_one_sentence_and_writes_nothing(tmp_path, capsys, words, sentence):
+    (tmp_path / "FILE").write_text("mine")
+    places = [str(tmp_path / word) if word in ("FILE", "new") else word for word in words]
+    for verb in ("export", "merge"):
+        assert main([verb, *places, f"runs={tmp_path / 'runs'}"]) == 2
+        assert sentence in (said := capsys.readouterr().err) and said.count("\n") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["FILE"]
+
+
+def test_a_failed_run_has_nothing_to_export(done, tmp_path, capsys):
+    words = ["method=cla", "method.update.rank=100000", "tracker=none", f"runs={tmp_path / 'runs'}", "device=cpu"]
+    assert main(["run", *WORDS[:2], *words, "--json"]) == 1
+    failed = json.loads(capsys.readouterr().out)["id"]
+    assert main(["export", failed, str(tmp_path / "adapter"), f"runs={tmp_path / 'runs'}"]) == 2
+    assert f"peftlab retry {failed} does it again" in capsys.readouterr().err
 
 
 def test_a_run_that_kept_no_weights_or_is_not_there_is_one_sentence(done, tmp_path, capsys):

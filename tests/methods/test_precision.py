@@ -70,3 +70,16 @@ def test_bf16_chains_keep_what_single_merges_would_round_away(lab):
             update.b.fill_(2e-3)
         update.end()
     assert torch.equal(linear.weight, torch.full((OUT, IN), 1.02, dtype=torch.bfloat16))
+
+
+@pytest.mark.parametrize("name", ["cola", "rac", "c3la", "cpaca"])
+def test_a_bf16_chain_put_back_goes_on_bit_for_bit(lab, name):
+    one, two = (lab.tiny("llama", dtype=torch.bfloat16) for _ in range(2))
+    method = lab.attach(one, lab.spec(name))
+    lab.train(one, method, 7, total=9)
+    again = lab.attach(two, lab.spec(name), seed=5)
+    again.restore({n: t.clone() for n, t in method.tensors().items()}, method.facts())
+    assert torch.equal(one.logits(), two.logits())
+    for ours in (method, again):
+        ours.merge()
+    assert all(torch.equal(site.weight, twin.weight) for site, twin in zip(method.sites, again.sites, strict=True))
