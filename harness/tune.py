@@ -4,6 +4,7 @@ Every method has the same grid and the same seeds, which are not those of the co
 """
 
 import os
+import sys
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,9 +33,11 @@ class Choice:
 
     method: str
     value: float
+    head_lr: float  # of the runs with that value
     score: float  # mean of the validation metric over the seeds
     scores: Mapping[float, float]  # every value of the grid that no run failed at
     edge: bool  # the best value is the grid's first or last: a wider grid may hold a better one
+    flat: bool  # every value scores the same: it does not reach what the method trains
     seconds: float  # of training, all values and seeds
     failed: int
 
@@ -52,8 +55,11 @@ def choose(plan: Plan, store: Store) -> list[Choice]:
 
 def _choose(method: str, records: list[Record]) -> Choice:
     scores: dict[float, list[float]] = defaultdict(list)
+    heads: dict[float, float] = {}
     for record in records:
-        scores[record.spec["recipe"]["lr"]] += [record.selected["value"]] if record.status == "done" else []
+        value = record.spec["recipe"]["lr"]
+        heads[value] = record.spec["recipe"]["head_lr"]
+        scores[value] += [record.selected["value"]] if record.status == "done" else []
     whole = max(map(len, scores.values()))
     means = {value: fmean(found) for value, found in sorted(scores.items()) if found and len(found) == whole}
     if not means:
@@ -62,17 +68,23 @@ def _choose(method: str, records: list[Record]) -> Choice:
     best = better(means, key=lambda value: means[value])
     seconds = sum(q.value for record in records if isinstance(q := record.seconds["train"], Measured))
     failed = sum(record.status == "failed" for record in records)
-    return Choice(method, best, means[best], means, best in (min(scores), max(scores)), seconds, failed)
+    flat = len(means) > 1 and len(set(means.values())) == 1
+    edge = not flat and best in (min(scores), max(scores))
+    return Choice(method, best, heads[best], means[best], means, edge, flat, seconds, failed)
 
 
 def write_recipe(plan: Plan, choices: list[Choice], folder: Path) -> Path:
-    """The base recipe with one rate per method, and where they are from. Raises SpecError when the sweep names none."""
+    """The base recipe with the rates of each method's best runs, and where they are from.
+
+    Raises SpecError when the sweep names none.
+    """
     tune = plan.about.get("tune")
     if not tune:
         raise SpecError(f"sweep {plan.name} has no `tune: {{into: NAME, base: RECIPE}}`.")
     recipe = compose_plain([f"recipe={tune['base']}"])["recipe"]
     rates = {choice.method: choice.value for choice in choices}
-    tuned = recipe | {"name": tune["into"], "lr": rates, "head_lr": None, "about": _about(plan, tune, choices)}
+    heads = {choice.method: choice.head_lr for choice in choices}
+    tuned = recipe | {"name": tune["into"], "lr": rates, "head_lr": heads, "about": _about(plan, tune, choices)}
     path = folder / "recipe" / f"{tune['into']}.yaml"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, OmegaConf.to_yaml(OmegaConf.create(tuned)))
@@ -81,7 +93,7 @@ def write_recipe(plan: Plan, choices: list[Choice], folder: Path) -> Path:
 
 def finish(plan: Plan, store: Store) -> None:
     """At the end of a tuning sweep: the table, the warnings, and the recipe beside the other configs."""
-    console = Console(highlight=False, soft_wrap=True)
+    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
     choices = choose(plan, store)
     table = Table("method", KEY, "validation", "training s", "grid", box=None, padding=(0, 2, 0, 0))
     for choice in choices:
@@ -91,6 +103,8 @@ def finish(plan: Plan, store: Store) -> None:
     for choice in choices:
         if choice.edge:
             console.print(f"{choice.method}: the best value, {choice.value:g}, is at the edge of the grid; widen it.")
+        if choice.flat:
+            console.print(f"{choice.method}: every value scores the same; {KEY} does not reach what it trains.")
         if choice.failed:
             console.print(f"{choice.method}: {choice.failed} runs failed; their values were not considered.")
     own = os.environ.get("PEFTLAB_CONF")  # made here when it is not there yet

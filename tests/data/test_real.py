@@ -2,15 +2,24 @@
 
 import os
 import re
+from types import SimpleNamespace
 
+import pyarrow.parquet as pq
 import pytest
+import torch
+from torch import nn
 
 from harness.data.load import load_data
 from harness.ledger.seeds import Seeds
+from harness.ledger.store import Store
 from harness.models.load import load_model
+from harness.plan import plan_one, read_request
 from harness.resolve import Resolver
+from harness.run import run_one
+from harness.settings import settings_from
 from harness.show import show
 from harness.tasks.build import build
+from tests.redone import redone
 
 pytestmark = pytest.mark.skipif(
     not os.environ.get("PEFTLAB_MIRROR"), reason="PEFTLAB_MIRROR names no tree of real data"
@@ -26,8 +35,10 @@ REAL = {
     "openbookqa": ("tinyllama", 4_957, 500),
     "openbookqa_choice": ("tinyllama", 4_957, 500),
     "e2e": ("gpt2_small", 4_672, 4_693),
+    "django": ("deepseek_coder_1_3b", 17_000, 1_805),
     "cifar10": ("vit_tiny", 5_000, 1_000),
 }
+METHODS = ("full", "lora", "lora_plus", "cola", "rac", "cla", "c3la", "r_c3la", "paca")
 
 
 def loaded(name: str, model: str, seed: int, cache):
@@ -51,6 +62,53 @@ def test_real_data_load_whole_and_the_splits_do_not_depend_on_the_seed(peftlab_c
     assert sum(map(len, ids)) == len(set.union(*ids)) == seen + tested
     losses = task.losses(model_.model, task.collate([data.train[i] for i in range(4)], None))
     assert losses.shape == (4,) and bool((losses > 0).all())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "method"), zip(REAL, METHODS, strict=True))
+def test_a_tiny_model_trains_on_real_data_and_its_scores_follow_from_its_predictions(
+    tmp_path, peftlab_cache, name, method
+):
+    model = f"model={REAL[name][0]}"
+    words = [f"method={method}", model, "size=tiny", f"dataset={name}", "recipe=tiny", "tracker=none", "device=cpu"]
+    request = read_request([*words, "recipe.evaluations=1", f"runs={tmp_path}", f"cache={peftlab_cache}"])
+    planned, store = plan_one(request, RESOLVER), Store(tmp_path)
+    record = run_one(planned, store, settings_from(request.config))
+    assert record.status == "done", record.failure
+    rows = pq.read_table(store.paths(planned.id).predictions).to_pydict()
+    again = redone(rows)
+    found = {metric: quantity.value for metric, quantity in record.scores["test"].items()}
+    assert found == pytest.approx({metric: again[metric] for metric in found}, abs=1e-6, rel=1e-5)
+    assert len(set(rows["id"])) == REAL[name][2]
+
+
+class Knows(nn.Module):
+    """Says the token that comes `ahead` places later, with near certainty."""
+
+    def __init__(self, ahead: int) -> None:
+        super().__init__()
+        self.ahead = ahead
+
+    def forward(self, input_ids, attention_mask):
+        known = torch.roll(input_ids, -self.ahead, dims=1)
+        return SimpleNamespace(logits=40.0 * nn.functional.one_hot(known, 2048).float())
+
+
+@pytest.mark.slow
+def test_a_perfect_predictor_of_django_is_right_everywhere_and_an_echo_nowhere(peftlab_cache):
+    data, task, _ = loaded("django", "deepseek_coder_1_3b", 0, peftlab_cache)
+    batches = [task.collate(data.test[i : i + 64], None) for i in range(0, len(data.test), 64)]
+    perfect, echo = (task.score([p for batch in batches for p in task.predict(Knows(a), batch)]) for a in (1, 0))
+    assert (perfect["token_accuracy"].value, perfect["exact_match"].value) == (1.0, 1.0)
+    assert perfect["perplexity"].value == pytest.approx(1.0, abs=1e-6)
+    assert echo["token_accuracy"].value < 0.02 and echo["exact_match"].value == 0.0  # study, trap 7: it scored 1.0
+
+
+@pytest.mark.parametrize("name", ["mrpc", "trec50", "folio", "openbookqa", "cifar10"])
+def test_the_chance_level_of_a_card_is_what_a_constant_guess_scores(name):
+    spec = RESOLVER.part("dataset", (f"dataset={name}",)).spec
+    share = re.search(r"largest class: .*test \S+ ([\d.]+)%", show(spec))[1]
+    assert float(share) / 100 == pytest.approx(spec.chance, abs=0.001)
 
 
 @pytest.mark.parametrize("name", ["openbookqa", "django", "e2e_generation", "folio", "trec50"])

@@ -72,6 +72,27 @@ def test_the_recipe_gives_each_method_its_own_rate(tuned, tmp_path, monkeypatch)
     assert rates["lora"]["lr"] == rates["lora"]["head_lr"] == 1e-3 and rates["full"]["lr"] == 1e-4
 
 
+def test_a_run_with_the_tuned_recipe_learns_at_the_rates_of_the_chosen_runs_head_included(tmp_path, monkeypatch):
+    words = ["method=lora,head", "recipe=quick_image", "recipe.lr=1e-4,1e-3,1e-2", "recipe.head_lr=5e-3", "seed=100"]
+    found = plan_sweep(read_request(words), Resolver())
+    plan = Plan("tune_x", found.runs, (), {"tune": {"into": "tuned_x", "base": "quick_image"}})
+    store = Store(tmp_path / "runs")
+    for run in plan.runs:
+        store.paths(run.id).folder.mkdir(parents=True)
+        best = run.choices["method"] == "lora" and run.spec["recipe"]["lr"] == 1e-3
+        store.write(_record(run, 0.9 if best else 0.8))
+    lora, head = choose(plan, store)
+    assert (lora.flat, head.flat, head.edge) == (False, True, False)
+    write_recipe(plan, [lora, head], tmp_path / "conf")
+    monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path / "conf"))
+    names_of.cache_clear()
+    tuned = plan_one(read_request(["method=lora", "recipe=tuned_x"]), Resolver()).spec["recipe"]
+    names_of.cache_clear()
+    chosen = next(run.spec["recipe"] for run in plan.runs if run.spec["recipe"]["lr"] == 1e-3)
+    ours = {"name", "about"}
+    assert {k: v for k, v in tuned.items() if k not in ours} == {k: v for k, v in chosen.items() if k not in ours}
+
+
 def test_an_unfinished_sweep_chooses_nothing(tuned):
     plan, store = tuned
     store.paths(plan.ids[0]).record.unlink()

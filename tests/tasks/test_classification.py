@@ -1,6 +1,7 @@
 """Classification and regression: what goes into the model, what counts as a label, and known answers."""
 
 import io
+import itertools
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
+from harness.batches import Feed
 from harness.ledger.errors import DataError, SpecError
 from harness.ledger.seeds import Seeds
 from harness.models.load import load_model
@@ -166,6 +168,24 @@ def test_flips_follow_their_generator_and_happen_half_of_the_time():
     assert torch.equal(first, again) and not torch.equal(first, other)
     turned = (first != pixels).flatten(1).any(1)
     assert torch.equal(first[turned], pixels[turned].flip(-1)) and 150 < int(turned.sum()) < 250
+
+
+def test_flips_of_a_step_follow_the_seed_and_are_the_same_after_a_restart(peftlab_cache):
+    _, task = loaded(peftlab_cache, "vit_tiny", "digits", "dataset.task.flip=true")
+    image = io.BytesIO()
+    Image.fromarray(np.arange(64, dtype=np.uint8).reshape(8, 8)).save(image, format="PNG")
+    examples = [{"id": str(i), **task.encode({"image": image.getvalue(), "label": "5"})} for i in range(12)]
+
+    def pixels(seed: int, start: int) -> torch.Tensor:
+        feed = Feed(examples, [1] * 12, task, batch_size=4, accumulate=1, seeds=Seeds(seed))
+        (batch,) = next(itertools.islice(feed.steps(start), 5 - start, None))  # of step 5, in the second epoch
+        return batch.inputs["pixel_values"]
+
+    whole = pixels(0, start=0)
+    assert torch.equal(whole, pixels(0, start=5))
+    assert not torch.equal(whole, whole.flip(-1)) and any(
+        not torch.equal(whole, pixels(seed, start=0)) for seed in (1, 2, 3)
+    )
 
 
 def test_evaluation_never_flips(peftlab_cache):

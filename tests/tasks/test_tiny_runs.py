@@ -1,12 +1,7 @@
 """Whole runs at size=tiny: every family, kind of task and method of the study; scores redone from the predictions."""
 
-import math
-
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from scipy import stats
-from sklearn import metrics as sk
 
 from harness.ledger.quantity import Measured
 from harness.ledger.store import Store
@@ -14,6 +9,7 @@ from harness.plan import plan_one, read_request
 from harness.resolve import Resolver
 from harness.run import run_one
 from harness.settings import settings_from
+from tests.redone import redone
 
 RESOLVER = Resolver()
 # method, model, dataset: each method, each model of the study and each kind of task at least once
@@ -30,20 +26,6 @@ RUNS = [
     ("r_c3la", "deepseek_coder_1_3b", "kinship_written"),
     ("paca", "tinyllama", "kinship_lm"),
 ]
-
-
-def redone(rows: dict[str, list]) -> dict[str, float]:
-    """Every metric that the rows allow, by other libraries than the harness's own."""
-    true, said, weights = rows["target"], rows["prediction"], np.asarray(rows["weight"])
-    found = {
-        "loss": sum(rows["loss"]) / weights.sum(),
-        "perplexity": math.exp(min(sum(rows["loss"]) / weights.sum(), 700)),
-        "token_accuracy": np.average(rows["score"], weights=weights),
-        "exact_match": float(np.mean([a == b for a, b in zip(true, said, strict=True)])),
-    }
-    if isinstance(true[0], float):
-        return found | {"pearson": stats.pearsonr(true, said)[0], "spearman": stats.spearmanr(true, said)[0]}
-    return found | {"accuracy": sk.accuracy_score(true, said), "f1_macro": sk.f1_score(true, said, average="macro")}
 
 
 @pytest.mark.slow
