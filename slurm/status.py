@@ -8,7 +8,7 @@ from harness.live import LiveJob
 from slurm.submission import PREFIX, Submission, folder_of, read_submission
 
 _FORMAT = "%j|%F|%K|%T|%N|%r"  # name, array job id, array index, state, nodes, reason
-_SECONDS = 20
+_SECONDS = 60
 
 
 def live(runs: Path) -> tuple[LiveJob, ...] | None:
