@@ -22,7 +22,7 @@ from slurm.submission import Submission, folder_of, new_name, write_submission
 def max_array_size() -> int:
     """Tasks that one array may have. Raises PlanError when SLURM does not answer."""
     try:
-        done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=20, check=True)
+        done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=True)
     except (OSError, subprocess.SubprocessError) as error:
         raise PlanError(f"SLURM does not answer (scontrol show config: {error}); nothing was submitted.") from error
     found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)

@@ -1,6 +1,6 @@
 """Which of our jobs are live, by squeue alone: it needs no accounting, and its silence is never an empty queue."""
 
-import getpass
+import os
 import subprocess
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from harness.live import LiveJob
 from slurm.submission import PREFIX, Submission, folder_of, read_submission
 
 _FORMAT = "%j|%F|%K|%T|%N|%r"  # name, array job id, array index, state, nodes, reason
-_SECONDS = 20
+_SECONDS = 60
 
 
 def live(runs: Path) -> tuple[LiveJob, ...] | None:
@@ -33,7 +33,8 @@ def live(runs: Path) -> tuple[LiveJob, ...] | None:
 def queue() -> list[str] | None:
     """One line for each of this user's jobs and array tasks that is not over; None when SLURM does not answer."""
     try:
-        command = ["squeue", "-h", "-r", "-u", getpass.getuser(), "-o", _FORMAT]
+        # the user by number: $USER and $LOGNAME may name another, whose queue would look like an empty one
+        command = ["squeue", "-h", "-r", "-u", str(os.getuid()), "-o", _FORMAT]
         done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
     except (OSError, subprocess.TimeoutExpired):
         return None

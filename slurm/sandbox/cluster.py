@@ -104,12 +104,13 @@ class Sandbox:
         self._spawn("slurmd", "-N", node)
 
     def kill_node(self, node: str) -> None:
-        """As a power cut: the node's daemon and every process of its jobs are gone at once."""
+        """As a power cut: the node's daemon and every process of its jobs are gone at once, and SLURM calls it down."""
         self._stop(f"slurmd.{node}", signal.SIGKILL)
         for pid in _stepds_of(self.folder, node):  # before their processes, whose end they would report
             _kill(pid, signal.SIGKILL)
         for pid in _processes_of(f"SLURMD_NODENAME={node}", f"SLURM_CONF={self.env['SLURM_CONF']}"):
             _kill(pid, signal.SIGKILL)
+        self.ask("scontrol", "update", f"NodeName={node}", "State=DOWN", "Reason=power")  # not after SlurmdTimeout
 
     def stop(self) -> None:
         """Cancel all jobs and end every daemon of this sandbox, and of no other."""
@@ -123,13 +124,13 @@ class Sandbox:
     def ask(self, *command: str, check: bool = True) -> str:
         """A client command's output; with check=False "" when it fails."""
         done = subprocess.run(
-            command, env=os.environ | self.env, capture_output=True, text=True, timeout=60, check=False
+            command, env=os.environ | self.env, capture_output=True, text=True, timeout=120, check=False
         )
         if check and done.returncode:
             raise PlanError(f"{' '.join(command)}: {done.stderr.strip() or done.returncode}")
         return done.stdout if done.returncode == 0 else ""
 
-    def wait(self, ready: Callable[[], bool], what: str, seconds: float = 30.0) -> None:
+    def wait(self, ready: Callable[[], bool], what: str, seconds: float = 120.0) -> None:
         """Poll until `ready()`; raises PlanError that names the logs."""
         end = time.monotonic() + seconds
         while not ready():

@@ -63,8 +63,7 @@ def _daemons(folder: Path, ports: Ports) -> list[str]:
         f"SlurmctldLogFile={folder}/log/slurmctld.log",
         f"SlurmdLogFile={folder}/log/slurmd.%n.log",
         "SlurmdParameters=config_overrides",  # nodes larger than this machine are else invalid
-        "SlurmdTimeout=6",  # a dead node is seen within seconds
-        "SlurmctldTimeout=6",
+        "MessageTimeout=60",  # a machine that stands still for a moment is no dead daemon
         "ReturnToService=2",
         "MpiDefault=none",
         "ProctrackType=proctrack/linuxproc",  # no cgroups

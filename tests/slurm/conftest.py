@@ -99,7 +99,7 @@ class Site:
 
     def cluster(self, **changes) -> SlurmCluster:
         raw = yaml.safe_load((REPOSITORY / "conf/cluster/slurm.yaml").read_text())
-        quick = {"cpus": 1, "memory_gb": [2, 3], "warn_seconds": 10, "run_minutes": 30.0}
+        quick = {"cpus": 1, "memory_gb": [2, 3], "warn_seconds": 60, "run_minutes": 30.0}
         return replace(parse(SlurmCluster, raw | quick, "cluster"), **changes)
 
     def sweep(self, plan, runner=SLEEPY, settings=None, **changes):

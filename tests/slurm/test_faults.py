@@ -111,10 +111,8 @@ def test_a_node_that_goes_down(site):
     site.sweep(plan, exclude=("n2",))
     first = in_the_middle(site, plan)
     site.sandbox.kill_node("n1")
-    try:
-        site.sandbox.wait(lambda: site.sandbox.states().get("n1", "").startswith("down"), "node n1 down", seconds=120)
-    finally:
-        site.sandbox.start_node("n1")
+    site.until(lambda: site.sandbox.states().get("n1", "").startswith("down"), "node n1 is down")
+    site.sandbox.start_node("n1")
     site.go()
     site.until(lambda: site.finished(plan), "every record, without another command")
     assert site.starts(first) == 2
@@ -222,7 +220,7 @@ def test_a_full_disk(site):
 
 
 def test_a_run_out_of_memory_gets_more_once(site):
-    plan = sleepy.plan(2, megabytes=2200, hold=4.0)
+    plan = sleepy.plan(2, megabytes=2200)
     site.sweep(plan)
     site.until(site.idle, "killed for its memory")
     assert not site.finished(plan)
@@ -233,7 +231,7 @@ def test_a_run_out_of_memory_gets_more_once(site):
 
 
 def test_a_run_that_is_out_of_memory_twice_is_a_record_and_a_larger_class_is_the_persons_choice(site, capsys):
-    plan = sleepy.plan(1, megabytes=700, hold=4.0)
+    plan = sleepy.plan(1, megabytes=700)
     site.sweep(plan, memory_gb=(1,), extra={"mem": "500M"})
     site.until(site.idle, "killed for its memory")
     done = site.sweep(plan, memory_gb=(1,))
