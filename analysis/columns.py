@@ -6,6 +6,8 @@ Refuses a measurement in another unit than the declared one: a table never mixes
 from dataclasses import dataclass
 from typing import Literal
 
+from harness.ledger.errors import RecordError, nearest
+
 Direction = Literal["max", "min", "none"]
 
 
@@ -84,5 +86,8 @@ def same_unit(declared: str, found: str) -> bool:
 
 
 def column(name: str) -> Column:
-    """The declared column of that name."""
-    return next(c for c in (*COLUMNS, *DERIVED) if c.name == name)
+    """The declared column of that name; raises RecordError for another."""
+    known = {c.name: c for c in (*COLUMNS, *DERIVED)}
+    if name not in known:
+        raise RecordError(f"no column '{name}'.{nearest(name, known)}")
+    return known[name]

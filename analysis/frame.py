@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from analysis.metric import Shown, shown
+from harness.ledger.errors import RecordError, nearest
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Frame:
     """A sweep, loaded.
 
@@ -35,6 +36,10 @@ class Frame:
     digest: str
     notes: tuple[str, ...] = ()
     runs: Path | None = None
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{n} {status}" for status, n in self.rows["status"].value_counts(sort=False).items())
+        return f"<Frame {self.name}: {counts}; {len(self.methods)} methods, {len(self.blocks)} blocks>"
 
     @property
     def title(self) -> str:
@@ -82,7 +87,9 @@ class Frame:
         return {}
 
     def block(self, name: str) -> pd.DataFrame:
-        """The rows of one block, in the order of methods and seeds."""
+        """The rows of one block, in the order of methods and seeds; raises RecordError for one that is not there."""
+        if name not in self._blocks:
+            raise RecordError(f"sweep {self.name} has no block '{name}'.{nearest(name, self.blocks)}")
         return self._blocks[name]
 
     def cell(self, block: str, method: str) -> pd.DataFrame:

@@ -20,6 +20,9 @@ class Verdict:
     quickest: str | None
     sentences: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.block}: {' '.join(self.sentences)}"
+
 
 def verdicts(frame: Frame) -> tuple[Verdict, ...]:
     """One for each block, in the order of the plan."""

@@ -1,6 +1,7 @@
 """A table as LaTeX (booktabs).
 
-Compiles with pdflatex and packages booktabs, inputenc and textcomp; every special character is escaped.
+Compiles with pdflatex and packages booktabs, graphicx, amssymb, inputenc and textcomp; every special character is
+escaped. A table wider than the line is scaled down to it, and never runs off the page.
 """
 
 from analysis.table import Cell, Table
@@ -48,7 +49,7 @@ _SPECIAL = {
 def latex(table: Table) -> str:
     """A `table` environment: best bold, second underlined, third italic; notes and reasons below the rules."""
     reasons: dict[str, int] = {}
-    sides = "".join("l" if i in table.text_columns else "r" for i in range(len(table.heads)))
+    sides = [_side(table, i) for i in range(len(table.heads))]
     body = [" & ".join(_cell(cell, reasons) for cell in row) + r" \\" for row in table.rows]
     notes = [*(rf"$^{{{n}}}$ {escape(why)}" for why, n in reasons.items()), *map(escape, table.notes)]
     return "\n".join(
@@ -57,18 +58,37 @@ def latex(table: Table) -> str:
             r"\centering",
             rf"\caption{{{escape(table.title)}}}",
             rf"\label{{tab:{table.name}}}",
-            rf"\begin{{tabular}}{{{sides}}}",
+            r"\setlength{\tabcolsep}{4pt}\footnotesize",
+            r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
+            rf"\begin{{tabular}}{{{''.join(sides)}}}",
             r"\toprule",
-            " & ".join(escape(head.text) for head in table.heads) + r" \\",
+            " & ".join(_heading(head.text, side) for head, side in zip(table.heads, sides, strict=True)) + r" \\",
             r"\midrule",
             *body,
             r"\bottomrule",
-            r"\end{tabular}",
-            *(rf"\par\smallskip{{\footnotesize {note}}}" for note in notes),
+            r"\end{tabular}}",
+            *(rf"\par\smallskip{{\scriptsize\raggedright {note}\par}}" for note in notes),
             r"\end{table}",
             "",
         ]
     )
+
+
+def _side(table: Table, i: int) -> str:
+    """Numbers flush right, texts flush left; a column of sentences is a paragraph."""
+    if i not in table.text_columns:
+        return "r"
+    longest = max((len(row[i].text) for row in table.rows), default=0)
+    return r"p{0.45\linewidth}" if longest > 60 else "l"
+
+
+def _heading(text: str, side: str) -> str:
+    """A long heading in two lines, broken at the space that is nearest its middle."""
+    spaces = [i for i, c in enumerate(text) if c == " " and text[i + 1 :] not in ("↑", "↓")]
+    if len(text) < 14 or not spaces or side.startswith("p"):
+        return escape(text)
+    middle = min(spaces, key=lambda i: abs(2 * i - len(text)))
+    return rf"\shortstack[{side}]{{{escape(text[:middle])}\\{escape(text[middle + 1 :])}}}"
 
 
 def document(tables: list[str]) -> str:
@@ -78,7 +98,7 @@ def document(tables: list[str]) -> str:
             r"\documentclass{article}",
             r"\usepackage[utf8]{inputenc}",
             r"\usepackage[T1]{fontenc}",
-            r"\usepackage{booktabs,amssymb,textcomp}",
+            r"\usepackage{booktabs,graphicx,amssymb,textcomp}",
             r"\begin{document}",
             *tables,
             r"\end{document}",

@@ -12,26 +12,32 @@ _STYLE = {"best": "bold green", "second": "underline", "third": "italic", "absen
 
 def print_table(table: Table, console: Console) -> None:
     """Print it, with reasons and notes under it."""
-    shown = RichTable(title=Text(table.title, style="bold"), box=box.SIMPLE_HEAD, title_justify="left", pad_edge=False)
+    shown = RichTable(
+        title=Text(table.title, style="bold"),
+        box=box.SIMPLE_HEAD,
+        title_justify="left",
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+    heads = [head.text for head in table.heads]
     widest = [
-        max((len(row[i].text) + 4 * bool(row[i].why) for row in table.rows), default=1) for i in range(len(table.heads))
+        max((len(row[i].text) + 4 * bool(row[i].why) for row in table.rows), default=1) for i in range(len(heads))
     ]
-    wide = sum(max(len(head.text), width) + 3 for head, width in zip(table.heads, widest, strict=True)) > console.width
-    for i, (head, width) in enumerate(zip(table.heads, widest, strict=True)):
-        text = Text(_stacked(head.text) if wide and i else head.text)
-        if i == 0:
-            shown.add_column(text, overflow="fold", max_width=44)
-        else:  # a number is never cut: headings fold instead
-            side = "left" if i in table.text_columns else "right"
-            shown.add_column(text, justify=side, overflow="fold", min_width=min(width, 24))
+    room = console.width - 2 * len(widest)
+    if sum(map(max, map(len, heads), widest)) > room:
+        heads = [heads[0], *map(_stacked, heads[1:])]
+    limits = [44, *[24] * (len(widest) - 1)]  # a number is never cut: headings fold instead, and then long texts
+    for i, text in enumerate(heads):
+        side = "left" if i in table.text_columns else "right"
+        shown.add_column(Text(text), justify=side, overflow="fold", min_width=min(widest[i], limits[i]))
     reasons: dict[str, int] = {}
     for row in table.rows:
         shown.add_row(*(_text(cell, reasons) for cell in row))
-    needed = sum(
-        max(*map(len, str(column.header).split()), width) for column, width in zip(shown.columns, widest, strict=True)
-    )
-    needed += 3 * len(widest)
-    console.print(shown, width=max(needed, console.width), crop=False)  # too wide is folded by the terminal, never cut
+    words = [max(map(len, text.split("\n"))) for text in heads]
+    needed = sum(max(word, min(width, limit)) for word, width, limit in zip(words, widest, limits, strict=True))
+    if needed > room:
+        shown.width = needed + 2 * len(widest)  # the terminal folds what is still too wide; it is never cut
+    console.print(shown, crop=False)
     for why, n in reasons.items():
         console.print(Text(f"  [{n}] {why}", style="red" if why.startswith("failed") else "dim"))
     for note in table.notes:

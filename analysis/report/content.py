@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from analysis.audit import audit, audit_table
 from analysis.figures.bars import ledger_bars, time_bars
 from analysis.figures.curves import learning_curves
@@ -26,8 +24,6 @@ from analysis.tables.relative import relative_memory, relative_time
 from analysis.tables.study import table2, table3
 from analysis.tables.tradeoff import tradeoffs
 from analysis.tables.tuning import tuning_table
-
-SEED = 20260613  # of the report's bootstraps: the same records give the same page
 
 
 @dataclass(frozen=True)
@@ -65,7 +61,7 @@ def _tradeoff(frame: Frame) -> Section:
 def _fronts(frame: Frame) -> Section:
     lead = "Up is better, left is cheaper; the dashed line joins the Pareto front of the means."
     pictures = tuple(score_against(frame, cost) for cost in ("train_s", "step_bytes", "trainable_params"))
-    return Section("fronts", "Pareto fronts", lead, _some(fronts_table(frame, _rng())), pictures)
+    return Section("fronts", "Pareto fronts", lead, _some(fronts_table(frame)), pictures)
 
 
 def _control(frame: Frame) -> Section:
@@ -73,7 +69,7 @@ def _control(frame: Frame) -> Section:
         f"Paired differences to {frame.control} over common seeds: right of zero is better. Filled "
         "markers: p < .05 after Holm."
     )
-    tables = _some(competitive_table(frame)) + _some(examples_table(frame, _rng()))
+    tables = _some(competitive_table(frame)) + _some(examples_table(frame))
     return Section("control", f"Against {frame.control}", lead, tables, _some(forest(frame)))
 
 
@@ -85,7 +81,7 @@ def _tuning(frame: Frame) -> Section:
 def _blocks(frame: Frame) -> Section:
     found = comparison(frame)
     lead = "Methods over all blocks. A block in which some method is incomplete does not enter ranks, and is named."
-    tables = _some(pooled_table(frame, _rng())) + ((rank_table(found), pair_table(found)) if found else ())
+    tables = _some(pooled_table(frame)) + ((rank_table(found), pair_table(found)) if found else ())
     pictures = (heat_map(frame), *([rank_diagram(found)] if found else [])) if len(frame.blocks) > 1 else ()
     return Section("blocks", "Over all blocks", lead, tables, pictures)
 
@@ -128,7 +124,3 @@ def _trust(frame: Frame) -> Section:
 
 def _some(found: Table | Picture | None) -> tuple:
     return () if found is None else (found,)
-
-
-def _rng() -> np.random.Generator:
-    return np.random.default_rng(SEED)

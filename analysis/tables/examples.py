@@ -7,16 +7,17 @@ from analysis.examples import ANSWERED, OnExamples, answers, on_examples
 from analysis.frame import Frame
 from analysis.metric import number
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import footer, slug
+from analysis.tables.cells import SEED, footer, slug
 from analysis.tables.ranking import p_cell
 from harness.ledger.errors import RecordError
 
 
-def examples_table(frame: Frame, rng: np.random.Generator, *, reps: int = 10_000) -> Table | None:
+def examples_table(frame: Frame, rng: np.random.Generator | None = None, *, reps: int = 10_000) -> Table | None:
     """Block × method: share of right answers minus the control's, with its seeds × examples BCa interval, and McNemar.
 
     Only blocks whose metric counts right answers. None without a control, or where no run kept predictions.
     """
+    rng = rng or np.random.default_rng(SEED)
     if frame.control is None or not answers(frame):
         return None
     rows, data = [], []

@@ -13,7 +13,7 @@ from analysis.frame import Frame
 from analysis.pareto import front, hypervolume, resampled_means
 from analysis.stats.bootstrap import percentile
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import footer
+from analysis.tables.cells import SEED, footer
 
 _SHORT = {"train_s": "time", "step_bytes": "memory", "trainable_params": "parameters"}
 FRONTS = (("train_s",), ("step_bytes",), ("train_s", "step_bytes"), ("train_s", "step_bytes", "trainable_params"))
@@ -34,8 +34,9 @@ class Front:
     hypervolume: tuple[float, float, float] | None
 
 
-def fronts_table(frame: Frame, rng: np.random.Generator, *, reps: int = 500) -> Table | None:
+def fronts_table(frame: Frame, rng: np.random.Generator | None = None, *, reps: int = 500) -> Table | None:
     """Block × method: inclusion probability on each front; None when no block has two methods with common seeds."""
+    rng = rng or np.random.default_rng(SEED)
     rows, data, volumes = [], [], []
     for block in frame.blocks:
         found = {costs: inclusion_of(frame, block, costs, rng, reps) for costs in FRONTS}

@@ -12,7 +12,7 @@ from analysis.frame import Frame
 from analysis.metric import number
 from analysis.stats.pooled import Pooled, pooled_improvement, pooled_iqm
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import footer
+from analysis.tables.cells import SEED, footer
 from analysis.tables.coverage import sensitivity_blocks
 from harness.ledger.errors import RecordError
 
@@ -53,8 +53,9 @@ def _normalise(values: pd.DataFrame, control: str | None, card: pd.Series) -> ND
     return (values.to_numpy(float) - chance) / (base - chance)
 
 
-def pooled_table(frame: Frame, rng: np.random.Generator) -> Table | None:
+def pooled_table(frame: Frame, rng: np.random.Generator | None = None) -> Table | None:
     """Method × (mean rank, IQM, probability of improvement); None when no two blocks are whole with three seeds."""
+    rng = rng or np.random.default_rng(SEED)
     scores, used = normalised(frame)
     found = comparison(frame)
     if frame.control is None or scores.shape[0] < 3 or scores.shape[1] < 2 or found is None:

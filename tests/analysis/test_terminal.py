@@ -1,0 +1,28 @@
+"""Tables in a terminal: a narrow one folds headings, and never loses a column."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from analysis.load import load
+from analysis.render.terminal import print_table
+from analysis.tables.tradeoff import tradeoff
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_every_number_is_there_at_any_width(written, width: int) -> None:
+    frame = load("tiny", written(missing=(("cla", "minilm", "mrpc", 1),)), partial=True)
+    table, out = tradeoff(frame, "Minilm / MRPC"), io.StringIO()
+    print_table(table, Console(file=out, width=width))
+    said = out.getvalue()
+    for row in table.rows:
+        line = next(line for line in said.splitlines() if line.strip().startswith(row[0].text))
+        assert all(cell.text in line for cell in row)
+    assert "parameters" in said
+
+
+def test_eighty_columns_hold_a_trade_off_table(written) -> None:
+    table, out = tradeoff(load("tiny", written(methods=("head", "lora", "cla"))), "Minilm / MRPC"), io.StringIO()
+    print_table(table, Console(file=out, width=80))
+    assert max(map(len, out.getvalue().splitlines())) <= 80
