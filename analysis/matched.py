@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+_FACTS = ("block", "label", "setting", "knobs", "lr", "head_lr", "split", "status")
+
 
 @dataclass(frozen=True)
 class Differing:
@@ -28,10 +30,9 @@ def differing(rows: pd.DataFrame) -> Iterator[Differing]:
     """Every knob that differs within a block, among runs whose label does not name it. Raises nothing: what follows
     from it is the caller's decision.
     """
-    done = rows[rows["knobs"] != ""]
-    for block, runs in done.groupby("block", sort=False):
-        distinct = runs.drop_duplicates(["label", "knobs", "lr", "head_lr", "split", "status"])
-        for knob, seen in _seen(distinct).items():
+    distinct = rows.loc[rows["knobs"] != "", list(_FACTS)].drop_duplicates()
+    for block, runs in distinct.groupby("block", sort=False):
+        for knob, seen in _seen(runs).items():
             if len(seen) > 1:
                 yield Differing(str(block), knob, {value: tuple(labels) for value, labels in sorted(seen.items())})
 

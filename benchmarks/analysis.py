@@ -63,6 +63,7 @@ def all_tables(frame: analysis.Frame) -> list[object]:
         *tradeoffs(frame),
         *(make(frame) for make in (analysis.table2, analysis.table3, analysis.relative_time, analysis.relative_memory)),
         *(make(frame) for make in (analysis.competitive_table, analysis.coverage, analysis.failures)),
+        *(make(frame) for make in (analysis.tuning_table, analysis.examples_table)),
         *(analysis.beside_published(frame, which) for which in ("table2", "table3")),
         *(make(frame, rng) for make in (analysis.pooled_table, analysis.fronts_table)),
         analysis.audit_table(frame, analysis.audit(frame)),

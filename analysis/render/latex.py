@@ -85,7 +85,7 @@ def _side(table: Table, i: int) -> str:
 def _heading(text: str, side: str) -> str:
     """A long heading in two lines, broken at the space that is nearest its middle."""
     spaces = [i for i, c in enumerate(text) if c == " " and text[i + 1 :] not in ("↑", "↓")]
-    if len(text) < 14 or not spaces or side.startswith("p"):
+    if len(text) < 14 or not spaces or side != "r":
         return escape(text)
     middle = min(spaces, key=lambda i: abs(2 * i - len(text)))
     return rf"\shortstack[{side}]{{{escape(text[:middle])}\\{escape(text[middle + 1 :])}}}"

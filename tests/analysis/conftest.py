@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from harness.ledger.plan import Plan, Planned, Skipped, write_plan
-from harness.ledger.quantity import Measured, NotMeasured
+from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Failure, Point, Record
 from harness.ledger.spec import SCHEMA
 from harness.ledger.store import Store
@@ -138,15 +138,23 @@ def default_score(method: str, dataset: str, seed: int) -> float:
     return 40.0 * (1 - value) if dataset == "e2e" else value
 
 
+def of(unit: str, n: int = 1, **values: float) -> dict[str, Quantity]:
+    """Quantities of one unit by name."""
+    return {name: Measured(value, unit, n) for name, value in values.items()}
+
+
 def record_of(study: Study, method: str, model: str, dataset: str, seed: int) -> Record:
+    """A realistic record of one run on a CPU; every cost is in proportion to its method's."""
     spec = spec_of(study, method, model, dataset, seed)
-    metric = spec["dataset"]["metric"]
-    score = (study.score or default_score)(method, dataset, seed)
+    metric, score = spec["dataset"]["metric"], (study.score or default_score)(method, dataset, seed)
     cost = {"full": 2.0, "head": 0.4, "lora": 1.2, "cla": 1.0, "asym": 1.1, "c3la": 1.05}[method] * (1 + 0.01 * seed)
-    on_cpu = NotMeasured("the run was on a CPU")
-    head, total = 64 * 6 + 6, 1_000_000
-    adapter = ADAPTER[method]
+    adapter, head, total = ADAPTER[method], 64 * 6 + 6, 1_000_000
     trainable = total if method == "full" else adapter + head
+    on_cpu = NotMeasured("the run was on a CPU")
+    points = tuple(
+        Point(30 * i, float(i), 6.0 * cost * i, 1 / i, 1e-3 / i, {metric: score * (0.7 + 0.1 * i), "loss": 0.9 / i})
+        for i in (1, 2, 3)
+    )
     return Record(
         schema=SCHEMA,
         id=run_id(method, model, dataset, seed),
@@ -155,59 +163,25 @@ def record_of(study: Study, method: str, model: str, dataset: str, seed: int) ->
         failure=None,
         selected={"step": 90, "epoch": 3.0, "metric": metric, "value": score + 0.01},
         scores={
-            "test": {metric: Measured(score, "", 500), "loss": Measured(0.4 + 0.1 * (1 - score), "nats", 500)},
-            "val": {metric: Measured(score + 0.01, "", 300), "loss": Measured(0.39, "nats", 300)},
-            "train": {"loss": Measured(0.25 + 0.01 * seed, "nats", 4000)},
+            "test": of("", 500, **{metric: score}) | of("nats", 500, loss=0.4 + 0.1 * (1 - score)),
+            "val": of("", 300, **{metric: score + 0.01}) | of("nats", 300, loss=0.39),
+            "train": of("nats", 4000, loss=0.25 + 0.01 * seed),
         },
-        seconds={
-            "setup": Measured(2.0, "s"),
-            "train": Measured(20 * cost, "s"),
-            "eval": Measured(3.0, "s"),
-            "checkpoint": Measured(0.5, "s"),
-            "log": Measured(0.1, "s"),
-            "wall": Measured(5.6 + 20 * cost, "s"),
-            "train_wasted": Measured(0.0, "s"),
-        },
-        speed={
-            "step_ms_median": Measured(200 * cost, "ms", 80),
-            "step_ms_p5": Measured(190 * cost, "ms", 80),
-            "step_ms_p95": Measured(230 * cost, "ms", 80),
-            "step_ms_mad": Measured(4 * cost, "ms", 80),
-            "samples_per_s": Measured(160 / cost, "samples/s", 80),
-            "tokens_per_s": Measured(3000 / cost, "tokens/s", 80),
-            "padding_share": Measured(0.12, "share", 80),
-        },
-        memory={
-            "train_peak_rss": Measured(6e8 + 2e8 * cost, "bytes"),
-            "eval_peak_rss": Measured(5e8, "bytes"),
-            "train_peak_allocated": on_cpu,
-            "train_peak_reserved": on_cpu,
-            "train_peak_device": on_cpu,
-        },
-        ledger={
-            "weights": Measured(4e6, "bytes"),
-            "adapter": Measured(4.0 * adapter, "bytes"),
-            "gradients": Measured(4.0 * trainable, "bytes"),
-            "optimizer": Measured(8.0 * trainable, "bytes"),
-            "saved_for_backward": Measured(3e7 * cost, "bytes"),
-        },
-        work={
-            "flops_per_step": Measured(1e9 * cost, "FLOP"),
-            "steps": Measured(90, "steps"),
-            "examples_seen": Measured(2880, "examples"),
-        },
-        parameters={
-            "total": Measured(total, "count"),
-            "trainable": Measured(trainable, "count"),
-            "adapter": Measured(adapter, "count"),
-            "head": Measured(head, "count"),
-        },
-        curve=tuple(
-            Point(
-                30 * i, float(i), 6.0 * cost * i, 1.0 / i, 1e-3 / i, {metric: score * (0.7 + 0.1 * i), "loss": 0.9 / i}
-            )
-            for i in (1, 2, 3)
-        ),
+        seconds=of("s", setup=2.0, eval=3.0, checkpoint=0.5, log=0.1, train_wasted=0.0)
+        | of("s", train=20 * cost, wall=5.6 + 20 * cost),
+        speed=of(
+            "ms", 80, step_ms_median=200 * cost, step_ms_p5=190 * cost, step_ms_p95=230 * cost, step_ms_mad=4 * cost
+        )
+        | of("samples/s", 80, samples_per_s=160 / cost)
+        | of("tokens/s", 80, tokens_per_s=3000 / cost)
+        | of("share", 80, padding_share=0.12),
+        memory=of("bytes", train_peak_rss=6e8 + 2e8 * cost, eval_peak_rss=5e8)
+        | dict.fromkeys(("train_peak_allocated", "train_peak_reserved", "train_peak_device"), on_cpu),
+        ledger=of("bytes", weights=4e6, adapter=4.0 * adapter, gradients=4.0 * trainable, optimizer=8.0 * trainable)
+        | of("bytes", saved_for_backward=3e7 * cost),
+        work=of("FLOP", flops_per_step=1e9 * cost) | of("steps", steps=90) | of("examples", examples_seen=2880),
+        parameters=of("count", total=total, trainable=trainable, adapter=adapter, head=head),
+        curve=points,
         data={"hash": f"{dataset}-abc", "sizes": {"train": 4000, "val": 300, "test": 500}},
         links=(),
         provenance={
