@@ -5,16 +5,11 @@ An unknown word is one sentence and exit code 2.
 
 import argparse
 from pathlib import Path
-from typing import NoReturn
 
+from harness.ledger.arguments import Parser
 from harness.ledger.errors import PlanError, nearest
 
 AXES = ("task", "model", "dataset", "method")
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise PlanError(f"{self.prog}: {message}. Usage: {' '.join(self.format_usage().split()[1:])}")
 
 
 def sweep_name(word: str) -> str:
@@ -36,20 +31,13 @@ def above_zero(word: str) -> float:
     return value
 
 
-def parser(verb: str, what: str, *, sweep: bool) -> argparse.ArgumentParser:
-    """A parser with the flags that every verb of this room shares; `sweep` adds the sweep's name and where runs lie."""
-    made = _Parser(prog=f"peftlab {verb}", description=what)
+def parser(verb: str, *, runs: bool = False, sweep: bool = False) -> Parser:
+    """A parser with, where asked for, where the runs lie and the name of a sweep."""
+    made = Parser(verb)
     if sweep:
         made.add_argument("sweep", type=sweep_name, metavar="sweep=NAME", help="a sweep that was planned or run")
+    if runs:
         made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
-        made.add_argument("--out", type=Path, default=Path("report"), help="folder of the reports (default: report)")
-        made.add_argument("--partial", action="store_true", help="show holes instead of refusing an incomplete sweep")
-        made.add_argument(
-            "--allow-mixed",
-            action="store_true",
-            help="environments as blocks of their own, and settings that differ as a note, instead of a refusal",
-        )
-    made.add_argument("--json", action="store_true", help="one JSON document instead of tables")
     return made
 
 

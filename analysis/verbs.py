@@ -14,22 +14,18 @@ if TYPE_CHECKING:  # named only: pandas and rich load when a verb is called
     from analysis.table import Table
 
 
-def print_answer(sweep: str, runs: Path, out: Path) -> Path:
-    """Print a sweep's tables to the terminal, write its report under `out`/<sweep>, and return the page's path.
-
-    Called after a sweep: holes and mixed environments are shown rather than refused.
-    """
-    from analysis.load import load
-
-    frame = load(sweep, runs, partial=True, allow_mixed=True)
-    return _answer(frame, out)
-
-
 def report(argv: list[str]) -> int:
     """`peftlab report NAME [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-mixed] [--json]`."""
     from analysis.arguments import parser
 
-    made = parser("report", "tables, figures and one HTML page, from records alone", sweep=True)
+    made = parser("report", runs=True, sweep=True)
+    made.add_argument("--out", type=Path, default=Path("report"), help="folder of the reports (default: report)")
+    made.add_argument("--partial", action="store_true", help="show holes instead of refusing an incomplete sweep")
+    made.add_argument(
+        "--allow-mixed",
+        action="store_true",
+        help="environments as blocks of their own, and settings that differ as a note, instead of a refusal",
+    )
     made.add_argument(
         "--from", dest="source", nargs=2, metavar=("wandb", "PROJECT"), help="W&B instead of the runs folder"
     )
@@ -64,7 +60,7 @@ def compare(argv: list[str]) -> int:
     from analysis.compare import as_json, compare_csv
     from analysis.tables.ranking import pair_table, rank_table
 
-    made = parser("compare", "mean ranks, Friedman, Iman-Davenport, pairwise Wilcoxon with Holm, wins", sweep=False)
+    made = parser("compare")
     made.add_argument("table", type=Path, help="CSV with the columns model, dataset, method, metric, value")
     given = made.parse_args(argv)
     found = compare_csv(given.table)
@@ -78,7 +74,7 @@ def audit(argv: list[str]) -> int:
     from analysis.audit import audit_table
     from analysis.load import load
 
-    given = parser("audit", "suspicious cells, seeds, environments, settings and numbers", sweep=True).parse_args(argv)
+    given = parser("audit", runs=True, sweep=True).parse_args(argv)
     frame = load(given.sweep, given.runs, partial=True, allow_mixed=True)
     found = findings_of(frame)
     if given.json:
@@ -95,11 +91,10 @@ def advise(argv: list[str]) -> int:
     from analysis.advise import as_json as plain
     from analysis.arguments import above_zero, parser, wanted
 
-    made = parser("advise", "which method under this budget, from the records that are there", sweep=False)
+    made = parser("advise", runs=True)
     made.add_argument("wanted", nargs="*", metavar="task=text", help="task=, model=, dataset=, method=")
     made.add_argument("--max-gb", type=above_zero, help="peak memory while training, 10^9 bytes")
     made.add_argument("--max-hours", type=above_zero, help="wall clock of a run")
-    made.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs (default: runs)")
     given = made.parse_intermixed_args(argv)
     frame = everything(given.runs)
     options = options_of(frame, wanted(given.wanted), given.max_gb, given.max_hours)
@@ -138,7 +133,7 @@ def _console() -> "Console":
     return Console() if sys.stdout.isatty() else Console(width=160)
 
 
-def _answer(frame: "Frame", out: Path) -> Path:
+def _answer(frame: "Frame", out: Path) -> None:
     from rich.text import Text
 
     from analysis.render.terminal import print_table
@@ -155,4 +150,3 @@ def _answer(frame: "Frame", out: Path) -> Path:
         console.print(Text.assemble((f"{verdict.block}: ", "bold"), " ".join(verdict.sentences)))
     path = write_report(frame, out / frame.name)
     console.print(f"Report: {path}", markup=False, soft_wrap=True, highlight=False)
-    return path

@@ -102,9 +102,8 @@ def _competitive(frame: Frame, against: list[Difference]) -> tuple[str, ...]:
     if not judged:
         return ()
     by = {v: [d.method for d in judged if d.competitive and d.competitive.verdict == v] for v in ("yes", "no")}
-    unsure = len(judged) - len(by["yes"]) - len(by["no"])
-    parts = [f"yes: {named(by['yes'])}"] * bool(by["yes"]) + [f"no: {named(by['no'])}"] * bool(by["no"])
-    parts += [f"not enough runs to say: {unsure} of {len(judged)}"] * bool(unsure)
+    by["not enough runs to say"] = [d.method for d in judged if d.method not in (*by["yes"], *by["no"])]
+    parts = [f"{verdict}: {named(methods)}" for verdict, methods in by.items() if methods]
     margin = number(frame.margin or 0, 1).removesuffix(".0")
     return (f"As good as {frame.control} within {margin} point{'s' * (margin != '1')}? {'; '.join(parts)}.",)
 

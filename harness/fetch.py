@@ -40,7 +40,7 @@ class Outcome:
 def main(argv: list[str]) -> int:
     """`peftlab fetch sweep=NAME | model=… dataset=… [--mirror DIR] [--json]`: 0 when all of it is at hand, else 1."""
     words, mirror = _mirror_word(argv)
-    flags, words = flags_of(words, ("--json",))
+    flags, words = flags_of(words, ("--json", "--mirror"))
     if not words:
         raise SpecError("fetch takes what to fetch, as in sweep=beyond_lora, model=roberta_base or dataset=paws.")
     found = fetch(wanted(read_request(words), Resolver()), mirror)

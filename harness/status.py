@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
-from typing import Any, NoReturn
+from typing import Any
 
+from harness.ledger.arguments import Parser
 from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.plan import read_plan
 from harness.ledger.quantity import Measured
@@ -22,7 +23,7 @@ SAMPLE = 30  # done records that the time left is estimated from
 
 def main(argv: list[str]) -> int:
     """Exit code 0; the states are in the answer."""
-    parser = Parser(prog="peftlab status", description=__doc__)
+    parser = Parser("status")
     parser.add_argument("--watch", action="store_true", help="again every two seconds, until nothing runs or waits")
     given, words = parse_args(parser, argv, ("sweep",))
     names = [words["sweep"]] if "sweep" in words else sweeps(given.runs)
@@ -42,19 +43,11 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-class Parser(argparse.ArgumentParser):
-    """What it cannot read is one sentence, as everywhere else."""
-
-    def error(self, message: str) -> NoReturn:
-        raise SpecError(f"{self.prog}: {message}; {self.prog} --help says what there is.")
-
-
 def parse_args(
     parser: argparse.ArgumentParser, argv: Sequence[str], keys: Sequence[str]
 ) -> tuple[argparse.Namespace, dict[str, str]]:
     """The options all verbs of this room share, and words like sweep=NAME or a bare value for the first key."""
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="the store (default: ./runs)")
-    parser.add_argument("--json", action="store_true", help="for machines")
     parser.add_argument("words", nargs="*", help=f"{keys[0]}=NAME, or just NAME")
     given = parser.parse_intermixed_args(argv)
     words = {}
@@ -62,12 +55,9 @@ def parse_args(
         key, equals, value = word.partition("=")
         if not equals:
             key, value = keys[0], word
-        if key == "runs":
-            given.runs = Path(value)
-        elif key not in keys:
+        if key not in keys:
             raise SpecError(f"{key}: unknown word.{nearest(key, (*keys, 'runs'))}")
-        else:
-            words[key] = value
+        words[key] = value
     return given, words
 
 

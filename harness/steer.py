@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import get_args
 
 from harness.lease import look, process_lives, this_process
+from harness.ledger.arguments import Parser
 from harness.ledger.errors import PlanError, RecordError, SpecError, nearest
 from harness.ledger.plan import plan_path, read_plan
 from harness.ledger.record import FailureKind
 from harness.ledger.store import Store
 from harness.live import live_jobs
 from harness.reconcile import scan, set_record_aside
-from harness.status import Parser, parse_args, sweeps
+from harness.status import parse_args, sweeps
 from harness.survey import holder_of
 
 FOLLOW_SECONDS = 0.5
@@ -24,7 +25,7 @@ FOLLOW_SECONDS = 0.5
 
 def retry(argv: list[str]) -> int:
     """`peftlab retry SWEEP | RUN [--failed KIND]`: make failed runs missing, so that the next sweep does them."""
-    parser = Parser(prog="peftlab retry", description=retry.__doc__)
+    parser = Parser("retry")
     parser.add_argument(
         "--failed", metavar="KIND", help=f"only failures of this kind: {', '.join(get_args(FailureKind))}"
     )
@@ -48,7 +49,7 @@ def retry(argv: list[str]) -> int:
 
 def cancel(argv: list[str]) -> int:
     """`peftlab cancel SWEEP`: end its jobs and local runs. They keep their checkpoints; a new sweep goes on."""
-    parser = Parser(prog="peftlab cancel", description=cancel.__doc__)
+    parser = Parser("cancel")
     given, words = parse_args(parser, argv, ("sweep",))
     name, store = _sweep(given.runs, words), Store(given.runs)
     ids = frozenset(read_plan(given.runs, name).ids)
@@ -93,9 +94,9 @@ def _stop_local(store: Store, ids: frozenset[str]) -> list[int]:
 
 def logs(argv: list[str]) -> int:
     """`peftlab logs RUN [-f]`: what a run printed; `-f` follows it to its end. A prefix of its id will do."""
-    parser = Parser(prog="peftlab logs", description=logs.__doc__)
+    parser = Parser("logs", json=False)
     parser.add_argument(
-        "-f", "--follow", action="store_true", help="go on until the run has its record, or has stopped"
+        "--follow", "-f", action="store_true", help="go on until the run has its record, or has stopped"
     )
     given, words = parse_args(parser, argv, ("run",))
     if "run" not in words:

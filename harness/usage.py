@@ -58,15 +58,17 @@ Every planned run: done, running, pending, failed (why), skipped (why). Without 
   --watch       again every two seconds, until nothing runs or waits
 """,
     "explain": f"""\
-peftlab explain [WORDS] [--json]
+peftlab explain RUN | WORDS [--json]
 
   peftlab explain method=lora model=vit_micro dataset=digits seed=3
+
+  RUN   an id or its beginning, as `peftlab status --json` lists them
 
 {WORDS}""",
     "diff": """\
 peftlab diff RUN RUN [runs=DIR] [--json]
 
-  RUN   an id, as `peftlab status --json` lists them
+  RUN   an id or its beginning, as `peftlab status --json` lists them
 """,
     "retry": """\
 peftlab retry SWEEP|RUN [--failed KIND] [--runs DIR] [--json]
@@ -138,19 +140,19 @@ Weights come from the model's card alone: nothing is downloaded.
   device= precision= seed=
 """,
     "export": """\
-peftlab export RUN DIR [runs=DIR]
+peftlab export RUN DIR [runs=DIR] [--json]
 
 A standard PEFT adapter: adapter_config.json and adapter_model.safetensors, for peft.PeftModel.from_pretrained.
 """,
     "merge": """\
-peftlab merge RUN DIR [runs=DIR]
+peftlab merge RUN DIR [runs=DIR] [--json]
 
 A plain model folder, the update in its weights, for from_pretrained of transformers.
 """,
     "show": """\
 peftlab show dataset=NAME[,NAME …]
 
-Source, sizes, and the first three training examples as encoders and decoders read them.
+Source, sizes, classes, and the first three training examples as encoders and decoders read them.
 """,
     "fetch": """\
 peftlab fetch sweep=NAME | model=… dataset=… [--mirror DIR] [--json]

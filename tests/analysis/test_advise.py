@@ -7,7 +7,7 @@ import pytest
 
 from analysis.advise import advise, everything, limits, sentences
 from analysis.verbs import advise as verb
-from harness.ledger.errors import PlanError, RecordError
+from harness.ledger.errors import PlanError, RecordError, SpecError
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Failure, Record
 
@@ -95,7 +95,7 @@ def test_the_verb_answers_in_json_and_in_words(written, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("limit", ["nan", "-1", "0", "inf", "much"])
 def test_a_limit_that_is_none_is_one_sentence(written, limit: str) -> None:
-    with pytest.raises(PlanError, match=f"'{limit}' is not a number above 0"):
+    with pytest.raises(SpecError, match=f"'{limit}' is not a number above 0"):
         verb([f"--max-gb={limit}", "--runs", str(written())])
 
 
