@@ -123,6 +123,20 @@ class Site:
             )
             time.sleep(0.1)
 
+    @contextmanager
+    def no_controller(self) -> Iterator[None]:
+        """SLURM's controller is away, and our clients do not wait for it for long."""
+        conf = self.sandbox.folder / "etc/slurm.conf"
+        impatient = conf.with_name("impatient.conf")
+        impatient.write_text(conf.read_text().replace("MessageTimeout=60", "MessageTimeout=2"))
+        self.sandbox.stop_controller()
+        os.environ["SLURM_CONF"] = str(impatient)
+        try:
+            yield
+        finally:
+            os.environ["SLURM_CONF"] = str(conf)
+            self.sandbox.start_controller()
+
     def finished(self, plan) -> bool:
         return all(self.store.status(run_id) in ("done", "failed") for run_id in plan.ids)
 

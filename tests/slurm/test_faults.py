@@ -123,14 +123,11 @@ def test_a_controller_that_is_away_is_no_empty_queue(site):
     plan = held_plan()
     site.sweep(plan)
     in_the_middle(site, plan)
-    site.sandbox.stop_controller()
-    try:
+    with site.no_controller():
         with pytest.raises(PlanError, match="did not answer"):
             site.sweep(plan)
         site.go()
         site.until(lambda: site.finished(plan), "the runs go on meanwhile")
-    finally:
-        site.sandbox.start_controller()
     site.settle(plan)
 
 

@@ -81,11 +81,8 @@ def test_status_without_the_controller_still_tells_what_the_files_say(site, caps
     plan = sleepy.plan(2)
     site.sweep(plan)
     site.until(lambda: site.finished(plan) and site.idle(), "two records")
-    site.sandbox.stop_controller()
-    try:
+    with site.no_controller():
         status.main(["--runs", str(site.store.root), "--json"])
-    finally:
-        site.sandbox.start_controller()
     found = json.loads(capsys.readouterr().out)[0]
     assert found["counts"]["done"] == 2 and found["scheduler_answers"] is False
 
