@@ -57,7 +57,7 @@ def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = ()) -> None
         choices = runs[0].choices
         extra = " ".join(f"{k}={v}" for k, v in choices.items() if k not in (*axes, "seed"))
         found = _needs(needs[number]) if needs else ()
-        seeds = ",".join(str(run.choices["seed"]) for run in runs)
+        seeds = _seeds([run.choices["seed"] for run in runs])
         table.add_row(*(str(choices[axis]) for axis in axes), seeds, *found, extra)
     wide = console if console.is_terminal else Console(highlight=False, width=200)
     wide.print(table)
@@ -65,6 +65,11 @@ def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = ()) -> None
         console.print(f"left out: {_words(skipped.choices)}: {skipped.why}", markup=False, soft_wrap=True)
     for sentence in notes(needs) if needs else ():
         console.print(sentence, markup=False, soft_wrap=True)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """`12,22,32`; of many, the first, the last and how many."""
+    return ",".join(map(str, seeds)) if len(seeds) <= 8 else f"{seeds[0]} … {seeds[-1]} ({len(seeds)})"
 
 
 def _needs(one: Estimate) -> tuple[str, str, str]:

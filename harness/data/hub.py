@@ -79,13 +79,14 @@ def download(repo: str, kind: str, revision: str | None, patterns: list[str]) ->
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
+    client: Any = HfHubHTTPError.__bases__[0]  # any error of the HTTP client that the library uses, a cut line too
     why_not = unreachable()
     call: dict[str, Any] = {"repo_type": kind, "revision": revision, "allow_patterns": patterns}
     try:
         return Path(snapshot_download(repo, local_files_only=why_not is not None, **call))
     except LocalEntryNotFoundError as error:
         raise Unavailable(why_not or "the hub does not answer") from error
-    except (HfHubHTTPError.__bases__[0], OSError) as error:  # the first: any error of the client that the library uses
+    except (client, OSError) as error:
         raise _unavailable(error, repo, revision) from error
 
 

@@ -88,6 +88,15 @@ def test_what_is_missing_is_fetched_once_and_nothing_else_is(hub):
     assert sorted(hub.served) == sorted(wanted_files)
 
 
+def test_what_was_fetched_is_read_afterwards_without_a_network(hub, monkeypatch):
+    assert fetch("dataset=paws")[0] == 0
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+    command = [sys.executable, "-m", "harness", "show", "dataset=paws"]
+    said = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    assert said.returncode == 0 and f"revision {COMMIT}" in said.stdout, said.stderr
+
+
 def test_a_fetch_that_was_cut_off_goes_on_with_the_rest(hub):
     assert fetch("dataset=paws")[0] == 0
     snapshot = place_of("dataset=paws")
