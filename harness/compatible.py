@@ -2,6 +2,7 @@
 
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.model_spec import ModelSpec
+from harness.models.families import family_of
 from methods.spec import MethodSpec
 from methods.why_not import why_not as method_why_not
 
@@ -20,4 +21,10 @@ def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str |
         can = ", ".join(TASKS_OF[model.kind])
         return f"{model.name} ({model.kind}) cannot do {dataset.name} ({dataset.task.kind}); it can do {can}."
     head = () if dataset.task.kind in WITH_LM_HEAD else model.head
-    return method_why_not(method, targets=model.targets, head=head)
+    return method_why_not(method, targets=model.targets, smallest=_width(model), head=head)
+
+
+def _width(model: ModelSpec) -> int | None:
+    """Of the hidden states: what every target but `down`, which is wider, takes in."""
+    values = {**model.config, **(family_of(model).tiny if model.size == "tiny" else {})}
+    return values.get("hidden_size", values.get("n_embd"))

@@ -11,8 +11,8 @@ def why_not(
 ) -> str | None:
     """A sentence when the method cannot act, else None.
 
-    targets: canonical name -> module, of the model's card. smallest: the least width of the targeted weights, and head:
-    the module paths of the model's head, where known.
+    targets: canonical name -> module, of the model's card. smallest: the least input width of the targeted weights, and
+    head: the module paths of the model's head, where known.
     """
     if unknown := [target for target in spec.targets if target not in targets]:
         return f"{spec.name} acts on {', '.join(unknown)}, which the model does not have; it has {', '.join(targets)}."

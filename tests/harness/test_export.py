@@ -119,7 +119,7 @@ def test_a_wrong_command_is_one_sentence_and_writes_nothing(tmp_path, capsys, wo
 
 
 def test_a_failed_run_has_nothing_to_export(done, tmp_path, capsys):
-    words = ["method=cla", "method.update.rank=100000", "tracker=none", f"runs={tmp_path / 'runs'}", "device=cpu"]
+    words = ["method=peft", "peft.rnak=1", "tracker=none", f"runs={tmp_path / 'runs'}", "device=cpu"]
     assert main(["run", *WORDS[:2], *words, "--json"]) == 1
     failed = json.loads(capsys.readouterr().out)["id"]
     assert main(["export", failed, str(tmp_path / "adapter"), f"runs={tmp_path / 'runs'}"]) == 2

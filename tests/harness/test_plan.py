@@ -170,6 +170,12 @@ def test_a_type_that_cannot_be_used_is_refused_before_anything_is_loaded(words, 
     assert says in str(error.value)
 
 
+def test_a_rank_above_the_width_of_the_model_is_refused_before_anything_is_loaded():
+    with pytest.raises(PlanError, match="cla has rank 65, above the smallest width 64 of its targets"):
+        _one("method=cla", "model=gpt2_small", "dataset=e2e", "size=tiny", "method.update.rank=65")
+    assert _one("method=cla", "model=gpt2_small", "dataset=e2e", "method.update.rank=65")
+
+
 def test_a_method_of_our_own_has_no_type_of_the_library():
     with pytest.raises(SpecError, match="lora is no method of the peft library; write method=peft"):
         _one("method=lora", "peft.type=IA3")

@@ -97,16 +97,19 @@ def one_process():
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("looked_at", [False, True])
 @pytest.mark.parametrize("name", NAMES)
-def test_blocks_sharded_by_fsdp_train_as_whole_ones(lab, one_process, name):
+def test_blocks_sharded_by_fsdp_train_as_whole_ones(lab, one_process, name, looked_at):
     sharded, whole = lab.tiny(), lab.tiny()
     for layer in sharded.model.bert.encoder.layer:
         fully_shard(layer, mesh=one_process)
+    if looked_at:
+        sharded.logits()  # until the backward pass FSDP shows whole weights: what is written to them is forgotten
+    shown = sharded.model.bert.encoder.layer[0].attention.self.query.weight
+    assert (type(shown) is nn.Parameter) == looked_at
     dense, fast = lab.attach(sharded, lab.spec(name)), lab.attach(whole, lab.spec(name))
-    assert all(type(site.module.weight) is not nn.Parameter for site in dense.sites)
     lab.train(sharded, dense, 6)
     lab.train(whole, fast, 6)
     assert (sharded.logits() - whole.logits()).abs().max() < 1e-4
-    assert all(type(site.module.weight) is nn.Parameter for site in dense.sites), "FSDP shows whole weights now"
     with pytest.raises(MethodError, match="cannot be written; export the adapter"):
         dense.merge()
