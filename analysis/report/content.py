@@ -40,10 +40,10 @@ class Section:
 def sections(frame: Frame) -> tuple[Section, ...]:
     """All sections that this frame has something for."""
     found = (
+        _tuning(frame),
         _tradeoff(frame),
         _fronts(frame),
         _control(frame),
-        _tuning(frame),
         _blocks(frame),
         _costs(frame),
         _curves(frame),
