@@ -79,8 +79,8 @@ def tuning_table(frame: Frame) -> Table | None:
     )
     notes = (
         "Expected best validation score of k settings drawn at random from those tried (Dodge et al. 2019, without "
-        "replacement), each scored over all its seeds; its cost is their training time. A setting in which a seed failed counts as the worst that did "
-        "not. Test scores are not looked at.",
+        "replacement), each scored over all its seeds; its cost is their training time. A setting in which a seed "
+        "failed counts as the worst that did not. Test scores are not looked at.",
         *_edges(found),
         footer(frame),
     )
