@@ -14,17 +14,6 @@ if TYPE_CHECKING:  # named only: pandas and rich load when a verb is called
     from analysis.table import Table
 
 
-def print_answer(sweep: str, runs: Path, out: Path) -> Path:
-    """Print a sweep's tables to the terminal, write its report under `out`/<sweep>, and return the page's path.
-
-    Called after a sweep: holes and mixed environments are shown rather than refused.
-    """
-    from analysis.load import load
-
-    frame = load(sweep, runs, partial=True, allow_mixed=True)
-    return _answer(frame, out)
-
-
 def report(argv: list[str]) -> int:
     """`peftlab report NAME [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-mixed] [--json]`."""
     from analysis.arguments import parser

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.verbs import print_answer
+from analysis.verbs import report
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -52,7 +52,8 @@ def page(study_writer: Callable[..., object], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("browser")
     lost = {"fail": (("lora", "minilm", "mrpc", 0),), "missing": (("cla", "minilm", "mrpc", 1),)}
     study_writer(folder / "runs", labels={"cla": HOSTILE}, **lost)
-    return print_answer("tiny", folder / "runs", folder / "report")
+    assert report(["tiny", f"--runs={folder / 'runs'}", f"--out={folder / 'report'}", "--partial"]) == 0
+    return folder / "report" / "tiny" / "index.html"
 
 
 def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProcess[str]:

@@ -16,7 +16,7 @@ from analysis.load import load
 from analysis.render.latex import document
 from analysis.report.content import sections
 from analysis.report.page import page as render
-from analysis.verbs import print_answer, report
+from analysis.verbs import report
 from harness.ledger.errors import PlanError, RecordError
 
 HOSTILE = "<script>alert(1)</script>\"'&$x^2$ {{7*7}} | `b` \\ =cmd"
@@ -43,8 +43,8 @@ def answer(study_writer: Callable[..., object], tmp_path_factory: pytest.TempPat
     study_writer(folder / "runs", labels={"cla": HOSTILE}, about=about, **lost)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        path = print_answer("tiny", folder / "runs", folder / "report")
-    return path, said.getvalue()
+        assert report(["tiny", f"--runs={folder / 'runs'}", f"--out={folder / 'report'}", "--partial"]) == 0
+    return folder / "report" / "tiny" / "index.html", said.getvalue()
 
 
 @pytest.fixture
@@ -138,7 +138,8 @@ def test_the_bare_name_of_a_sweep_is_enough(written, tmp_path: Path, capsys) -> 
 def test_a_sweep_without_a_finished_run_still_has_a_page(written: Callable[..., Path], tmp_path: Path) -> None:
     cells = tuple((m, "minilm", "mrpc", s) for m in ("lora", "cla") for s in (0, 1, 2))
     runs = written(methods=("lora", "cla"), blocks=(("minilm", "mrpc"),), missing=cells)
-    text = print_answer("tiny", runs, tmp_path / "report").read_text()
+    assert report(["tiny", f"--runs={runs}", f"--out={tmp_path / 'report'}", "--partial"]) == 0
+    text = (tmp_path / "report" / "tiny" / "index.html").read_text()
     assert "6 of 6 planned runs have no readable record" in text
 
 
