@@ -37,11 +37,13 @@ class _Run:
     history: tuple[Mapping[str, Any], ...]
 
 
-def from_wandb(sweep: str, project: str, runs: Path = Path("runs"), partial: bool = False) -> Frame:
+def from_wandb(
+    sweep: str, project: str, runs: Path = Path("runs"), partial: bool = False, allow_mixed: bool = False
+) -> Frame:
     """The frame of a sweep from `project` (or `entity/project`): W&B's runs of group `sweep`.
 
     The plan is the local one where there is one; else what W&B has is taken for what was planned, and a note says so.
-    Raises RecordError when W&B cannot be asked, or has no run of that sweep.
+    Raises RecordError when W&B cannot be asked or has no run of that sweep, and where `analysis.load` does.
     """
     found = {run.id: run for run in _fetch(sweep, project)}
     if not found:
@@ -50,7 +52,7 @@ def from_wandb(sweep: str, project: str, runs: Path = Path("runs"), partial: boo
     here = [found[run_id] for run_id in plan.ids if run_id in found]
     rows = pd.DataFrame([_row(run) for run in here])
     curves = pd.DataFrame([point for run in here for point in _points(run)], columns=list(_CURVES))
-    frame = to_frame(plan, rows, curves, None, partial=partial, allow_mixed=False)
+    frame = to_frame(plan, rows, curves, None, partial=partial, allow_mixed=allow_mixed)
     note = f"Read from W&B project {project}: no environment, reasons or test answers come from there."
     return replace(frame, notes=(*frame.notes, note, *said))
 

@@ -51,7 +51,7 @@ def _frame(given: "Namespace") -> "Frame":
     kind, project = given.source
     if kind != "wandb":
         raise PlanError(f"--from {kind}: records come from the runs folder, or with `--from wandb PROJECT` from W&B.")
-    return from_wandb(given.sweep, project, given.runs, partial=given.partial)
+    return from_wandb(given.sweep, project, given.runs, partial=given.partial, allow_mixed=given.allow_mixed)
 
 
 def compare(argv: list[str]) -> int:

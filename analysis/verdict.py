@@ -6,12 +6,14 @@ from analysis.frame import Frame
 from analysis.metric import number
 from analysis.tables.cells import estimate_of, measured, told_apart
 from analysis.tables.competitive import Difference, differences
+from analysis.tables.tuning import Tuned, tuned
 
 
 @dataclass(frozen=True)
 class Verdict:
     """`best`: the best mean among methods that lost no run (else among all). `alike`: methods that the runs do not tell
-    apart from it. `quickest`: the one of all these that trains in the shortest time. None without a finished run.
+    apart from it. `quickest`: the one of all these that trains in the shortest time. None without a finished run,
+    and in a sweep that tunes.
     """
 
     block: str
@@ -27,7 +29,15 @@ class Verdict:
 def verdicts(frame: Frame) -> tuple[Verdict, ...]:
     """One for each block, in the order of the plan."""
     against = differences(frame)
-    return tuple(_verdict(frame, block, [d for d in against if d.block == block]) for block in frame.blocks)
+    tried: dict[str, list[Tuned]] = {}
+    for one in tuned(frame):
+        tried.setdefault(one.block, []).append(one)
+    return tuple(
+        _choice(block, tried[block])
+        if block in tried
+        else _verdict(frame, block, [d for d in against if d.block == block])
+        for block in frame.blocks
+    )
 
 
 def alike(frame: Frame, block: str, best: str, among: list[str]) -> tuple[str, ...]:
@@ -41,6 +51,15 @@ def quickest_of(frame: Frame, block: str, methods: list[str]) -> str:
     times = {m: measured(frame.cell(block, m), "train_s") for m in methods}
     timed = [m for m in methods if len(times[m])]
     return min(timed, key=lambda m: float(times[m].mean()), default=methods[0])
+
+
+def _choice(block: str, tried: list[Tuned]) -> Verdict:
+    """Of a tuning sweep: what validation prefers. Its test scores choose nothing, and so no method is best in it."""
+    chosen = [f"{one.method} {one.settings[one.best]}" for one in tried if one.prefers]
+    alike = [one.method for one in tried if not one.prefers]
+    said = [f"Validation prefers {named(chosen, most=12)}."] if chosen else []
+    said += [f"It prefers no setting of {named(alike)}: all score alike."] if alike else []
+    return Verdict(block, None, (), None, (*said, "Methods are compared by another sweep, with these settings."))
 
 
 def _verdict(frame: Frame, block: str, against: list[Difference]) -> Verdict:

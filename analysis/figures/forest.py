@@ -12,9 +12,9 @@ from analysis.tables.competitive import Difference, differences
 
 @styled
 def forest(frame: Frame) -> Picture | None:
-    """Mean paired difference and 95 % t interval over common seeds; right of zero is better than the control.
+    """Mean paired difference, and 95 % t interval from three common seeds on; right of zero is better than the control.
 
-    None without one.
+    None without a control.
     """
     found = differences(frame)
     if not found:
@@ -38,7 +38,7 @@ def _panel(axis: Any, frame: Frame, block: str, found: list[Difference]) -> None
             where = axis.get_yaxis_transform()
             axis.text(0.02, y, "no common seed", transform=where, fontsize=7.5, va="center", fontstyle="italic")
             continue
-        half = None if d.estimate.n < 2 else [[d.estimate.half], [d.estimate.half]]
+        half = None if d.estimate.n < 3 else [[d.estimate.half], [d.estimate.half]]
         sure = d.holm < 0.05
         axis.errorbar(
             d.estimate.mean,

@@ -115,4 +115,6 @@ def legend_below(figure: Figure, handles: list, labels: list[str]) -> None:
     if handles:
         entry = 0.55 + 0.075 * max(map(len, labels))  # inches: the handle, and 9-point letters
         columns = max(1, min(len(labels), 6, int(figure.get_figwidth() / entry)))
+        more = max(0, -(-len(labels) // columns) - 3)  # lines that the room below the panels was not made for
+        figure.set_figheight(figure.get_figheight() + 0.2 * more)
         figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handletextpad=0.6)

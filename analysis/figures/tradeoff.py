@@ -19,8 +19,8 @@ _SHOWN = {"s": ("s", 1.0), "ms": ("ms", 1.0), "bytes": ("MB", 1e-6), "count": ("
 
 @styled
 def score_against(frame: Frame, cost: str) -> Picture:
-    """Mean score (± 95 % t interval) against the mean of `cost`, a declared column such as train_s, peak_bytes or
-    saved_bytes.
+    """Mean score (± 95 % t interval from three runs on) against the mean of `cost`, a declared column such as train_s,
+    step_bytes or trainable_params (on a logarithmic axis).
     """
     data = means(frame, cost)
     declared = column(cost)
@@ -72,7 +72,7 @@ def _panel(axis: Any, frame: Frame, here: pd.DataFrame, block: str, handles: dic
         line["cost"], line["score"], color="#8c959f", linewidth=1.2, linestyle="--", zorder=1, drawstyle="steps-post"
     )
     for row in here.itertuples():
-        half = [[max(row.score - row.low, 0)], [max(row.high - row.score, 0)]] if row.n > 1 else None
+        half = [[max(row.score - row.low, 0)], [max(row.high - row.score, 0)]] if row.n > 2 else None
         handles[row.method] = axis.errorbar(
             row.cost,
             row.score,

@@ -40,10 +40,10 @@ class Section:
 def sections(frame: Frame) -> tuple[Section, ...]:
     """All sections that this frame has something for."""
     found = (
+        _tuning(frame),
         _tradeoff(frame),
         _fronts(frame),
         _control(frame),
-        _tuning(frame),
         _blocks(frame),
         _costs(frame),
         _curves(frame),
@@ -81,6 +81,8 @@ def _tuning(frame: Frame) -> Section:
 def _blocks(frame: Frame) -> Section:
     found = comparison(frame)
     lead = "Methods over all blocks. A block in which some method is incomplete does not enter ranks, and is named."
+    if found is None and len(frame.blocks) > 1:
+        lead = "No ranks: fewer than two blocks have every run of every method (the heat map shows the holes)."
     tables = _some(pooled_table(frame)) + ((rank_table(found), pair_table(found)) if found else ())
     pictures = (heat_map(frame), *([rank_diagram(found)] if found else [])) if len(frame.blocks) > 1 else ()
     return Section("blocks", "Over all blocks", lead, tables, pictures)

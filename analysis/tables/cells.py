@@ -123,8 +123,8 @@ def supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[
 
 
 MARK_NOTE = (
-    "Best bold, second underlined, third italic: only where a paired t test over seeds (Holm over all "
-    "pairs of the block, p < .05) supports it."
+    "Best bold, second underlined, third italic: only a method that lost no run, and only where a paired t test over "
+    "seeds (Holm over all pairs of the block, p < .05) supports it."
 )
 
 

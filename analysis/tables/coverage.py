@@ -62,13 +62,9 @@ def _mark(status: str) -> Mark:
     return "bad" if status in ("failed", "damaged") else "absent"
 
 
-def sensitivity_blocks(frame: Frame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(block × method mean score, higher better, complete blocks only; the same with every hole as the worst of its
-    block).
-    """
-    means = pd.DataFrame({b: _turned(frame, b) for b in frame.blocks}).T.reindex(columns=list(frame.methods))
-    worst = means.apply(lambda row: row.fillna(row.min() - 1.0), axis=1)
-    return means.dropna(), worst.dropna()
+def means_of_blocks(frame: Frame) -> pd.DataFrame:
+    """(blocks, methods) mean scores, higher better; NaN where a method lost a run."""
+    return pd.DataFrame({b: _turned(frame, b) for b in frame.blocks}).T.reindex(columns=list(frame.methods))
 
 
 def _turned(frame: Frame, block: str) -> pd.Series:

@@ -3,6 +3,8 @@
 Only blocks that every method completed with one set of seeds enter; how many were left out is said under the table.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -13,20 +15,24 @@ from analysis.metric import number
 from analysis.stats.pooled import Pooled, pooled_improvement, pooled_iqm
 from analysis.table import Cell, Head, Table
 from analysis.tables.cells import SEED, footer
-from analysis.tables.coverage import sensitivity_blocks
-from harness.ledger.errors import RecordError
+from analysis.tables.coverage import means_of_blocks
 
 
 def comparison(frame: Frame) -> Comparison | None:
-    """Ranks and pairwise tests over blocks; None with fewer than two blocks or methods."""
-    means, _ = sensitivity_blocks(frame)
-    if len(means) < 2 or means.shape[1] < 2:
+    """Ranks and pairwise tests over the blocks that every method completed; None with fewer than two such blocks or
+    methods.
+    """
+    means = means_of_blocks(frame)
+    if len(means.dropna()) < 2 or means.shape[1] < 2:
         return None
     long = means.rename_axis("dataset").reset_index().melt("dataset", var_name="method", value_name="value")
-    try:
-        return compare(long.assign(model=frame.name, metric="score"), f"sweep {frame.name}")
-    except RecordError:
-        return None
+    found = compare(long.assign(model="", metric="score"), f"sweep {frame.name}")
+
+    def plain(name: str) -> str:
+        return name.removeprefix(" / ").removesuffix(" / score")
+
+    dropped = {plain(name): lost for name, lost in found.dropped.items()}
+    return replace(found, blocks=tuple(map(plain, found.blocks)), dropped=dropped)
 
 
 def normalised(frame: Frame) -> tuple[NDArray[np.float64], tuple[str, ...]]:

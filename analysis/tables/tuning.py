@@ -35,6 +35,11 @@ class Tuned:
         """The place of the setting that validation prefers."""
         return int(np.nanargmax(self.scores if self.better == "max" else -self.scores))
 
+    @property
+    def prefers(self) -> bool:
+        """False where all settings score alike."""
+        return bool(np.nanmin(self.scores) < np.nanmax(self.scores))
+
     def expected(self, k: int) -> float:
         """Expected best validation score of k settings drawn without replacement. A setting that failed counts as the
         worst that did not: it costs, and wins nothing.
@@ -69,13 +74,13 @@ def tuning_table(frame: Frame) -> Table | None:
         Head("model / dataset"),
         Head("method"),
         Head("validation prefers"),
-        Head("a setting costs", "training s, all seeds", "min"),
+        Head("cost of a setting", "s", "min"),
         *(Head(f"best of {k}", "validation") for k in budgets),
     )
     notes = (
         "Expected best validation score of k settings drawn at random from those tried (Dodge et al. 2019, without "
-        "replacement), each scored over all its seeds. A setting in which a seed failed counts as the worst that did "
-        "not. Test scores are not looked at.",
+        "replacement), each scored over all its seeds; its cost is their training time. A setting in which a seed "
+        "failed counts as the worst that did not. Test scores are not looked at.",
         *_edges(found),
         footer(frame),
     )
@@ -112,8 +117,7 @@ def _row(frame: Frame, t: Tuned, budgets: tuple[int, ...]) -> tuple[Cell, ...]:
     cost = Cell(f"{t.seconds:,.1f}", t.seconds) if np.isfinite(t.seconds) else Cell("–", mark="absent")
     failed = int(np.isnan(t.scores).sum())
     why = f"{failed} of {len(t.settings)} settings lost a seed" if failed else ""
-    same = np.nanmin(t.scores) == np.nanmax(t.scores)
-    chosen = Cell("all alike" if same else t.settings[t.best], mark="absent" if same else "", why=why)
+    chosen = Cell(t.settings[t.best], why=why) if t.prefers else Cell("all alike", mark="absent", why=why)
     return Cell(t.block), Cell(t.method), chosen, cost, *best
 
 
@@ -124,8 +128,8 @@ def _edges(found: tuple[Tuned, ...]) -> tuple[str, ...]:
 
 
 def _at_the_edge(t: Tuned) -> bool:
-    if np.nanmin(t.scores) == np.nanmax(t.scores):
-        return False  # nothing was preferred
+    if not t.prefers:
+        return False
     try:
         values = [float(setting.partition("=")[2]) for setting in t.settings]
     except ValueError:  # several keys, or no numbers: such a grid has no edge

@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -142,6 +143,19 @@ def test_a_local_plan_shows_what_is_not_up_there(server: UpThere, written: Calla
     assert (frame.rows["status"] == "missing").sum() == 1
     failed = frame.rows[frame.rows["status"] == "failed"].iloc[0]
     assert failed["reason"].startswith("failed: oom")
+
+
+def test_settings_that_differ_are_refused_from_there_too(server: UpThere, written: Callable[..., Path]) -> None:
+    def other_batch(record: Record) -> Record:
+        if record.spec["method"]["name"] != "cla":
+            return record
+        return replace(record, spec={**record.spec, "recipe": {**record.spec["recipe"], "batch_size": 16}})
+
+    runs = written(edit=other_batch)
+    upload(server, runs)
+    with pytest.raises(RecordError, match=r"recipe\.batch_size is 16 \(cLA\)"):
+        from_wandb("tiny", "me/peftlab", runs)
+    assert any("Settings differ" in note for note in from_wandb("tiny", "me/peftlab", runs, allow_mixed=True).notes)
 
 
 def test_a_project_without_the_sweep_is_one_sentence(server: UpThere, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from analysis.tables.coverage import coverage, failures
 from analysis.tables.fronts import fronts_table
 from analysis.tables.pooled import comparison, normalised, pooled_table
 from analysis.tables.published import beside_published
+from analysis.tables.ranking import rank_table
 from analysis.tables.relative import ratio, relative_time
 from analysis.tables.study import table2, table3
 from analysis.tables.tradeoff import tradeoff
@@ -193,6 +194,8 @@ def test_a_block_with_a_failed_seed_does_not_enter_the_ranks(written) -> None:
     frame = load("tiny", written(blocks=blocks, fail=(("lora", "minilm", "rte", 0),)))
     found = comparison(frame)
     assert found is not None and found.ranking.n == 3
+    assert found.dropped == {"Minilm / RTE": ("LoRA",)}
+    assert "Left out, because methods are missing: Minilm / RTE (LoRA)." in rank_table(found).notes
     assert normalised(frame)[1] == ("Minilm / TREC50", "Minilm / MRPC", "Minilm / COLA")
 
 

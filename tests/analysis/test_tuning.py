@@ -6,11 +6,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
+from analysis.frame import ordered
 from analysis.load import load
 from analysis.tables.tuning import tuned, tuning_table
+from analysis.verdict import verdicts
 from harness.ledger.plan import Plan, Planned, write_plan
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Failure, Record
@@ -83,6 +87,25 @@ def test_a_lower_perplexity_is_preferred(sweep) -> None:
 
 def test_a_method_run_with_several_settings_is_nobodys_control(sweep) -> None:
     assert load("tune", sweep()).control is None
+
+
+def test_a_sweep_that_tunes_names_no_best_method(sweep) -> None:
+    (found,) = verdicts(load("tune", sweep()))
+    assert found.best is None
+    assert found.sentences[0] == "Validation prefers LoRA recipe.lr=0.001."
+
+
+def test_twenty_settings_leave_the_pictures_readable(written) -> None:
+    """The legend grows downwards: panels keep their size, and nothing overlaps (a warning would fail this test)."""
+
+    frame = load("tiny", written(blocks=(("minilm", "mrpc"),)))
+    rows = [frame.rows.assign(label=frame.rows["label"] + f" (recipe.lr=0.{i:04d})") for i in range(5)]
+    methods = tuple(dict.fromkeys(name for part in rows for name in part["label"]))
+    many = replace(frame, rows=ordered(pd.concat(rows, ignore_index=True), frame.blocks, methods), methods=methods)
+    picture = score_against(many, "train_s")
+    assert len(picture.data) == 20
+    (legend,) = picture.figure.legends
+    assert legend.get_window_extent().y1 <= picture.figure.axes[0].get_window_extent().y0
 
 
 def test_the_picture_has_a_point_for_each_number_of_settings(sweep) -> None:

@@ -75,7 +75,7 @@ def test_the_interval_over_seeds_and_examples_covers_what_it_says(seeds: int, wh
         logit = 1.5 + rng.normal(0, by_seed, (seeds, 1)) + rng.normal(0, by_example, (1, 150))
         return rng.uniform(size=(seeds, 150)) < 1 / (1 + np.exp(-logit))
 
-    found = [paired_bca(right(), right(), rng, reps=400) for _ in range(500)]
+    found = [paired_bca(right(), right(), rng, reps=800) for _ in range(1_000)]
     covered = np.mean([f.low <= 0 <= f.high for f in found])
     assert 0.93 <= covered <= (0.99 if what == "examples" else 0.975)
 
