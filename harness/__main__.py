@@ -3,6 +3,7 @@
 `python -m harness method=lora` is `peftlab run method=lora`; `python -m harness -m …` is `peftlab sweep …`.
 """
 
+import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
@@ -64,6 +65,12 @@ def main(argv: list[str] | None = None) -> int:
         return load(VERBS[verb][0])(rest)
     except HarnessError as error:
         print(f"peftlab: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # as in `peftlab status | head`: nobody listens any more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        print(f"peftlab: {error.filename or 'a file'}: {error.strerror or error}.", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("peftlab: interrupted; the same command goes on from here.", file=sys.stderr)

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from harness.events import last_event
-from harness.ledger.paths import to_json, write_whole
+from harness.ledger.paths import flush, to_json, write_whole
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Point
 from harness.optimizer import load_optimizer
@@ -28,6 +28,7 @@ def save_checkpoint(parts: Parts, state: State, optimizer: torch.optim.Optimizer
     torch.save(optimizer.state_dict(), home / "optimizer.pt")
     if state.best is not None:
         _save(state.best.tensors, home / "best.safetensors")
+    flush(home.iterdir())
     write_whole(folder.checkpoint / "state.json", to_json(_facts(parts, state)))  # the old checkpoint counts until here
     for old in folder.checkpoint.glob("step-*"):
         if old != home:
@@ -42,6 +43,8 @@ def load_checkpoint(parts: Parts, optimizer: torch.optim.Optimizer, state: State
         return False
     facts = json.loads(index.read_bytes())
     home = folder.checkpoint / f"step-{facts['step']}"
+    if not home.is_dir():  # removed by one who was suspended in the middle of a save, and whose run was taken over
+        return False
     parts.method.restore(load_file(home / "method.safetensors"), facts["method"])
     load_optimizer(optimizer, torch.load(home / "optimizer.pt", weights_only=True, map_location=parts.device))
     parts.timer.restore(facts["timer"])

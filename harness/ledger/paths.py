@@ -3,6 +3,7 @@
 import json
 import os
 import uuid
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,13 @@ def write_whole(path: Path, data: str | bytes) -> None:
         os.replace(part, path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def flush(paths: Iterable[Path]) -> None:
+    """Wait until the files are on the disk, as `write_whole` does of its own."""
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def to_json(tree: Any, *, indent: int | None = 2) -> str:

@@ -52,13 +52,8 @@ def page(study_writer: Callable[..., object], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("browser")
     lost = {"fail": (("lora", "minilm", "mrpc", 0),), "missing": (("cla", "minilm", "mrpc", 1),)}
     study_writer(folder / "runs", labels={"cla": HOSTILE}, **lost)
-<<<<<<< HEAD
     report(["sweep=tiny", f"runs={folder / 'runs'}", "--out", str(folder), "--partial", "--allow-mixed"])
     return folder / "tiny" / "index.html"
-=======
-    assert report(["tiny", f"--runs={folder / 'runs'}", f"--out={folder / 'report'}", "--partial"]) == 0
-    return folder / "report" / "tiny" / "index.html"
->>>>>>> 21635da50f300e8b418e77852d2105e451e0b4ea
 
 
 def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProcess[str]:

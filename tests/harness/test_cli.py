@@ -27,6 +27,12 @@ def test_bad_input_is_one_sentence_and_exit_code_2(argv, capsys):
     assert "Traceback" not in err
 
 
+def test_a_path_that_cannot_be_is_one_sentence_that_names_it(tmp_path, capsys):
+    (tmp_path / "file").touch()
+    assert main(["run", *DIGITS, f"runs={tmp_path / 'file'}"]) == 2
+    assert re.fullmatch(rf"peftlab: {tmp_path}/file.*: Not a directory\.\n", capsys.readouterr().err)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_of_the_help_is_there(verb):
     assert callable(load(VERBS[verb][0]))

@@ -2,6 +2,7 @@
 
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -107,6 +108,16 @@ def test_a_run_that_was_stopped_goes_on_bit_for_bit(begin, method):
     assert _predictions(whole[1], planned).equals(_predictions(store, planned))
     assert [(p.step, p.val, p.lr) for p in resumed.curve] == [(p.step, p.val, p.lr) for p in straight.curve]
     assert resumed.scores == straight.scores and resumed.selected == straight.selected
+
+
+def test_a_checkpoint_whose_files_are_gone_is_none(begin):
+    planned, store, settings = begin("method=head")
+    asked = iter(range(10_000))
+    with pytest.raises(Stopped):
+        run_one(planned, store, settings, stop=lambda: next(asked) > 20)
+    for folder in store.paths(planned.id).checkpoint.glob("step-*"):
+        shutil.rmtree(folder)
+    assert run_one(planned, store, settings).attempts == 1
 
 
 @pytest.mark.slow
