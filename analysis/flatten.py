@@ -107,7 +107,7 @@ def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be alike within one comparison (`knobs`, a JSON text), and a method's own rates."""
+    """What must be alike within one comparison (`knobs`, a JSON text), and a method's own rates and their group."""
     recipe = spec["recipe"]
     knobs = {f"recipe.{key}": value for key, value in recipe.items() if key not in _NO_KNOBS}
     knobs["model.dtype"] = spec["model"].get("dtype")
@@ -115,6 +115,7 @@ def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
         "knobs": _dumps(knobs),
         "lr": recipe.get("lr"),
         "head_lr": recipe.get("head_lr"),
+        "rates": spec["method"]["rates"]["group"],
     }
 
 

@@ -77,6 +77,7 @@ def _joined(planned: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
         "packages",
         "split",
         "knobs",
+        "rates",
         "failure_kind",
         "score_unit",
     ):

@@ -1,6 +1,7 @@
 """Matched settings are a checked property of a comparison (measuring.md, T9): precision, batch, optimizer, data.
 
 A method's own learning rate is free, as equal tuning gives each its own; so is a head's that follows it by one rule.
+Otherwise the methods of one rate group (full, adapter, head: as recipes give rates) have one rate for the head.
 A setting that the sweep tried on purpose stands in the method's label, and is therefore no hidden difference.
 """
 
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-_FACTS = ("block", "label", "setting", "knobs", "lr", "head_lr", "split", "status")
+_FACTS = ("block", "label", "setting", "knobs", "lr", "head_lr", "rates", "split", "status")
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def _seen(runs: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
         named = {part.split("=")[0] for part in run.setting.split(", ")}
         knobs = {key: json.dumps(value) for key, value in json.loads(run.knobs).items()}
         if not one_rule:
-            knobs["recipe.head_lr"] = f"{run.head_lr:g}"
+            knobs[f"recipe.head_lr of {run.rates} methods"] = f"{run.head_lr:g}"
         if run.status == "done":
             knobs["data"] = f"facts {run.split}"
         for key, value in knobs.items():

@@ -1,14 +1,11 @@
 """The answer in words says what the records support, and no more."""
 
-from dataclasses import replace
-
 import pytest
 
 import analysis
 from analysis.load import load
 from analysis.verdict import verdicts
 from harness.ledger.errors import RecordError
-from harness.ledger.record import Record
 
 SCORES = {"full": 0.80, "head": 0.50, "lora": 0.90, "cla": 0.897}
 WOBBLE = {"full": 0, "head": 0, "lora": (1, -1, 0, 1, -1), "cla": (-1, 1, 0, -1, 1)}
@@ -59,45 +56,6 @@ def test_a_block_without_a_finished_run_says_so(written) -> None:
     gone = tuple((m, "minilm", "mrpc", s) for m in ("full", "head", "lora", "cla") for s in range(3))
     found = verdicts(load("tiny", written(fail=gone)))[1]
     assert (found.best, found.sentences) == (None, ("No run has finished.",))
-
-
-def with_recipe(method: str, **changes: object):
-    """An edit of records: that method has another recipe."""
-
-    def edit(record: Record) -> Record:
-        if record.spec["method"]["name"] != method:
-            return record
-        return replace(record, spec={**record.spec, "recipe": {**record.spec["recipe"], **changes}})
-
-    return edit
-
-
-def test_a_setting_that_differs_is_refused_by_name(written) -> None:
-    runs = written(edit=with_recipe("cla", batch_size=16))
-    with pytest.raises(RecordError, match=r"recipe\.batch_size is 16 \(cLA\) and 32 \(Full .*--allow-mixed"):
-        load("tiny", runs)
-    (note,) = load("tiny", runs, allow_mixed=True).notes
-    assert note.startswith("Settings differ within one comparison: Minilm / TREC50: recipe.batch_size is 16 (cLA)")
-
-
-def test_a_methods_own_rates_may_differ(written) -> None:
-    load("tiny", written(edit=with_recipe("cla", lr=3e-4)))  # equal tuning gives each method its own
-    runs = written(edit=with_recipe("cla", head_lr=5e-3))  # but the rule for heads is one
-    with pytest.raises(RecordError, match=r"recipe\.head_lr is 0\.001 \(.*\) and 0\.005 \(cLA\)"):
-        load("tiny", runs)
-    load(
-        "tiny", written(edit=with_recipe("cla", lr=3e-4, head_lr=3e-4))
-    )  # "the head has its method's rate" is one rule
-
-
-def test_another_precision_is_refused(written) -> None:
-    def half(record: Record) -> Record:
-        if record.spec["method"]["name"] != "full":
-            return record
-        return replace(record, spec={**record.spec, "model": {**record.spec["model"], "dtype": "bfloat16"}})
-
-    with pytest.raises(RecordError, match=r'model\.dtype is "bfloat16" \(Full fine-tuning\) and "float32"'):
-        load("tiny", written(edit=half))
 
 
 def test_a_name_that_is_not_there_is_one_sentence(written) -> None:
