@@ -52,11 +52,17 @@ def parse_overrides(words: Sequence[str]) -> list[Override]:
                 f"{override.key_or_group}: Hydra composes the config here and starts nothing; where runs are done is "
                 f"cluster=NAME, with one of: {', '.join(choices('cluster'))}."
             )
-        override.key_or_group = ALIASES.get(override.key_or_group, override.key_or_group)
-        if override.key_or_group.startswith("peft."):  # an option of the library's config, in the yaml or not
-            override.key_or_group = f"method.update.options.{override.key_or_group.removeprefix('peft.')}"
+        if (key := canonical_key(override.key_or_group)).startswith("++"):
             override.type = OverrideType.FORCE_ADD
+        override.key_or_group = key.removeprefix("++")
     return overrides
+
+
+def canonical_key(key: str) -> str:
+    """A key as the config has it: `size` is model.size; `peft.r` an option of the library's, in the yaml or not."""
+    if key.startswith("peft.") and key not in ALIASES:
+        return f"++method.update.options.{key.removeprefix('peft.')}"
+    return ALIASES.get(key, key)
 
 
 def expand(override: Override) -> list[str]:

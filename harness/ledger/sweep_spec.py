@@ -1,0 +1,44 @@
+"""A named sweep, as data: which cells are wanted, which are left out and why, what is set apart for some of them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Cells that are not run, and the sentence that says why."""
+
+    where: Mapping[str, Any]  # axis -> its value, or a list of values
+    because: str
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Overrides of some cells."""
+
+    where: Mapping[str, Any]
+    set: Mapping[str, Any]  # dotted key -> value
+
+
+@dataclass(frozen=True)
+class Tune:
+    """At the end, the recipe `into` is written: `base` with the rates that validation prefers."""
+
+    into: str
+    base: str
+
+
+@dataclass(frozen=True)
+class SweepSpec:
+    """One sweep. A grid is the product of its lists, times the rows of its `zip`; several grids are united."""
+
+    name: str | None  # null: the command line alone says what to run
+    title: str | None
+    seeds: tuple[int, ...] | None
+    grids: tuple[Mapping[str, Any], ...]
+    exclude: tuple[Exclusion, ...]
+    set: tuple[Setting, ...]
+    control: str | None  # the method that differences are shown against
+    margin: float | None  # points below the control that still count as competitive
+    tune: Tune | None
