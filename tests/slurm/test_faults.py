@@ -71,9 +71,9 @@ def test_a_plain_requeue_goes_on_from_the_checkpoint(site):
     site.sweep(plan)
     first = in_the_middle(site, plan)
     site.sandbox.ask("scontrol", "requeue", holder(site, first).job)
+    site.until(lambda: site.starts(first) == 2, "the job is started again")
     site.go()
     site.until(lambda: site.finished(plan), "every record, without another command")
-    assert site.starts(first) == 2
     site.settle(plan)
 
 
