@@ -110,6 +110,7 @@ def card(axis: str, i: int) -> dict[str, object]:
         found |= {"metric": "accuracy", "direction": "max", "chance": 0.1, "task": {"kind": "text_classification"}}
     if axis == "method":
         found |= {"update": {"kind": "full"}, "schedule": {"kind": "constant"}, "targets": ["q", "v"]}
+        found |= {"rates": {"group": "full", "b_over_a": 1.0}}
     return found
 
 
