@@ -47,7 +47,7 @@ def test_a_methods_own_rates_may_differ(written) -> None:
 
 @pytest.mark.parametrize("name", choices("sweep"))
 def test_a_sweep_of_the_project_compares_under_equal_settings(name: str) -> None:
-    if not (request := read_request([f"sweep={name}"])).config["sweep"]["grids"]:
+    if not (request := read_request([f"sweep={name}"])).sweep.grids:
         return
     plan = plan_sweep(request, Resolver())
     rows = planned_rows(plan).head(len(plan.runs))
