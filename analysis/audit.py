@@ -49,7 +49,7 @@ def audit(frame: Frame) -> tuple[Finding, ...]:
 def audit_table(frame: Frame, found: tuple[Finding, ...]) -> Table:
     """The findings as a table."""
     rows = tuple((Cell(f.kind), Cell(f.where), Cell(f.what)) for f in found)
-    note = f"{len(found)} findings." if found else "No finding: every check passed."
+    note = f"{len(found)} finding{'s' * (len(found) > 1)}." if found else "No finding: every check passed."
     data = pd.DataFrame([vars(f) for f in found], columns=["kind", "where", "what"])
     return Table("audit", "Audit", (Head("check"), Head("where"), Head("finding")), rows, (note, footer(frame)), data)
 

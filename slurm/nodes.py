@@ -35,7 +35,9 @@ def bad_nodes(runs: Path, after: int, now: float, innocent: Collection[str] = ()
             died.setdefault(line["node"], set()).update(line["ids"] or [f"at {line['t']}"])
     guilty = {node: ids.difference(innocent) for node, ids in died.items()}
     return {
-        node: f"workers of {len(ids)} runs died there within a day" for node, ids in guilty.items() if len(ids) >= after
+        node: f"workers of {len(ids)} run{'s' * (len(ids) > 1)} died there within a day"
+        for node, ids in guilty.items()
+        if len(ids) >= after
     }
 
 

@@ -247,7 +247,7 @@ def test_a_bad_node_is_excluded_and_named(site):
     site.until(site.idle, "the job has given up")
     assert [site.store.status(run_id) for run_id in plan.ids] == ["unfinished", "done"], "the other run had its turn"
     again = site.sweep(plan, bad_node_after=1)
-    assert list(again.excluded) == ["n1"] and "1 runs died" in again.excluded["n1"]
+    assert list(again.excluded) == ["n1"] and "1 run died" in again.excluded["n1"]
     site.settle(plan, bad_node_after=1)
 
 
