@@ -72,7 +72,7 @@ class WandbMirror:
         mode = _mode(settings.wandb["mode"])
         try:
             self._run = begin(mode=mode)
-        except Exception as error:  # no key, no right to the project, a server that stopped in the middle
+        except (wandb.Error, OSError) as error:  # no key, no right to the project, a server that stopped in the middle
             if mode != "online":
                 raise
             log.warning("W&B: %s: %s. %s", type(error).__name__, error, KEPT)
