@@ -29,7 +29,7 @@ lint: install
 	@$(BIN)/pyright --level error
 
 bench: install
-	@failed=; for file in plan overhead step packing analysis; do \
+	@failed=; for file in plan overhead matmul step packing analysis; do \
 	  echo "== benchmarks/$$file.py"; $(BIN)/python benchmarks/$$file.py || failed="$$failed $$file"; \
 	done; test -z "$$failed" || { echo "missed its target:$$failed"; exit 1; }
 

@@ -59,7 +59,8 @@ def title(probe: Probe) -> str:
     """The setting in one line."""
     s = probe.setting
     what = f"{s['model']}, {s['layers']} layers, batch {s['batch']} × {s['tokens']} tokens, dropout off"
-    where = f"{probe.provenance['device']['name']}, {probe.provenance['threads']} threads"
+    p = probe.provenance
+    where = f"{p['device']['name']}, {p['threads']} threads, matrix products by {p['matmul']}"
     return f"{what}, {s['autocast'] or s['weights']}, {where}"
 
 

@@ -16,6 +16,8 @@ from typing import Any
 
 import torch
 
+from harness.cpu_matmul import matmul_kernels
+
 # What computes: a different version of one of these may change a score or a time.
 PACKAGES = ("torch", "transformers", "peft", "numpy", "datasets", "tokenizers", "safetensors", "evaluate", "accelerate")
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,6 +38,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "device": {"type": device.type, "name": device_name(device), "driver": _driver() if _is_cuda(device) else None},
         "cuda": torch.version.cuda if _is_cuda(device) else None,
         "threads": torch.get_num_threads(),
+        "matmul": matmul_kernels(device),
     }
 
 

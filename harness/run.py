@@ -9,6 +9,7 @@ import torch
 
 from harness.batches import Feed
 from harness.checkpoint import load_checkpoint
+from harness.cpu_matmul import fast_matmul
 from harness.data.load import load_data
 from harness.events import Events
 from harness.failures import failure_of
@@ -79,9 +80,10 @@ def _live(
         events.say("resume", step=state.step, total=line.total)
     else:
         events.say("start", step=0, total=line.total)
-    train(parts, state, optimizer, line, save_every=settings.checkpoint_seconds, stop=stop)
-    state.links = tuple(parts.method.links())
-    tested = test(parts, state)
+    with fast_matmul(device):
+        train(parts, state, optimizer, line, save_every=settings.checkpoint_seconds, stop=stop)
+        state.links = tuple(parts.method.links())
+        tested = test(parts, state)
     with clocks.run("checkpoint"):
         keep_predictions(folder.predictions, tested.predictions)
         keep_weights(parts, folder, settings.keep)

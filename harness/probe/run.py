@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from harness.cpu_matmul import fast_matmul
 from harness.flops import step_flops
 from harness.ledger.quantity import Measured, Quantity
 from harness.ledger_bytes import measure_ledger
@@ -46,6 +47,20 @@ def probe(request: Request, say: Callable[[str], None] = lambda line: None) -> P
     )
     builds = _builds(request, backbone, lambda: _autocast(options, device))
     labels = LABELS | {method.name: str(method.about.get("label", method.name)) for method in request.methods}
+    with fast_matmul(device):
+        rows = _rows(builds, labels, options, device, backbone.tokens, say)
+    return Probe(_setting(request, backbone, device), tuple(rows), provenance(device))
+
+
+def _rows(
+    builds: Mapping[str, Build],
+    labels: Mapping[str, str],
+    options: Options,
+    device: torch.device,
+    tokens: int,
+    say: Callable[[str], None],
+) -> list[Row]:
+    """What each entrant holds and counts, then how fast all of them are."""
     rows: dict[str, Row] = {}
     for name, build in builds.items():
         say(f"{labels[name]}: exact counts")
@@ -57,9 +72,9 @@ def probe(request: Request, say: Callable[[str], None] = lambda line: None) -> P
             if name not in timed:
                 rows[name] = replace(rows[name], why="out of memory beside the other entrants; probe it alone")
                 continue
-            speed = _speed(timed[name], options.batch, backbone.tokens)
+            speed = _speed(timed[name], options.batch, tokens)
             rows[name] = replace(rows[name], speed={**speed, **rows[name].speed}, rounds=tuple(timed[name]))
-    return Probe(_setting(request, backbone, device), tuple(rows.values()), provenance(device))
+    return list(rows.values())
 
 
 def _builds(request: Request, backbone: Backbone, autocast: Callable[[], Any]) -> dict[str, Build]:

@@ -17,6 +17,7 @@ from sklearn.metrics import accuracy_score
 
 import harness.run as run_module
 import harness.train as train_module
+from harness import cpu_matmul
 from harness.ledger.identity import run_id
 from harness.ledger.parse import parse
 from harness.ledger.quantity import Measured
@@ -61,6 +62,17 @@ def test_a_run_leaves_a_record_predictions_and_an_adapter(begin):
     tensors = load_file(store.paths(planned.id).adapter / "state.safetensors")
     assert sum(tensor.numel() for tensor in tensors.values()) == record.parameters["trainable"].value
     assert not store.paths(planned.id).checkpoint.exists()
+
+
+@pytest.mark.parametrize(("amd", "kernels"), [(True, "oneDNN"), (False, "PyTorch")])
+def test_a_run_uses_the_matrix_products_that_its_record_names(begin, monkeypatch, amd, kernels):
+    calls, real = [], cpu_matmul._onednn
+    monkeypatch.setattr(cpu_matmul, "_onednn", lambda *given: calls.append(1) or real(*given))
+    monkeypatch.setattr(cpu_matmul, "_made_by_amd", lambda: amd)
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    record = run_one(*begin("method=lora"))
+    assert record.status == "done"
+    assert record.provenance["matmul"] == kernels and bool(calls) == amd
 
 
 def test_five_clocks_add_up_to_the_wall_time(begin):
