@@ -163,7 +163,7 @@ def test_two_submitters_at_once_submit_each_run_once(site):
 
 @pytest.mark.parametrize("moment", ["before sbatch", "after sbatch"])
 def test_a_submitting_shell_that_is_killed(site, moment):
-    plan = sleepy.plan(40)
+    plan = sleepy.plan(16)
     process = submitter(site, plan, max_pack=2, concurrency=4)
     if moment == "before sbatch":
         site.until(lambda: list(site.store.root.glob("jobs/*/submission.json")), "the intention is written down")
