@@ -22,7 +22,9 @@ from harness.probe_verb import print_probe
 
 ELEVEN = "full,lora,lora_plus,asym,cola,rac,cla,r_cla,c3la,r_c3la,paca"
 RESULTS = Path(__file__).resolve().parent / "results"
-CPU = {"roberta_base-4-layers": "model=roberta_base layers=4 batch=16 length=128 steps=24 rounds=12 warmup=1 device=cpu"}
+CPU = {
+    "roberta_base-4-layers": "model=roberta_base layers=4 batch=16 length=128 steps=24 rounds=12 warmup=1 device=cpu",
+}
 GPU = {
     "roberta_base": "model=roberta_base batch=32 length=128 device=cuda precision=bfloat16",
     "vit_base": "model=vit_base batch=64 device=cuda precision=bfloat16",
