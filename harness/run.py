@@ -48,7 +48,7 @@ def run_one(planned: Planned, store: Store, settings: Settings, *, stop: Stop = 
     with _told(planned, folder, settings, clocks) as events:
         try:
             record = _live(planned, folder, settings, device, clocks, state, events, stop)
-        except (Exception, KeyboardInterrupt) as error:  # the one broad except: whatever went wrong becomes a record
+        except (Exception, KeyboardInterrupt) as error:  # broad: whatever went wrong becomes a record
             failure = failure_of(error, clocks.failed_in, state.step)
             record = failed_record(planned, failure, clocks, state, device)
         store.write(record)

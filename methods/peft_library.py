@@ -182,7 +182,7 @@ class PeftMethod:
         """Raises MethodError where the library has no merge for the method."""
         try:
             self.library.merge_and_unload()
-        except (AttributeError, NotImplementedError, ValueError) as error:
+        except (AttributeError, NotImplementedError, ValueError) as error:  # a tuner without a merge has no such name
             raise MethodError(f"the peft library cannot merge {self._type} into this model: {error}") from error
         for undo in self._undo:
             undo()

@@ -92,7 +92,7 @@ class WandbMirror:
             return
         try:
             call()
-        except Exception as error:
+        except Exception as error:  # broad: whatever the mirror raises, it must not cost the run
             self._broken = True
             log.warning("W&B: %s: %s. The run goes on without it; its record is complete.", type(error).__name__, error)
 
