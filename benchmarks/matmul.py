@@ -1,6 +1,6 @@
 """Matrix products of a RoBERTa-base training step: PyTorch's own float32 kernel against oneDNN's, interleaved.
 
-A run uses oneDNN's where `harness.cpu_matmul` names them. Ratios above 1 say how much faster they are here.
+A run uses oneDNN's where `harness.measure.cpu_matmul` names them. Ratios above 1 say how much faster they are here.
 """
 
 import json
@@ -12,8 +12,8 @@ import time
 import torch
 from torch import Tensor
 
-from harness.cpu_matmul import matmul_kernels, onednn_product
-from harness.provenance import device_name
+from harness.measure.cpu_matmul import matmul_kernels, onednn_product
+from harness.measure.environment import device_name
 
 ROUNDS = 20
 TOKENS, WIDTH, INNER, RANK = 2048, 768, 3072, 16

@@ -16,19 +16,19 @@ from typing import Any
 
 import torch
 
-from harness.events import Events
+from harness.ledger.events import Events
 from harness.ledger.parse import parse
 from harness.ledger.paths import RunPaths
 from harness.ledger.spec import RunSpec
-from harness.measure import Clocks
-from harness.optimizer import build_optimizer, set_rate, trained
-from harness.parts import Parts, State
-from harness.plan import plan_one, read_request
-from harness.resolve import Resolver
-from harness.run import load
-from harness.settings import Settings, settings_from
-from harness.timeline import timeline
-from harness.train import train
+from harness.measure.clocks import Clocks
+from harness.training.optimizer import build_optimizer, set_rate, trained
+from harness.training.context import Parts, State
+from harness.planning.plan import plan_one, read_request
+from harness.config.resolve import Resolver
+from harness.training.run import load
+from harness.config.settings import Settings, settings_from
+from harness.training.schedule import timeline
+from harness.training.loop import train
 
 WORDS = ["method=lora", "recipe.evaluations=1", "tracker=none", "device=cpu"]
 WORK = {  # steps of some 10 ms, where a loop's own cost shows, and steps of some 200 ms

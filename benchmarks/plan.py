@@ -10,9 +10,9 @@ import time
 
 from hydra import compose, initialize_config_dir
 
-from harness.compose import conf_dirs
-from harness.plan import plan_sweep, read_request
-from harness.resolve import Resolver
+from harness.config.compose import conf_dirs
+from harness.planning.plan import plan_sweep, read_request
+from harness.config.resolve import Resolver
 
 METHODS = ("lora", "lora_plus", "asym", "cola", "rac", "cla", "r_cla", "c3la")
 LRS = ("1e-4", "2e-4", "5e-4", "1e-3", "2e-3")

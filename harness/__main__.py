@@ -9,26 +9,26 @@ from collections.abc import Callable
 from importlib import import_module
 
 VERBS = {
-    "run": ("harness.verbs:run", "do one run, or answer from its record"),
-    "sweep": ("harness.verbs:sweep", "do every run of a grid that is missing, then show the answer"),
-    "plan": ("harness.verbs:plan", "show what a sweep would run, and what it leaves out and why"),
-    "status": ("harness.status:main", "the state of every planned run"),
-    "explain": ("harness.explain:explain", "why a run would be done again, or not"),
-    "diff": ("harness.explain:diff", "what differs between the specs of two runs"),
-    "retry": ("harness.steer:retry", "make failed runs missing, so that the next sweep does them"),
-    "cancel": ("harness.steer:cancel", "stop the live jobs of a sweep"),
-    "logs": ("harness.steer:logs", "what a run printed"),
-    "sync": ("harness.sync:main", "upload offline W&B runs"),
+    "run": ("harness.cli.sweep:run", "do one run, or answer from its record"),
+    "sweep": ("harness.cli.sweep:sweep", "do every run of a grid that is missing, then show the answer"),
+    "plan": ("harness.cli.sweep:plan", "show what a sweep would run, and what it leaves out and why"),
+    "status": ("harness.cli.status:main", "the state of every planned run"),
+    "explain": ("harness.cli.explain:explain", "why a run would be done again, or not"),
+    "diff": ("harness.cli.explain:diff", "what differs between the specs of two runs"),
+    "retry": ("harness.cli.control:retry", "make failed runs missing, so that the next sweep does them"),
+    "cancel": ("harness.cli.control:cancel", "stop the live jobs of a sweep"),
+    "logs": ("harness.cli.control:logs", "what a run printed"),
+    "sync": ("harness.cli.sync:main", "upload offline W&B runs"),
     "report": ("analysis.verbs:report", "tables, figures and a page, from records alone"),
     "compare": ("analysis.verbs:compare", "statistics of any table of published numbers"),
     "advise": ("analysis.verbs:advise", "which method, under a budget, by the evidence"),
     "audit": ("analysis.verbs:audit", "what is wrong or suspicious in a sweep's records"),
-    "probe": ("harness.probe_verb:main", "time and memory of a training step, methods side by side"),
-    "export": ("harness.export:export", "a run's update as a standard PEFT adapter"),
-    "merge": ("harness.export:merge", "a run's model with the update merged in"),
-    "show": ("harness.show:main", "the first examples of a dataset, as a model sees them"),
-    "fetch": ("harness.fetch:main", "download what a sweep needs, for jobs without network"),
-    "doctor": ("harness.doctor:main", "whether this machine can do a sweep"),
+    "probe": ("harness.cli.probe:main", "time and memory of a training step, methods side by side"),
+    "export": ("harness.cli.export:export", "a run's update as a standard PEFT adapter"),
+    "merge": ("harness.cli.export:merge", "a run's model with the update merged in"),
+    "show": ("harness.cli.show:main", "the first examples of a dataset, as a model sees them"),
+    "fetch": ("harness.cli.fetch:main", "download what a sweep needs, for jobs without network"),
+    "doctor": ("harness.cli.doctor:main", "whether this machine can do a sweep"),
 }
 
 USAGE = """\
@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _help(verb: str) -> int:
-    from harness.usage import usage
+    from harness.cli.help import usage
 
     print(f"{VERBS[verb][1]}\n\n{usage(verb)}", end="")
     return 0

@@ -17,8 +17,8 @@ from pathlib import Path
 from submitit.helpers import DelayedSubmission
 
 from harness.ledger.store import Store
-from harness.work import DEATHS_OF_A_RUN, held_by
-from harness.worker import STOPPED, how_it_ended
+from harness.execution.queue import DEATHS_OF_A_RUN, held_by
+from harness.execution.worker import STOPPED, how_it_ended
 from slurm.nodes import note_death
 from slurm.submission import Submission, read_submission
 
@@ -78,7 +78,7 @@ class Job:
 
     def _work(self, submission: Submission, ids: list[str], at_once: int) -> list[int]:
         """Start the workers and wait; their exit codes, negative for a signal."""
-        command = [sys.executable, "-m", "harness.worker", "--runs", self.runs, "--plan", submission.address]
+        command = [sys.executable, "-m", "harness.execution.worker", "--runs", self.runs, "--plan", submission.address]
         command += ["--runner", submission.runner, "--at-once", str(at_once)]
         if submission.settings is not None:
             command += ["--settings", json.dumps(submission.settings)]

@@ -9,7 +9,7 @@ import time
 import uuid
 from pathlib import Path
 
-from harness.lease import beating, claim
+from harness.execution.lease import beating, claim
 from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import HarnessError
 from harness.ledger.parse import parse

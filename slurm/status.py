@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from harness.live import LiveJob
+from harness.execution.jobs import LiveJob
 from slurm.submission import PREFIX, Submission, folder_of, read_submission
 
 _FORMAT = "%j|%F|%K|%T|%N|%r"  # name, array job id, array index, state, nodes, reason

@@ -19,9 +19,9 @@ MAY = {
     "methods/peft_library.py": {"torch", "peft", "methods"},
     "harness": {"methods", "hydra", "omegaconf", "rich", "pandas", "scipy", *MODELS},
     "harness/ledger": {"methods.spec"},
-    "harness/compose.py": {"harness.ledger", "hydra", "omegaconf", "yaml"},
-    "harness/lease.py": {"harness.ledger"},
-    "harness/work.py": {"harness.ledger", "harness.lease"},
+    "harness/config/compose.py": {"harness.ledger", "hydra", "omegaconf", "yaml"},
+    "harness/execution/lease.py": {"harness.ledger"},
+    "harness/execution/queue.py": {"harness.ledger", "harness.execution.lease"},
     "harness/trackers/wandb_mirror.py": {"wandb", "harness"},
     "harness/tasks/metrics.py": {"harness", "numpy", "scipy", "evaluate", "datasets", "sacrebleu", "rouge_score"},
     "harness/probe/entrants.py": {
@@ -67,7 +67,7 @@ def test_no_function_is_longer_than_a_screen(file):
 
 @pytest.mark.parametrize(
     "module",
-    ["harness.__main__", "harness.verbs", "harness.plan", "harness.status", "slurm.launch", "analysis.verbs"],
+    ["harness.__main__", "harness.cli.sweep", "harness.planning.plan", "harness.cli.status", "slurm.launch", "analysis.verbs"],
 )
 def test_planning_status_and_analysis_load_no_torch(module):
     heavy = "{'torch', 'transformers', 'datasets', 'evaluate', 'wandb', 'peft'}"

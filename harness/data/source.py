@@ -42,7 +42,7 @@ def _builtin(source: BuiltinData) -> Source:
         raise SpecError(
             f"dataset.source.builder: unknown choice '{source.builder}'.{nearest(source.builder, BUILDERS)}"
         )
-    builder = import_module(f"harness.data.{source.builder}")
+    builder = import_module(f"harness.data.builtin.{source.builder}")
 
     def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
         rows = builder.build(source.options)

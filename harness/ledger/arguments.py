@@ -8,7 +8,7 @@ from harness.ledger.errors import SpecError
 
 
 class Parser(argparse.ArgumentParser):
-    """`runs=DIR`, as the verbs that read a config spell it, is `--runs DIR` here. Help is `harness.usage`'s."""
+    """`runs=DIR`, as the verbs that read a config spell it, is `--runs DIR` here. Help is `harness.cli.help`'s."""
 
     def __init__(self, verb: str, *, json: bool = True) -> None:
         super().__init__(prog=f"peftlab {verb}", add_help=False, allow_abbrev=False)

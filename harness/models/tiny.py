@@ -114,7 +114,7 @@ def _train() -> str:
 
 
 def _texts() -> Iterator[str]:
-    from harness.data.stdlib_docs import docstrings, sources
+    from harness.data.builtin.stdlib_docs import docstrings, sources
 
     for module in MODULES:
         for path in sources(module):

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
-from harness.data.digits import images_of
+from harness.data.builtin.digits import images_of
 from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.identity import canonical
 from harness.ledger.model_spec import ModelSpec

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.ledger.seeds import Seeds
-from harness.optimizer import forget_adapter
+from harness.training.optimizer import forget_adapter
 from harness.probe.backbone import Backbone, blocks_of
 from harness.probe.request import FLOOR, PEFT_DORA
 from methods.build import build

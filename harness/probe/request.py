@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from harness.compose import choices, expand, parse_overrides
+from harness.config.compose import choices, expand, parse_overrides
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.model_spec import ModelSpec
 from harness.ledger.parse import parse
-from harness.resolve import Resolver, words_of
+from harness.config.resolve import Resolver, words_of
 from methods.spec import MethodSpec
 
 FLOOR, PEFT_LORA, PEFT_DORA = "floor", "peft_lora", "peft_dora"

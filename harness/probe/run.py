@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.cpu_matmul import fast_matmul
-from harness.flops import step_flops
+from harness.measure.cpu_matmul import fast_matmul
+from harness.measure.flops import step_flops
 from harness.ledger.quantity import Measured, Quantity
-from harness.ledger_bytes import measure_ledger
-from harness.measure import StepTimer, pick_device, synchronise
-from harness.memory import Memory
+from harness.measure.memory_breakdown import measure_ledger
+from harness.measure.clocks import StepTimer, pick_device, synchronise
+from harness.measure.memory import Memory
 from harness.probe.backbone import Backbone, build_backbone
 from harness.probe.entrants import Entrant, floor_entrant, method_entrant, peft_spec
 from harness.probe.on_shapes import on_shapes
 from harness.probe.request import FLOOR, PEFT_DORA, PEFT_LORA, Options, Request
 from harness.probe.result import Probe, Round, Row
-from harness.provenance import provenance
+from harness.measure.environment import provenance
 from methods.errors import MethodError
 from methods.spec import BaSparse, Columns, LowRank, MethodSpec
 

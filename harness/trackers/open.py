@@ -5,7 +5,7 @@ from typing import Any, Protocol
 
 from harness.ledger.paths import RunPaths
 from harness.ledger.plan import Planned
-from harness.settings import Settings
+from harness.config.settings import Settings
 
 
 class Tracker(Protocol):

@@ -17,7 +17,7 @@ from typing import Any
 from harness.data.hub import silent
 from harness.ledger.paths import RunPaths
 from harness.ledger.plan import Planned
-from harness.settings import Settings
+from harness.config.settings import Settings
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """A run that does nothing, for trying out a cluster: it counts steps into a checkpoint, goes on from it, has a score.
 
-`python -m harness.worker --runner slurm.sandbox.sleepy:run …`. Steps and their seconds come from the planned recipe,
+`python -m harness.execution.worker --runner slurm.sandbox.sleepy:run …`. Steps and their seconds come from the planned recipe,
 and so does trouble: `fail`, `fail_once`, `die_on`, `crash_once`, `megabytes`. `hold_at` is the step at which the first
 start waits to be disturbed (a second start passes, and so does every start once there is a file `go` in the store).
 Every start and end is a line in starts.log, so that a test can see a run that was done twice, or twice at once.
@@ -20,7 +20,7 @@ from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.record import CLOCKS, Failure, Record
 from harness.ledger.spec import SCHEMA
 from harness.ledger.store import Store
-from harness.settings import Settings
+from harness.config.settings import Settings
 
 HELD_AT = 3  # the step at which a `held` run waits
 
@@ -61,7 +61,7 @@ def run(planned: Planned, store: Store, settings: Settings | None, stop: Callabl
 
 def held(planned: Planned, store: Store, settings: Settings | None, stop: Callable[[], bool]) -> Record | None:
     """A real run whose first start waits after step HELD_AT (with `checkpoint_seconds=0` that step is saved)."""
-    from harness import runner  # torch
+    from harness.execution import runner  # torch
 
     folder = store.paths(planned.id)
     _tell(folder, "start")

@@ -9,11 +9,11 @@ from analysis.flatten import settings
 from analysis.load import load
 from analysis.matched import differing
 from analysis.planned import planned_rows
-from harness.compose import choices
+from harness.config.compose import choices
 from harness.ledger.errors import RecordError
 from harness.ledger.record import Record
-from harness.plan import plan_sweep, read_request
-from harness.resolve import Resolver
+from harness.planning.plan import plan_sweep, read_request
+from harness.config.resolve import Resolver
 
 
 def with_recipe(method: str, **changes: object):

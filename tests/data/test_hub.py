@@ -13,7 +13,7 @@ from harness.data.files import read_table
 from harness.data.hub import PATIENCE, Unavailable, data_patterns, download, require, unreachable
 from harness.data.source import find_source
 from harness.ledger.errors import DataError
-from harness.resolve import Resolver
+from harness.config.resolve import Resolver
 
 RESOLVER = Resolver()
 PAWS = RESOLVER.part("dataset", ("dataset=paws",)).spec

@@ -6,7 +6,7 @@ from collections import defaultdict
 
 import pytest
 
-from harness.data.kinship import COMPOSE, NAMES, TOLD, WORDS, build, chains_by_answer
+from harness.data.builtin.kinship import COMPOSE, NAMES, TOLD, WORDS, build, chains_by_answer
 
 OPTIONS = {"seed": 5, "rows": 400, "hops": [2, 3, 4]}
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.compose import choices
+from harness.config.compose import choices
 from harness.data.load import load_data
 from harness.data.rows import Rows, write_rows
 from harness.ledger.errors import DataError
 from harness.ledger.seeds import Seeds
 from harness.models.load import load_model
-from harness.resolve import Resolver
+from harness.config.resolve import Resolver
 from harness.tasks.build import build
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,11 +13,11 @@ from harness.data.load import load_data
 from harness.ledger.seeds import Seeds
 from harness.ledger.store import Store
 from harness.models.load import load_model
-from harness.plan import plan_one, read_request
-from harness.resolve import Resolver
-from harness.run import run_one
-from harness.settings import settings_from
-from harness.show import show
+from harness.planning.plan import plan_one, read_request
+from harness.config.resolve import Resolver
+from harness.training.run import run_one
+from harness.config.settings import settings_from
+from harness.cli.show import show
 from harness.tasks.build import build
 from tests.redone import redone
 

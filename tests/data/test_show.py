@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
-from harness.compose import choices
+from harness.config.compose import choices
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from harness.data.splits import digest, divide, row_keys
 from harness.ledger.dataset_spec import SplitSpec
 from harness.ledger.errors import DataError
-from harness.resolve import Resolver
+from harness.config.resolve import Resolver
 
 COLA = Resolver().part("dataset", ("dataset=cola",)).spec
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from harness.compose import choices
+from harness.config.compose import choices
 from harness.ledger.dataset_spec import BuiltinData, HubData
-from harness.plan import plan_sweep, read_request
-from harness.resolve import Resolver
+from harness.planning.plan import plan_sweep, read_request
+from harness.config.resolve import Resolver
 from harness.tasks.scores import METRICS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

@@ -5,14 +5,14 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from harness.as_on_cuda import as_on_cuda
-from harness.ledger_bytes import measure_ledger
+from harness.measure.meta_device import as_on_cuda
+from harness.measure.memory_breakdown import measure_ledger
 from harness.models.config import layout_of
 from harness.models.load import build_from_config
 from harness.probe.backbone import Backbone
 from harness.probe.entrants import method_entrant
 from harness.probe.on_shapes import on_shapes
-from harness.resolve import Resolver
+from harness.config.resolve import Resolver
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 RESOLVER = Resolver()

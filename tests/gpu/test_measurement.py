@@ -6,11 +6,11 @@ import time
 import pytest
 import torch
 
-from harness.flops import step_flops
-from harness.ledger_bytes import measure_ledger
-from harness.measure import Clocks, StepTimer
-from harness.memory import Memory
-from harness.provenance import provenance
+from harness.measure.flops import step_flops
+from harness.measure.memory_breakdown import measure_ledger
+from harness.measure.clocks import Clocks, StepTimer
+from harness.measure.memory import Memory
+from harness.measure.environment import provenance
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 DEVICE = torch.device("cuda")

@@ -4,7 +4,7 @@ import peft
 import pytest
 import torch
 
-from harness.untimed import leaving_no_trace
+from harness.measure.dry_step import leaving_no_trace
 from methods.errors import MethodError
 from methods.library_types import REFUSED, TYPES
 from methods.method import Progress

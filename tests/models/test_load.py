@@ -13,7 +13,7 @@ from harness.ledger.errors import DataError, SpecError
 from harness.ledger.seeds import Seeds
 from harness.models import minilm, vit_micro
 from harness.models.load import build_from_config, load_model
-from harness.resolve import Resolver
+from harness.config.resolve import Resolver
 
 RESOLVER = Resolver()
 ROOT = Path(__file__).resolve().parents[2]
@@ -98,7 +98,7 @@ def test_two_first_uses_at_once_make_the_same_weights(tmp_path):
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
         "from harness.ledger.seeds import Seeds\n"
-        "from harness.models.load import load_model; from harness.resolve import Resolver; r = Resolver()\n"
+        "from harness.models.load import load_model; from harness.config.resolve import Resolver; r = Resolver()\n"
         "model, data = r.part('model', ('model=vit_micro',)).spec, r.part('dataset', ('dataset=digits',)).spec\n"
         "print(load_model(model, data.task, Seeds(0), Path(sys.argv[2])).revision)"
     )

@@ -15,12 +15,12 @@ from dataclasses import asdict
 
 import pytest
 
-from harness import steer
-from harness.lease import look
+from harness.cli import control as steer
+from harness.execution.lease import look
 from harness.ledger.errors import PlanError
 from harness.ledger.plan import Plan, write_plan
 from harness.ledger.quantity import Measured
-from harness.sync import waiting
+from harness.cli.sync import waiting
 from slurm.sandbox import sleepy
 from tests.slurm.conftest import HELD, real_plan
 

@@ -42,5 +42,5 @@ def test_a_sweep_on_slurm_has_the_scores_of_a_local_one(site, tmp_path):
     here = Store(tmp_path / "local")
     write_plan(here.root, plan)
     settings = json.dumps(dict(submission.settings) | {"runs": str(here.root)})
-    python("-m", "harness.worker", "--runs", str(here.root), "--plan", plan.name, "--settings", settings)
+    python("-m", "harness.execution.worker", "--runs", str(here.root), "--plan", plan.name, "--settings", settings)
     assert scores(site.store, plan.ids) == scores(here, plan.ids)

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness import status, steer
+from harness.cli import status, steer
 from harness.ledger.quantity import NotMeasured
 from slurm.sandbox import sleepy
 from slurm.submission import submissions

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from harness.batches import Feed
+from harness.training.loader import Feed
 from harness.ledger.errors import DataError, SpecError
 from harness.ledger.seeds import Seeds
 from harness.models.load import load_model
 from harness.models.loaded import ImageProcessor
-from harness.resolve import Resolver
+from harness.config.resolve import Resolver
 from harness.tasks.build import build
 from harness.tasks.images import decode, flipped, stack
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from harness.ledger.errors import DataError
 from harness.models.tiny import tiny_tokenizer
-from harness.resolve import Resolver
+from harness.config.resolve import Resolver
 from harness.tasks.build import bind
 from harness.tasks.prompt import lines, render
 

@@ -5,10 +5,10 @@ import pytest
 
 from harness.ledger.quantity import Measured
 from harness.ledger.store import Store
-from harness.plan import plan_one, read_request
-from harness.resolve import Resolver
-from harness.run import run_one
-from harness.settings import settings_from
+from harness.planning.plan import plan_one, read_request
+from harness.config.resolve import Resolver
+from harness.training.run import run_one
+from harness.config.settings import settings_from
 from tests.redone import redone
 
 RESOLVER = Resolver()

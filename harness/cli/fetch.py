@@ -1,0 +1,162 @@
+"""`peftlab fetch`: all that a sweep needs of the hub, onto this machine, so that its jobs can run without a network.
+
+Downloads go into the hub's own cache, which goes on where it stopped; with --mirror DIR also into a tree of plain
+files, `<hub id>/[config/]split-*.parquet`, for PEFTLAB_MIRROR. Every new file is held against the hub's digest of it.
+"""
+
+import json
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.table import Table
+
+from harness.data.hub_cache import Wanted, cache_folder, lacking, mirror_of, wanted, whereabouts
+from harness.data.hub import Unavailable, download, unreachable
+from harness.ledger.errors import DataError, SpecError
+from harness.data.mirror import check_blobs, write_mirror
+from harness.planning.plan import read_request
+from harness.config.resolve import Resolver
+from harness.cli.sweep import flags_of
+
+console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one repository. todo: what a person does next; empty when it is at hand."""
+
+    one: Wanted
+    state: str  # at hand, fetched, missing, gated
+    note: str
+    todo: str = ""
+
+
+def main(argv: list[str]) -> int:
+    """`peftlab fetch sweep=NAME | model=… dataset=… [--mirror DIR] [--json]`: 0 when all of it is at hand, else 1."""
+    words, mirror = _mirror_word(argv)
+    flags, words = flags_of(words, ("--json", "--mirror"))
+    if not words:
+        raise SpecError("fetch takes what to fetch, as in sweep=beyond_lora, model=roberta_base or dataset=paws.")
+    found = fetch(wanted(read_request(words), Resolver()), mirror)
+    if "--json" in flags:
+        plain = [vars(each) | {"one": None, "kind": each.one.kind, "id": each.one.address} for each in found]
+        print(json.dumps([{key: value for key, value in row.items() if key != "one"} for row in plain]))
+    else:
+        _print(found)
+    return 0 if all(not each.todo for each in found) else 1
+
+
+def fetch(ones: Sequence[Wanted], mirror: Path | None = None) -> list[Outcome]:
+    """Each repository in turn; one that cannot be had stops no other. Without a network it is over in seconds."""
+    reason: str | None = None
+    asked = False
+    found = []
+    with _progress() as progress:
+        whole = progress.add_task("repositories", total=len(ones))
+        for one in ones:
+            place = whereabouts(one, mirror or mirror_of())
+            if place is None and not asked:
+                reason, asked = unreachable(), True
+            found.append(_one(one, place, reason, mirror, progress))
+            progress.advance(whole)
+    return found
+
+
+def _one(one: Wanted, place: Path | None, reason: str | None, mirror: Path | None, progress: Progress) -> Outcome:
+    outcome = Outcome(one, "at hand", str(place))
+    if place is None:
+        if reason is not None:
+            gate = f"; first {one.gate}" if one.gate else ""
+            return Outcome(one, "missing", reason, f"run this command where there is a network{gate}")
+        outcome = _download(one, progress)
+        place = Path(outcome.note)
+    if outcome.todo or mirror is None or place.is_relative_to(mirror):
+        return outcome
+    try:
+        return Outcome(one, "fetched", str(write_mirror(one, place, mirror)))
+    except (DataError, OSError) as error:
+        return Outcome(one, "missing", f"not mirrored: {error}", "make room or correct the card, then run this again")
+
+
+def _download(one: Wanted, progress: Progress) -> Outcome:
+    with _arriving(one, progress):
+        try:
+            place = download(one.repo, one.kind, one.revision, list(one.patterns))
+            check_blobs(place)
+        except DataError as error:
+            return _refused(one, error)
+    if absent := lacking(one, place):
+        return Outcome(one, "missing", f"the repository has no {', '.join(absent)}", "correct the card")
+    return Outcome(one, "fetched", str(place))
+
+
+def _refused(one: Wanted, error: DataError) -> Outcome:
+    if isinstance(error, Unavailable):
+        gate = one.gate if error.gated else None
+        return Outcome(one, "gated" if error.gated else "missing", str(error), gate or error.todo)
+    return Outcome(one, "missing", str(error), "run this command again")
+
+
+def _mirror_word(argv: Sequence[str]) -> tuple[list[str], Path | None]:
+    """`--mirror DIR` or `--mirror=DIR`, and the other words."""
+    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--mirror=") else [word])]
+    if "--mirror" not in words:
+        return words, None
+    at = words.index("--mirror")
+    if at + 1 == len(words):
+        raise SpecError("--mirror takes the folder of the mirror: --mirror DIR.")
+    return words[:at] + words[at + 2 :], Path(words[at + 1]).expanduser().resolve()
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield progress
+
+
+@contextmanager
+def _arriving(one: Wanted, progress: Progress) -> Iterator[None]:
+    """A line that shows how many bytes of a repository have come, read off the cache's own files."""
+    place, stop = cache_folder(one) / "blobs", threading.Event()
+    task = progress.add_task(one.repo, total=None)
+
+    def watch() -> None:
+        while not stop.wait(0.5):
+            progress.update(task, description=f"{one.repo}  {_held(place) / 2**20:,.0f} MiB")
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        watcher.join()
+        progress.remove_task(task)
+
+
+def _held(place: Path) -> int:
+    try:
+        return sum(path.stat().st_size for path in place.iterdir())
+    except FileNotFoundError:  # not begun, or a file that was renamed while we looked
+        return 0
+
+
+def _print(found: Sequence[Outcome]) -> None:
+    table = Table("", "what", "hub id", "where, or why not", box=None, padding=(0, 2, 0, 0))
+    for each in found:
+        table.add_row(each.state, f"{each.one.kind} {each.one.name}", each.one.address, each.note)
+    if found:
+        console.print(table)
+    for todo in dict.fromkeys(each.todo for each in found if each.todo):
+        names = ", ".join(each.one.name for each in found if each.todo == todo)
+        console.print(f"{names}: {todo}", markup=False)
+    ready = sum(not each.todo for each in found)
+    offline = "; jobs can run with HF_HUB_OFFLINE=1" if ready == len(found) else ""
+    console.print(f"{ready} of {len(found)} repositories at hand{offline}.", markup=False)

@@ -1,0 +1,183 @@
+"""What `peftlab VERB --help` prints; a test holds it against the flags that the verbs take."""
+
+import textwrap
+
+from harness.config.compose import GROUPS, choices
+
+WORDS = """\
+WORDS are Hydra's: key=value, comma lists, range(...), glob(*), +key=value, ~key.
+  method= model= dataset= recipe= seed=   what a run is; each has settings of its own, as in method.update.rank=8
+  model.size=tiny                         the same architecture with two layers and random weights, no download
+  sweep= cluster= tracker=                a named grid, where it runs, what mirrors it
+  runs=DIR report=DIR cache=DIR device=auto|cpu|cuda keep=adapters|all|none wandb.mode=offline|online|disabled
+"""
+
+SWEEP = """\
+  SWEEP         the name of a sweep that was planned or run, as NAME or sweep=NAME
+  --runs DIR    where the runs are (default: runs)
+"""
+
+USAGE = {
+    "run": f"""\
+peftlab run [WORDS] [--json]
+
+  peftlab run method=lora model=minilm dataset=stdlib_docs seed=0
+  peftlab run method=cla method.update.rank=8 model=vit_micro dataset=digits recipe.lr=1e-3
+
+{WORDS}
+  --json   the record, as docs/record.schema.json describes it
+""",
+    "sweep": f"""\
+peftlab sweep [WORDS] [--json]
+
+  peftlab sweep sweep=quickstart
+  peftlab sweep method=lora,cla,paca model=minilm dataset=stdlib_docs 'seed=range(5)'
+  peftlab sweep sweep=quickstart cluster=slurm
+
+Only what is missing is run. Exit code 1 when a run failed.
+
+{WORDS}
+  --json   the summary of the report
+""",
+    "plan": f"""\
+peftlab plan [WORDS] [--no-estimate] [--json]
+
+  peftlab plan sweep=beyond_lora
+
+What would run and what is left out, with GPU memory and time of every cell. No run is written or started.
+
+{WORDS}
+  --no-estimate   without memory and time: nothing is counted that was not counted before
+""",
+    "status": f"""\
+peftlab status [SWEEP] [--watch] [--runs DIR] [--json]
+
+Every planned run: done, running, pending, failed (why), skipped (why). Without SWEEP: all sweeps.
+
+{SWEEP}\
+  --watch       again every two seconds, until nothing runs or waits
+""",
+    "explain": f"""\
+peftlab explain RUN | WORDS [--json]
+
+  peftlab explain method=lora model=vit_micro dataset=digits seed=3
+
+  RUN   an id or its beginning, as `peftlab status --json` lists them
+
+{WORDS}""",
+    "diff": """\
+peftlab diff RUN RUN [runs=DIR] [--json]
+
+  RUN   an id or its beginning, as `peftlab status --json` lists them
+""",
+    "retry": """\
+peftlab retry SWEEP|RUN [--failed KIND] [--runs DIR] [--json]
+
+The records of failed runs are set aside, so that the next `peftlab sweep` does the runs again.
+
+  --failed KIND   only oom, diverged, data, exception, interrupt, timeout or node
+""",
+    "cancel": f"""\
+peftlab cancel [SWEEP] [--runs DIR] [--json]
+
+Ends its SLURM jobs and local runs. They keep their checkpoints: the next `peftlab sweep` goes on from them.
+
+{SWEEP}""",
+    "logs": """\
+peftlab logs RUN [-f] [--runs DIR]
+
+  RUN            an id, or its beginning
+  -f, --follow   go on until the run has its record, or has stopped
+""",
+    "sync": """\
+peftlab sync [runs=DIR]
+
+Uploads the offline W&B runs of finished runs, each once.
+""",
+    "report": f"""\
+peftlab report SWEEP [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-mixed] [--json]
+
+{SWEEP}\
+  --out DIR     where the page, tables and figures go: DIR/SWEEP (default: report)
+  --partial     show holes instead of refusing an incomplete sweep
+  --allow-mixed show different environments as blocks of their own instead of refusing them
+  --from wandb PROJECT   records from W&B instead of the runs folder
+""",
+    "compare": """\
+peftlab compare TABLE.csv [--json]
+
+  peftlab compare analysis/published/beyond_lora_table2.csv
+
+  TABLE.csv   columns: model, dataset, method, metric, value
+""",
+    "advise": """\
+peftlab advise [--max-gb N] [--max-hours N] [task=… model=… dataset=… method=…] [--runs DIR] [--json]
+
+  peftlab advise --max-gb 24 --max-hours 2 task=text
+
+  --max-gb N      peak memory while training, in 10^9 bytes
+  --max-hours N   wall-clock hours of a run
+""",
+    "audit": f"""\
+peftlab audit SWEEP [--runs DIR] [--json]
+
+Exit code 1 when something is suspicious.
+
+{SWEEP}""",
+    "probe": """\
+peftlab probe [method=… model=… KEY=VALUE …] [--json]
+
+  peftlab probe method=lora,cla,paca model=roberta_base layers=4 batch=16 length=128 targets=all
+  peftlab probe method=lora model=llama3_8b counts=true
+
+Weights come from the model's card alone: nothing is downloaded.
+
+  batch=16 length=128 layers=N     the shape (layers: all of the model's)
+  targets=[q,v]|all                instead of each method's own
+  steps=100 warmup=20 rounds=10    timed steps of each method, in rounds over all methods
+  counts=true                      ledger, parameters and FLOPs alone, from shapes: no weights, no time
+  peft=false                       without LoRA and DoRA of the peft library
+  device= precision= seed=
+""",
+    "export": """\
+peftlab export RUN DIR [runs=DIR] [--json]
+
+A standard PEFT adapter: adapter_config.json and adapter_model.safetensors, for peft.PeftModel.from_pretrained.
+""",
+    "merge": """\
+peftlab merge RUN DIR [runs=DIR] [--json]
+
+A plain model folder, the update in its weights, for from_pretrained of transformers.
+""",
+    "show": """\
+peftlab show dataset=NAME[,NAME …]
+
+Source, sizes, classes, and the first three training examples as encoders and decoders read them.
+""",
+    "fetch": """\
+peftlab fetch sweep=NAME | model=… dataset=… [--mirror DIR] [--json]
+
+Downloads every model, tokenizer and dataset at its revision into the hub's cache; started again, it goes on.
+
+  --mirror DIR   also a tree of plain files for PEFTLAB_MIRROR
+""",
+    "doctor": """\
+peftlab doctor [sweep=NAME | WORDS] [--json]
+
+Packages, GPU, disk, hub, token, SLURM and W&B: what this machine has, and what the sweep needs.
+""",
+}
+
+
+def usage(verb: str) -> str:
+    """How a verb is called; for verbs that take config words, also what there is to choose from."""
+    text = USAGE[verb]
+    return text.replace(WORDS, WORDS + _choices()) if WORDS in text else text
+
+
+def _choices() -> str:
+    groups = {group: ", ".join(choices(group)) for group in GROUPS}
+    return "".join(
+        textwrap.fill(f"  {group + '=':<9} {names}", 118, subsequent_indent=" " * 12) + "\n"
+        for group, names in groups.items()
+    )

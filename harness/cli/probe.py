@@ -1,0 +1,109 @@
+"""`peftlab probe method=lora,cla model=roberta_base batch=16 length=128`: what a training step costs, side by side."""
+
+import json
+import sys
+from collections.abc import Callable
+
+from harness.planning.estimate import PROBES
+from harness.ledger.quantity import Measured, Quantity
+from harness.planning.history import keep_probe
+from harness.probe.request import read_request
+from harness.probe.result import Probe, Ratio, Row, probe_to_json
+from harness.config.settings import default_cache
+from harness.cli.sweep import flags_of
+
+MIB = 2**20
+
+
+def main(argv: list[str]) -> int:
+    """Print a table, or with --json the whole result; 1 when an entrant could not be measured.
+
+    Raises SpecError for an unknown key or choice.
+    """
+    flags, words = flags_of(argv, ("--json",))
+    request = read_request(words)
+    from harness.probe.run import probe  # torch, once the request is known to be sound
+
+    say: Callable[[str], None] = lambda line: print(f"\r\033[K{line}", end="", file=sys.stderr)  # noqa: E731
+    found = probe(request, say if sys.stderr.isatty() else lambda line: None)
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    plain = probe_to_json(found)
+    if not request.options.counts:
+        keep_probe(default_cache() / PROBES, plain, request.model.size)  # `peftlab plan` estimates times from it
+    if "--json" in flags:
+        print(json.dumps(plain, indent=1))
+    else:
+        print_probe(found)
+    return 1 if any(row.why for row in found.rows) else 0
+
+
+def print_probe(probe: Probe) -> None:
+    """The table on the terminal, and under it what it is of."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title(probe), caption=CAPTION, title_justify="left", caption_justify="left")
+    table.add_column("", no_wrap=True)
+    chains = any(_LINK_END in row.speed for row in probe.rows)
+    columns = [(name, cell) for name, cell in COLUMNS if chains or name != "link end ms"]
+    for name, _ in columns:
+        table.add_column(name, justify="right")
+    for row in probe.rows:
+        cells = [f"[dim]{row.why}[/]"] if row.why else [cell(probe, row) for _, cell in columns]
+        table.add_row(row.label + (" ~" if row.noisy else ""), *cells)
+    Console(width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def title(probe: Probe) -> str:
+    """The setting in one line."""
+    s = probe.setting
+    what = f"{s['model']}, {s['layers']} layers, batch {s['batch']} × {s['tokens']} tokens, dropout off"
+    p = probe.provenance
+    where = f"{p['device']['name']}, {p['threads']} threads, matrix products by {p['matmul']}"
+    return f"{what}, {s['autocast'] or s['weights']}, {where}"
+
+
+CAPTION = (
+    "step: median of all timed steps [5 %, 95 %]. Ratios: median over rounds [95 % interval by bootstrap over rounds]; "
+    "CPU: ratio of the process's CPU time. link end: what a chain pays once a link; no step here ends one. "
+    "~: spread beyond 3 %, the machine was not idle. saved: kept for backward."
+)
+_LINK_END = "link_end_ms_median"
+
+
+def _step(_: Probe, row: Row) -> str:
+    found = [row.speed.get(f"step_ms_{part}") for part in ("median", "p5", "p95")]
+    values = [q.value for q in found if isinstance(q, Measured)]
+    return f"{values[0]:.1f} [{values[1]:.1f}, {values[2]:.1f}]" if len(values) == 3 else "–"
+
+
+def _ratio(ratio: Ratio | None) -> str:
+    return "–" if ratio is None else f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
+
+
+def _plain(quantity: Quantity | None, scale: float, digits: int) -> str:
+    return f"{quantity.value / scale:,.{digits}f}" if isinstance(quantity, Measured) else "–"
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _peak(_: Probe, row: Row) -> str:
+    return _plain(row.memory.get("peak_allocated") if "step_rss" not in row.memory else row.memory["step_rss"], MIB, 0)
+
+
+COLUMNS: tuple[tuple[str, Callable[[Probe, Row], str]], ...] = (
+    ("step ms", _step),
+    ("× floor", lambda probe, row: _ratio(probe.time_ratio(row, "floor"))),
+    ("× peft LoRA", lambda probe, row: _ratio(probe.time_ratio(row, "peft_lora"))),
+    ("CPU × peft LoRA", lambda probe, row: _ratio(probe.time_ratio(row, "peft_lora", cpu=True))),
+    ("link end ms", lambda _, row: _plain(row.speed.get(_LINK_END), 1, 1)),
+    ("samples/s", lambda _, row: _plain(row.speed.get("samples_per_s"), 1, 1)),
+    ("saved MiB", lambda _, row: _plain(row.exact.get("saved_for_backward"), MIB, 1)),
+    ("× peft", lambda probe, row: _share(probe.exact_ratio(row, "peft_lora", "saved_for_backward"))),
+    ("GFLOP", lambda _, row: _plain(row.exact.get("flops_per_step"), 1e9, 1)),
+    ("step peak MiB", _peak),
+    ("trainable", lambda _, row: _plain(row.exact.get("trainable"), 1, 0)),
+)

@@ -1,0 +1,108 @@
+"""`peftlab status [SWEEP]`: the matrix of done, running, pending, failed and skipped, and the time left."""
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from harness.ledger.arguments import Parser
+from harness.ledger.errors import PlanError, SpecError, nearest
+from harness.ledger.plan import read_plan
+from harness.ledger.quantity import Measured
+from harness.ledger.store import Store
+from harness.execution.jobs import live_jobs
+from harness.execution.sweep_state import STAGES, Survey, survey
+
+WATCH_SECONDS = 2.0
+SAMPLE = 30  # done records that the time left is estimated from
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 0; the states are in the answer."""
+    parser = Parser("status")
+    parser.add_argument("--watch", action="store_true", help="again every two seconds, until nothing runs or waits")
+    given, words = parse_args(parser, argv, ("sweep",))
+    names = [words["sweep"]] if "sweep" in words else sweeps(given.runs)
+    if given.json:
+        print(json.dumps([to_plain(found, given.runs) for found in _surveys(names, given.runs)]))
+        return 0
+    from harness.cli.status_view import show, watch  # rich is loaded only for people
+
+    if not given.watch:
+        for found in _surveys(names, given.runs):
+            show(found, seconds_left(found, Store(given.runs)))
+        return 0
+    watch(
+        lambda: [(found, seconds_left(found, Store(given.runs))) for found in _surveys(names, given.runs)],
+        WATCH_SECONDS,
+    )
+    return 0
+
+
+def parse_args(
+    parser: argparse.ArgumentParser, argv: Sequence[str], keys: Sequence[str]
+) -> tuple[argparse.Namespace, dict[str, str]]:
+    """The options all verbs of this room share, and words like sweep=NAME or a bare value for the first key."""
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the store (default: ./runs)")
+    parser.add_argument("words", nargs="*", help=f"{keys[0]}=NAME, or just NAME")
+    given = parser.parse_intermixed_args(argv)
+    words = {}
+    for word in given.words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            key, value = keys[0], word
+        if key not in keys:
+            raise SpecError(f"{key}: unknown word.{nearest(key, (*keys, 'runs'))}")
+        words[key] = value
+    return given, words
+
+
+def sweeps(runs: Path) -> list[str]:
+    """Every sweep that was planned in this store. Raises PlanError when there is none."""
+    names = sorted(path.stem for path in (runs / "plans").glob("*.json"))
+    if not names:
+        raise PlanError(f"no sweep was planned in {runs}; start one with: peftlab sweep sweep=quickstart")
+    return names
+
+
+def _surveys(names: Sequence[str], runs: Path) -> list[Survey]:
+    jobs = live_jobs(runs)
+    return [survey(read_plan(runs, name), Store(runs), jobs) for name in names]
+
+
+def seconds_left(found: Survey, store: Store) -> float | None:
+    """Of the whole sweep at its present width; None when nothing runs, or nothing is known yet."""
+    running = [row for row in found.rows if row.stage == "running"]
+    waiting = found.count("pending") + (found.count("missing") if running else 0)
+    typical = _typical_seconds(found, store)
+    if not running or (waiting and typical is None):
+        return None
+    now = [row.progress.seconds_left for row in running if row.progress and row.progress.seconds_left is not None]
+    rest = waiting * typical / len(running) if waiting and typical else 0.0
+    return (max(now) if now else 0.0) + rest if now or rest else None
+
+
+def _typical_seconds(found: Survey, store: Store) -> float | None:
+    done = [row.id for row in found.rows if row.stage == "done"]
+    sample = done[:: max(1, len(done) // SAMPLE)][:SAMPLE]
+    walls = [store.read(run_id).seconds.get("wall") for run_id in sample]
+    seconds = [wall.value for wall in walls if isinstance(wall, Measured)]
+    return median(seconds) if seconds else None
+
+
+def to_plain(found: Survey, runs: Path) -> dict[str, Any]:
+    """JSON-ready."""
+    return {
+        "sweep": found.name,
+        "digest": found.digest,
+        "time": time.time(),
+        "scheduler_answers": found.scheduler_answers,
+        "counts": {stage: found.count(stage) for stage in STAGES} | {"skipped": len(found.skipped)},
+        "seconds_left": seconds_left(found, Store(runs)),
+        "runs": [asdict(row) for row in found.rows],
+        "skipped": [{"choices": dict(each.choices), "why": each.why} for each in found.skipped],
+    }

@@ -1,0 +1,114 @@
+"""The verbs that plan and run: they parse a command line, call one function, and print what it said."""
+
+import json
+from collections.abc import Sequence
+
+from harness.cli.console import print_record, print_sweep_end
+from harness.data.hub import require
+from harness.ledger.errors import PlanError, SpecError, nearest
+from harness.ledger.parse import parse
+from harness.ledger.plan import Plan, Planned, plan_to_json, write_plan
+from harness.ledger.record import record_to_json
+from harness.ledger.spec import RunSpec
+from harness.ledger.store import Store
+from harness.planning.plan import plan_one, plan_sweep, read_request
+from harness.config.resolve import Resolver
+from harness.config.settings import Settings, settings_from
+from harness.execution.queue import is_settled, work
+
+
+def flags_of(argv: Sequence[str], known: Sequence[str]) -> tuple[set[str], list[str]]:
+    """The flags of a command line, and its other words. Raises SpecError for a flag that is not known."""
+    flags = {word for word in argv if word.startswith("--")}
+    for flag in flags - set(known):
+        raise SpecError(f"unknown flag '{flag}'.{nearest(flag, known)}")
+    return flags, [word for word in argv if word not in flags]
+
+
+def run(argv: list[str]) -> int:
+    """`peftlab run …`: a run that has a record is answered from it, without loading torch."""
+    flags, words = flags_of(argv, ("--json",))
+    request = read_request(words)
+    settings = settings_from(request.config)
+    planned = plan_one(request, Resolver())
+    store = Store(settings.runs)
+    if not is_settled(store, planned.id):
+        _do(planned, store, settings)
+    record = store.read(planned.id)
+    if "--json" in flags:
+        print(json.dumps(record_to_json(record), indent=2))
+    else:
+        print_record(record, store)
+    return 0 if record.status == "done" else 1
+
+
+def sweep(argv: list[str]) -> int:
+    """`peftlab sweep …`: reconcile the plan with the store, run what is missing, show the answer."""
+    from harness.__main__ import VERBS, load
+
+    flags, words = flags_of(argv, ("--json",))
+    request = read_request(words)
+    plan = plan_sweep(request, Resolver())
+    settings = settings_from(request.config, plan.name)
+    write_plan(settings.runs, plan)
+    cluster = request.config["cluster"]
+    launch = load(LAUNCHERS[cluster["kind"]])
+    code = launch(plan, Store(settings.runs), settings, cluster)
+    if cluster["kind"] == "local":
+        report = [
+            f"sweep={plan.name}",
+            "--runs",
+            str(settings.runs),
+            "--out",
+            str(settings.report),
+            "--partial",
+            "--allow-mixed",
+        ]
+        load(VERBS["report"][0])(report + (["--json"] if "--json" in flags else []))
+        print_sweep_end(plan, Store(settings.runs))
+        if plan.about["tune"]:
+            from harness.planning.tuning import finish
+
+            finish(plan, Store(settings.runs))
+    return code
+
+
+LAUNCHERS = {"local": "harness.execution.local:launch", "slurm": "slurm.launch:launch"}
+
+
+def plan(argv: list[str]) -> int:
+    """`peftlab plan …`: what `sweep` would run and what it would need; no run is written or started.
+
+    --no-estimate leaves the needs out: shapes that were never counted on this machine then load no torch.
+    """
+    flags, words = flags_of(argv, ("--json", "--no-estimate"))
+    request = read_request(words)
+    found = plan_sweep(request, Resolver())
+    settings = settings_from(request.config)
+    store = Store(settings.runs)
+    needs = []
+    if "--no-estimate" not in flags:
+        from harness.planning.estimate import estimates
+
+        needs = estimates(found, store, settings.cache)
+    if "--json" in flags:
+        from harness.planning.estimate import estimate_to_json
+
+        print(json.dumps(plan_to_json(found) | {"estimates": [estimate_to_json(one) for one in needs]}))
+    else:
+        from harness.cli.console import print_plan
+
+        print_plan(found, store, needs)
+    return 0
+
+
+def _do(planned: Planned, store: Store, settings: Settings) -> None:
+    """The run, under its lease: a second shell that asks for it does not do it twice."""
+    spec = parse(RunSpec, planned.spec, "run")
+    require(spec.model, spec.dataset, settings.cache)  # seconds, before torch is loaded
+    from harness.training.run import run_one
+
+    single = Plan("", (planned,), (), {})
+    work([planned.id], single, store, lambda one, leased: run_one(one, leased, settings), stop=lambda: False)
+    if not is_settled(store, planned.id):
+        raise PlanError(f"run {planned.id} is being done by another process; follow: peftlab logs {planned.id} -f")

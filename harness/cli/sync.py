@@ -1,0 +1,89 @@
+"""`peftlab sync`: upload the offline W&B runs of a store, each once. The records stay what tables are made of.
+
+W&B's own tool does the upload and leaves its mark (`*.wandb.synced`) beside what is up there. A run in three attempts
+has three offline folders and one id, and is one run up there. Runs without a record are left alone: they may be live.
+The file of an attempt that was killed stops in the middle: the tool uploads what there is, does not mark it, and would
+leave out the attempts after it. So attempts go up in rounds, and what is cut off is marked here.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from itertools import zip_longest
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import track
+
+from harness.ledger.store import Store
+from harness.planning.plan import read_request
+from harness.config.settings import settings_from
+from harness.trackers.wandb_mirror import unreachable
+from harness.cli.sweep import flags_of
+
+console = Console(highlight=False, soft_wrap=True)
+AT_ONCE = 50  # folders handed to one process of W&B's tool: it takes two seconds to start
+CUT_OFF = "ends with an incomplete record"  # the tool's own words
+
+
+def main(argv: list[str]) -> int:
+    """`peftlab sync [runs=DIR]`: 0 when every finished run is up there, 1 when one is not."""
+    _, words = flags_of(argv, ())
+    store = Store(settings_from(read_request(words).config).runs)
+    runs = waiting(store)
+    if not runs:
+        console.print(f"{store.root}: no offline W&B run is waiting.", markup=False)
+        return 0
+    if reason := unreachable(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"):
+        console.print(f"{len(runs)} runs are waiting, and {reason}; sync where there is a network.", markup=False)
+        return 1
+    said = [upload(folders) for folders in track(rounds(runs), "uploading", console=Console(stderr=True))]
+    left = waiting(store)
+    console.print(f"{len(runs) - len(left)} of {len(runs)} runs uploaded.", markup=False)
+    if left:
+        why = next((line for line in said if line), "no reason was given")
+        console.print(f"not uploaded: {', '.join(run[0].parents[1].name for run in left)}: {why}", markup=False)
+    return 1 if left else 0
+
+
+def waiting(store: Store) -> list[list[Path]]:
+    """For each run that has a record, its offline folders that are not up there yet, oldest first."""
+    found: dict[Path, list[Path]] = {}
+    for file in sorted(store.root.glob("*/wandb/offline-run-*/*.wandb")):
+        run = file.parents[2]
+        if not _mark(file).exists() and store.status(run.name) in ("done", "failed"):
+            found.setdefault(run, []).append(file.parent)
+    return list(found.values())
+
+
+def rounds(runs: Sequence[Sequence[Path]]) -> list[list[Path]]:
+    """Every run's first attempt, then every run's second; at most AT_ONCE folders together."""
+    attempts = zip_longest(*runs)
+    return [list(part) for attempt in attempts for part in _cut([folder for folder in attempt if folder], AT_ONCE)]
+
+
+def upload(folders: Sequence[Path]) -> str:
+    """Hand folders of different runs to `wandb sync`; what went wrong, in a line."""
+    command = [str(Path(sys.executable).parent / "wandb"), "sync", *map(str, folders)]
+    with tempfile.TemporaryDirectory() as logs:  # the tool leaves them where it is started
+        done = subprocess.run(
+            command, cwd=logs, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+            env=os.environ | {"WANDB_SILENT": "false", "WANDB_DIR": logs},
+        )  # fmt: skip
+    errors = [line.strip() for line in (done.stdout + done.stderr).splitlines() if "rror" in line or "ERROR" in line]
+    for folder in folders:
+        if any(folder.name in line and CUT_OFF in line for line in errors):
+            for file in folder.glob("*.wandb"):
+                _mark(file).touch()
+    errors = [line for line in errors if CUT_OFF not in line]
+    return errors[-1] if errors else f"exit code {done.returncode}" if done.returncode else ""
+
+
+def _cut(folders: Sequence[Path], size: int) -> list[Sequence[Path]]:
+    return [folders[start : start + size] for start in range(0, len(folders), size)]
+
+
+def _mark(file: Path) -> Path:
+    return file.with_name(f"{file.name}.synced")

@@ -1,0 +1,1 @@
+"""Datasets that are made here and need no hub."""

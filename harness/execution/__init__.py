@@ -1,0 +1,1 @@
+"""Who does which run, when: leases, queues, workers, launchers of this machine."""

@@ -1,0 +1,1 @@
+"""Clocks, peaks, bytes and FLOPs."""

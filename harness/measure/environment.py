@@ -1,0 +1,101 @@
+"""Where a number was measured: code, packages, machine, and a fingerprint of what must match before numbers are pooled.
+
+It names no user, no path and no secret: no environment variables, no command line, no remote of the repository. The
+host name is in the record, so that a bad node can be found, and is left out of the fingerprint.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from harness.measure.cpu_matmul import matmul_kernels
+
+# What computes: a different version of one of these may change a score or a time.
+PACKAGES = ("torch", "transformers", "peft", "numpy", "datasets", "tokenizers", "safetensors", "evaluate", "accelerate")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
+    """JSON-ready: git, packages, python, system, host, device, fingerprint. What is not known is null."""
+    found = environment(torch.device(device))
+    return {"git": git_state(ROOT), "host": platform.node()} | found | {"fingerprint": fingerprint(found)}
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """All that must match before measurements are pooled."""
+    return {
+        "packages": package_versions(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "device": {"type": device.type, "name": device_name(device), "driver": _driver() if _is_cuda(device) else None},
+        "cuda": torch.version.cuda if _is_cuda(device) else None,
+        "threads": torch.get_num_threads(),
+        "matmul": matmul_kernels(device),
+    }
+
+
+def fingerprint(found: dict[str, Any]) -> str:
+    """12 hex digits of the SHA-256 of `environment`: equal when software, device, driver and threads are."""
+    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
+
+
+@cache
+def package_versions() -> dict[str, str | None]:
+    """Version of each package that computes, null when it is not installed."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+@cache
+def git_state(root: Path) -> dict[str, Any]:
+    """Commit, and whether tracked files differ from it; null outside a git checkout of this project."""
+    if (snapshot := root / "SOURCE.json").is_file():  # the copy of the code that a queued job runs
+        return json.loads(snapshot.read_bytes())
+    try:
+        top = _git(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
+        if Path(top[0]).resolve() != root:  # installed somewhere inside another project's checkout
+            return {"commit": None, "dirty": None}
+        return {"commit": top[1], "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):  # no git, no repository, or no commit yet
+        return {"commit": None, "dirty": None}
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU's or the CPU's model name."""
+    return torch.cuda.get_device_name(device) if _is_cuda(device) else _cpu_name()
+
+
+@cache
+def _cpu_name() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith(("model name", "Model"))]
+    return f"{names[0] if names else platform.processor() or platform.machine()} ({os.cpu_count()} logical cores)"
+
+
+def _driver() -> str | None:
+    path = Path("/proc/driver/nvidia/version")
+    return path.read_text().splitlines()[0] if path.exists() else None
+
+
+def _is_cuda(device: torch.device) -> bool:
+    return device.type == "cuda"
+
+
+def _version(name: str) -> str | None:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _git(root: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10)
+    return done.stdout

@@ -1,0 +1,102 @@
+"""What one training step of a run would hold and compute on a GPU at full size, found on shapes: nothing is loaded.
+
+Blocks are alike, so models of one and of two blocks are counted, and the rest follows on a straight line. Every
+sequence is as long as the dataset's card allows and every token of it a target, so real batches hold less. Precision
+is the recipe's on a GPU that has bfloat16: `auto` counts as bfloat16 autocast.
+"""
+
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.measure.meta_device import as_on_cuda
+from harness.measure.flops import flop_counter
+from harness.ledger.dataset_spec import Choice, ImageClassification, TaskSpec
+from harness.ledger.errors import SpecError
+from harness.ledger.spec import RunSpec
+from harness.measure.memory_breakdown import measure_ledger
+from harness.models.checkpointing import checkpoint_blocks
+from harness.models.config import layout_of, make_config
+from harness.models.families import TINY_STRETCH, is_lm
+from harness.models.load import build_from_config
+from harness.planning.step_cost_cache import PaperLedger
+from harness.probe.backbone import Backbone
+from harness.probe.entrants import Entrant, method_entrant
+from harness.probe.on_shapes import on_shapes
+from methods.errors import MethodError
+
+
+def paper_ledger(spec: RunSpec) -> PaperLedger:
+    """The ledger of a run from its spec alone, in well under a second for a model of any size.
+
+    Beside the roles of `Record.ledger`, with gradient checkpointing: what the backward pass keeps of the one block that
+    it has computed again ("recomputed_block").
+    """
+    blocks = make_config(spec.model, spec.dataset.task).num_hidden_layers
+    try:
+        one, two = (_counted(spec, layers) for layers in (1, 2))
+        block = _block(spec) if spec.recipe.gradient_checkpointing else {}
+    except (MethodError, SpecError, RuntimeError, ValueError) as error:  # the last two: a model's own, on shapes alone
+        return PaperLedger({}, None, f"cannot be counted without weights: {str(error).splitlines()[0]}")
+    found = {role: value + (blocks - 1) * (two[role] - value) for role, value in one.items()}
+    flops = found.pop("flops")
+    return PaperLedger(found | block, flops * spec.recipe.accumulate)
+
+
+def _block(spec: RunSpec) -> dict[str, float]:
+    """Bytes that one block keeps for the backward pass when nothing is checkpointed."""
+    plain = replace(spec, recipe=replace(spec.recipe, gradient_checkpointing=False))
+    one, two = (_counted(plain, layers)["saved_for_backward"] for layers in (1, 2))
+    return {"recomputed_block": two - one}
+
+
+def _counted(spec: RunSpec, layers: int) -> dict[str, float]:
+    """Bytes by role, and FLOPs, of one micro-batch through that many blocks."""
+    with on_shapes(), torch.random.fork_rng(devices=[]):
+        entrant = _entrant(spec, layers)
+        counter = flop_counter()
+
+        def forward_backward() -> Tensor:
+            with counter:
+                return entrant.forward_backward()
+
+        ledger = measure_ledger(entrant.model, forward_backward, entrant.optimizer)
+    return {role: quantity.value for role, quantity in ledger.items()} | {"flops": counter.get_total_flops()}
+
+
+def _entrant(spec: RunSpec, layers: int) -> Entrant:
+    task = spec.dataset.task
+    model = build_from_config(spec.model, task, layers=layers, device="meta")
+    if is_lm(task) or spec.model.kind != "decoder":  # else the last token before the padding is looked for
+        model.config.pad_token_id = None  # type: ignore[union-attr]  # nothing is padded, so nobody need look
+    inputs, targets = _batch(model, task, spec.recipe.batch_size, TINY_STRETCH if spec.model.size == "tiny" else 1)
+    backbone = Backbone(model, layout_of(spec.model, task), inputs, targets, targets.numel())
+    cuda = partial(as_on_cuda, bfloat16=spec.recipe.precision != "float32")
+    entrant = method_entrant(spec.method, backbone, cuda, spec.seed)
+    if spec.recipe.gradient_checkpointing:
+        checkpoint_blocks(entrant.model, context_fn=lambda: (nullcontext(), cuda()))
+    return entrant
+
+
+def _batch(model: nn.Module, task: TaskSpec, rows: int, stretch: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs and targets of one micro-batch, as shapes; `stretch`: tokens for each that the card counts. No padding."""
+    config: Any = model.config
+    if isinstance(task, ImageClassification):
+        size = config.image_size
+        return {"pixel_values": torch.empty(rows, config.num_channels, size, size, device="meta")}, _classes(rows)
+    rows *= len(task.candidates) if isinstance(task, Choice) else 1
+    ids = torch.zeros(rows, min(task.max_length * stretch, _longest(config)), dtype=torch.long, device="meta")
+    return {"input_ids": ids}, torch.zeros_like(ids) if is_lm(task) else _classes(rows)
+
+
+def _classes(rows: int) -> Tensor:
+    return torch.zeros(rows, dtype=torch.long, device="meta")
+
+
+def _longest(config: Any) -> int:
+    """Positions a model has; those of the RoBERTa family start behind its padding index."""
+    return config.max_position_embeddings - (2 if config.model_type == "roberta" else 0)

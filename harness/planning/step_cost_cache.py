@@ -1,0 +1,122 @@
+"""Ledgers of one step on paper, each distinct shape counted once and kept in the cache; a second plan loads no torch.
+
+A shape is all that decides bytes and FLOPs: not the learning rate, the seed, the names, or which rows a dataset has.
+The key also holds the versions and the source of what counts, so that a changed method or package is counted anew.
+"""
+
+import hashlib
+import importlib.metadata
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from harness.ledger.dataset_spec import Choice, DatasetSpec, ImageClassification
+from harness.ledger.parse import parse
+from harness.ledger.paths import to_json, write_whole
+from harness.ledger.spec import RunSpec
+from harness.models.families import is_lm, outputs
+
+ROOT = Path(__file__).resolve().parents[2]
+COUNTS = (  # files and folders whose code decides what is counted
+    "methods", "harness/models", "harness/probe/backbone.py", "harness/probe/entrants.py", "harness/probe/on_shapes.py",
+    "harness/planning/step_cost.py", "harness/measure/meta_device.py", "harness/measure/memory_breakdown.py", "harness/measure/flops.py",
+)  # fmt: skip
+PACKAGES = ("torch", "transformers", "peft")
+
+
+@dataclass(frozen=True)
+class PaperLedger:
+    """bytes: by role, of one micro-batch. flops: of one optimizer step. why: there is neither, and why not."""
+
+    bytes: Mapping[str, float]
+    flops: float | None
+    why: str | None = None
+
+
+def paper_ledgers(
+    specs: Iterable[Mapping[str, Any]], folder: Path, count: Callable[[RunSpec], PaperLedger] | None = None
+) -> dict[str, PaperLedger]:
+    """Key -> ledger for the plain specs of some runs; those not in `folder` yet are counted, with a bar on stderr."""
+    found: dict[str, PaperLedger] = {}
+    missing: dict[str, Mapping[str, Any]] = {}
+    for plain in specs:
+        if (key := key_of(plain)) in found or key in missing:
+            continue
+        kept = _read(folder / f"{key}.json")
+        if kept is None:
+            missing[key] = plain
+        else:
+            found[key] = kept
+    return found | (_counted(missing, folder, count) if missing else {})
+
+
+def key_of(plain: Mapping[str, Any]) -> str:
+    """24 hex digits, equal for runs whose steps hold and compute the same."""
+    return hashlib.sha256(f"{_code()}/{json.dumps(shape_of(plain), sort_keys=True)}".encode()).hexdigest()[:24]
+
+
+def shape_of(plain: Mapping[str, Any]) -> dict[str, Any]:
+    """What decides the bytes and the FLOPs of a run's step."""
+    method, model, recipe = plain["method"], plain["model"], plain["recipe"]
+    task = parse(DatasetSpec, plain["dataset"], "dataset").task
+    rows = recipe["batch_size"] * (len(task.candidates) if isinstance(task, Choice) else 1)
+    return {
+        # which columns are taken, and when a link ends, cost nothing
+        "update": {key: value for key, value in method["update"].items() if key != "selector"},
+        "targets": method["targets"],
+        "model": {key: value for key, value in model.items() if key not in ("name", "source", "about")},
+        "task": {
+            "next_token": is_lm(task),
+            "outputs": outputs(task),
+            "rows": rows,
+            "length": None if isinstance(task, ImageClassification) else task.max_length,
+        },
+        "recipe": {key: recipe[key] for key in ("accumulate", "gradient_checkpointing", "precision")},
+    }
+
+
+def _counted(
+    missing: Mapping[str, Mapping[str, Any]], folder: Path, count: Callable[[RunSpec], PaperLedger] | None
+) -> dict[str, PaperLedger]:
+    from rich.console import Console
+    from rich.progress import track
+
+    if count is None:
+        from harness.planning.step_cost import paper_ledger as count  # torch and transformers
+
+    found = {}
+    title = f"counting memory of {len(missing)} shapes, once"
+    for key, plain in track(missing.items(), title, console=Console(stderr=True), transient=True):
+        found[key] = count(parse(RunSpec, plain, "run"))
+        if found[key].why is None:  # a reason may be this machine's, and pass
+            _keep(found[key], folder / f"{key}.json")
+    return found
+
+
+def _keep(ledger: PaperLedger, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, to_json({"bytes": dict(ledger.bytes), "flops": ledger.flops}))
+    except OSError:  # a cache that cannot be written to: the plan is shown, and counts again next time
+        return
+
+
+def _read(path: Path) -> PaperLedger | None:
+    try:
+        raw = json.loads(path.read_bytes())
+        return PaperLedger(raw["bytes"], raw["flops"])
+    except (OSError, ValueError, KeyError):  # absent, or damaged: counted anew
+        return None
+
+
+@cache
+def _code() -> str:
+    """Versions of the packages and a digest of the source that count."""
+    total = hashlib.sha256()
+    for place in (ROOT / name for name in COUNTS):
+        for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
+            total.update(path.read_bytes())
+    return f"{[importlib.metadata.version(name) for name in PACKAGES]}/{total.hexdigest()}"

@@ -1,0 +1,37 @@
+"""What a finished run leaves beside its record: predictions of every test example, and the weights that made them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from safetensors.torch import save_file
+
+from harness.ledger.paths import RunPaths, to_json, write_whole
+from harness.training.context import Parts
+from harness.tasks.task import Prediction
+
+
+def keep_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+    """predictions.parquet: id, target, prediction, score, loss, weight; a row per test example, in order."""
+    columns = {name: [getattr(row, name) for row in predictions] for name in Prediction.__dataclass_fields__}
+    part = path.with_name(path.name + ".part")
+    pq.write_table(pa.table(columns), part)
+    part.replace(path)
+
+
+def keep_weights(parts: Parts, folder: RunPaths, keep: str) -> None:
+    """adapter/: all tensors that differ from the pretrained model, as safetensors, and the method's own facts.
+
+    keep: "adapters" leaves out methods that train every weight, whose file would be as large as the model; "all" keeps
+    those too; "none" keeps nothing.
+    """
+    whole_model = parts.spec.method.update.kind == "full"
+    if keep == "none" or (keep == "adapters" and whole_model):
+        return
+    folder.adapter.mkdir(exist_ok=True)
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in parts.method.tensors().items()}
+    part = folder.adapter / ".state.safetensors.part"
+    save_file(tensors, part)
+    part.replace(folder.adapter / "state.safetensors")
+    write_whole(folder.adapter / "facts.json", to_json(parts.method.facts()))

@@ -1,0 +1,88 @@
+"""The state of a run on disk while it runs: written aside, named last, so that a killed run goes on from a whole one.
+
+Tensors are safetensors; the optimizer's state is read back with `weights_only=True`. Nothing is unpickled.
+"""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from harness.ledger.events import last_event
+from harness.ledger.paths import flush, to_json, write_whole
+from harness.ledger.quantity import Measured
+from harness.ledger.record import Point
+from harness.training.optimizer import load_optimizer
+from harness.training.context import Best, Parts, State
+
+
+def save_checkpoint(parts: Parts, state: State, optimizer: torch.optim.Optimizer) -> None:
+    """All that a restart needs: tensors and facts of the method, optimizer, best checkpoint, curve, clocks."""
+    folder = parts.folder
+    home = folder.checkpoint / f"step-{state.step}"
+    home.mkdir(parents=True, exist_ok=True)
+    _save(parts.method.tensors(), home / "method.safetensors")
+    torch.save(optimizer.state_dict(), home / "optimizer.pt")
+    if state.best is not None:
+        _save(state.best.tensors, home / "best.safetensors")
+    flush(home.iterdir())
+    write_whole(folder.checkpoint / "state.json", to_json(_facts(parts, state)))  # the old checkpoint counts until here
+    for old in folder.checkpoint.glob("step-*"):
+        if old != home:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(parts: Parts, optimizer: torch.optim.Optimizer, state: State) -> bool:
+    """Put the newest whole checkpoint into the parts, the optimizer and `state`; False when there is none."""
+    folder = parts.folder
+    index = folder.checkpoint / "state.json"
+    if not index.is_file():
+        return False
+    facts = json.loads(index.read_bytes())
+    home = folder.checkpoint / f"step-{facts['step']}"
+    if not home.is_dir():  # removed by one who was suspended in the middle of a save, and whose run was taken over
+        return False
+    parts.method.restore(load_file(home / "method.safetensors"), facts["method"])
+    load_optimizer(optimizer, torch.load(home / "optimizer.pt", weights_only=True, map_location=parts.device))
+    parts.timer.restore(facts["timer"])
+    parts.memory.restore(facts["memory"])
+    seen = last_event(folder.events, "step")
+    parts.clocks.restore(facts["clocks"], seen["train_s"] if seen else None)
+    if best := facts["best"]:
+        scores = {name: Measured(**raw) for name, raw in best["scores"].items()}
+        tensors = load_file(home / "best.safetensors")
+        state.best = Best(best["step"], best["value"], scores, tensors, best["facts"])
+    state.curve = [Point(**point) for point in facts["curve"]]
+    state.step, state.samples = facts["step"], facts["samples"]
+    state.loss_sum, state.loss_steps = facts["loss_sum"], facts["loss_steps"]
+    state.attempts = facts["attempts"] + 1
+    return True
+
+
+def _facts(parts: Parts, state: State) -> dict[str, Any]:
+    best = state.best
+    return {
+        "step": state.step,
+        "method": parts.method.facts(),
+        "curve": [vars(point) for point in state.curve],
+        "best": None if best is None else _best_facts(best),
+        "loss_sum": state.loss_sum,
+        "loss_steps": state.loss_steps,
+        "samples": state.samples,
+        "attempts": state.attempts,
+        "timer": parts.timer.state(),
+        "memory": parts.memory.state(),
+        "clocks": parts.clocks.state(),
+    }
+
+
+def _best_facts(best: Best) -> dict[str, Any]:
+    scores = {name: vars(found) for name, found in best.scores.items()}
+    return {"step": best.step, "value": best.value, "scores": scores, "facts": dict(best.facts)}
+
+
+def _save(tensors: Any, path: Path) -> None:
+    save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, path)

@@ -1,0 +1,86 @@
+"""What one run is made of once everything is loaded, and what changes while it trains."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.training.loader import Feed
+from harness.data.load import Data
+from harness.ledger.events import Events
+from harness.ledger.paths import RunPaths
+from harness.ledger.quantity import Measured
+from harness.ledger.record import Point
+from harness.ledger.seeds import Seeds
+from harness.ledger.spec import RunSpec
+from harness.measure.clocks import Clocks, StepTimer
+from harness.measure.memory import Memory
+from harness.models.load import LoadedModel
+from harness.tasks.task import Task
+from methods.method import Method
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Everything that stays the same from the first step to the last."""
+
+    spec: RunSpec
+    folder: RunPaths
+    loaded: LoadedModel
+    model: nn.Module
+    method: Method
+    task: Task
+    data: Data
+    feed: Feed
+    seeds: Seeds
+    device: torch.device
+    clocks: Clocks
+    timer: StepTimer
+    memory: Memory
+    events: Events
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """bfloat16 where the recipe and the device have it, else nothing."""
+        wanted = self.spec.recipe.precision
+        if wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported()):
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+
+@dataclass(frozen=True)
+class Best:
+    """The checkpoint that validation prefers so far; it is the one that is tested."""
+
+    step: int
+    value: float
+    scores: Mapping[str, Measured]  # of the validation split
+    tensors: Mapping[str, Tensor]
+    facts: Mapping[str, Any]
+
+
+@dataclass
+class State:
+    """Everything that changes. A checkpoint holds all of it, and the optimizer."""
+
+    step: int = 0
+    curve: list[Point] = field(default_factory=list)
+    best: Best | None = None
+    loss_sum: float = 0.0  # since the last point
+    loss_steps: int = 0
+    samples: int = 0
+    attempts: int = 1
+    links: tuple[Mapping[str, Any], ...] = ()  # of the whole chain, taken before the best checkpoint is put back
+
+
+Stop = Callable[[], bool]
+
+
+class Diverged(ArithmeticError):
+    """The training loss is not finite."""
+
+
+class Stopped(BaseException):
+    """Asked to stop (a time limit, a preemption): the checkpoint is written and no record is; the run goes on later."""

@@ -1,0 +1,47 @@
+"""One pass over a split in eval mode: predictions of every example, and the scores they give."""
+
+import math
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+
+import torch
+from torch import nn
+
+from harness.training.loader import in_order
+from harness.ledger.quantity import Measured
+from harness.training.context import Diverged
+from harness.tasks.task import Example, Prediction, Task
+
+
+def predict(
+    model: nn.Module,
+    task: Task,
+    examples: Sequence[Example],
+    lengths: Sequence[int],
+    *,
+    batch_size: int,
+    device: torch.device,
+    autocast: AbstractContextManager[None],
+) -> list[Prediction]:
+    """Predictions of the whole split, in the order of its rows. The model's mode is put back."""
+    found: dict[int, Prediction] = {}
+    training = model.training
+    model.eval()
+    try:
+        with torch.no_grad(), autocast:  # not inference_mode: models cache tensors that training then needs
+            for rows, batch in in_order(examples, lengths, task, batch_size):
+                found |= zip(rows, task.predict(model, batch.to(device)), strict=True)
+    finally:
+        model.train(training)
+    return [found[row] for row in sorted(found)]
+
+
+def score(task: Task, predictions: Sequence[Prediction], expected: int) -> dict[str, Measured]:
+    """The task's metrics. A pass that lost or doubled an example is an error, not a score.
+
+    Raises Diverged when the loss of an example is not finite.
+    """
+    assert len(predictions) == expected, f"{len(predictions)} predictions of {expected} examples"
+    if lost := [one.id for one in predictions if not math.isfinite(one.loss)]:
+        raise Diverged(f"the loss of {len(lost)} of {expected} evaluated examples is not finite ({lost[0]} first)")
+    return task.score(predictions)

@@ -1,0 +1,127 @@
+"""From what happened to the record of it: nothing is measured here, and nothing that was not measured gets a number."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.measure.flops import step_flops
+from harness.ledger.plan import Planned
+from harness.ledger.quantity import Measured, Quantity
+from harness.ledger.record import Failure, Record
+from harness.ledger.spec import SCHEMA
+from harness.measure.memory_breakdown import measure_ledger
+from harness.measure.clocks import Clocks
+from harness.training.optimizer import trained
+from harness.training.context import Parts, State
+from harness.measure.environment import provenance
+from harness.tasks.task import Prediction
+from harness.training.schedule import Timeline
+from harness.training.loop import backward
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What one untimed step tells, the same on any machine."""
+
+    ledger: Mapping[str, Quantity]
+    flops: Quantity
+
+
+@dataclass(frozen=True)
+class Tested:
+    """Scores by split, and the test predictions they are of."""
+
+    scores: Mapping[str, Mapping[str, Measured]]
+    predictions: Sequence[Prediction]
+
+
+def examine(parts: Parts, optimizer: torch.optim.Optimizer) -> Examined:
+    """The exact ledger and the FLOPs of the first optimizer step; training state is left as it was."""
+    window = next(parts.feed.steps(0))
+
+    def forward_backward() -> Tensor:
+        return backward(parts, window)
+
+    parts.model.train()
+    ledger = measure_ledger(parts.model, forward_backward, optimizer)
+    return Examined(ledger, step_flops(parts.model, forward_backward, trained(optimizer)))
+
+
+def done_record(
+    planned: Planned, parts: Parts, state: State, line: Timeline, examined: Examined, tested: Tested
+) -> Record:
+    """The record of a run that went to its end."""
+    assert state.best is not None
+    epoch = state.best.step / line.steps_per_epoch
+    metric = parts.spec.dataset.metric
+    return replace(
+        _record(planned, parts.clocks, state, parts.device),
+        status="done",
+        selected={"step": state.best.step, "epoch": epoch, "metric": metric, "value": state.best.value},
+        scores=tested.scores,
+        speed=parts.timer.quantities(),
+        memory=parts.memory.quantities(),
+        ledger=examined.ledger,
+        work={
+            "flops_per_step": examined.flops,
+            "steps": Measured(state.step, "step"),
+            "examples_seen": Measured(state.samples, "example"),
+        },
+        parameters=_parameters(parts),
+        data=parts.data.facts | {"model_revision": parts.loaded.revision},
+        links=state.links,
+    )
+
+
+def failed_record(planned: Planned, failure: Failure, clocks: Clocks, state: State, device: torch.device) -> Record:
+    """The record of a run that failed: what is known, and why there is no more."""
+    return replace(_record(planned, clocks, state, device), status="failed", failure=failure)
+
+
+def summary(record: Record) -> dict[str, Any]:
+    """The record's numbers under flat names (test/accuracy, seconds/train): what trackers and the last event hold."""
+    groups = {"seconds": record.seconds, "speed": record.speed, "memory": record.memory, "ledger": record.ledger}
+    groups |= {"work": record.work, "parameters": record.parameters} | dict(record.scores)
+    found = {
+        f"{group}/{name}": quantity.value
+        for group, quantities in groups.items()
+        for name, quantity in quantities.items()
+        if isinstance(quantity, Measured)
+    }
+    failure = {} if record.failure is None else {"failure": record.failure.kind, "message": record.failure.message}
+    return {"status": record.status} | failure | found
+
+
+def _record(planned: Planned, clocks: Clocks, state: State, device: torch.device) -> Record:
+    none: Mapping[str, Quantity] = {}
+    return Record(
+        schema=SCHEMA,
+        id=planned.id,
+        spec=planned.spec,
+        status="failed",
+        failure=None,
+        selected={},
+        scores={},
+        seconds=clocks.quantities(),
+        speed=none,
+        memory=none,
+        ledger=none,
+        work={"steps": Measured(state.step, "step")},
+        parameters=none,
+        curve=tuple(state.curve),
+        data={},
+        links=(),
+        provenance=provenance(device) | {"finished": datetime.now(UTC).isoformat(timespec="seconds")},
+        attempts=state.attempts,
+    )
+
+
+def _parameters(parts: Parts) -> dict[str, Quantity]:
+    counts = parts.method.counts()
+    total = sum(parameter.numel() for parameter in parts.model.parameters())
+    found = counts | {"trainable": sum(counts.values()), "total": total}
+    return {name: Measured(value, "parameter") for name, value in found.items()}

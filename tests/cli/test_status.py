@@ -1,0 +1,195 @@
+"""What `peftlab status`, `retry`, `cancel` and `logs` say and do, on real stores; SLURM's part is in tests/slurm."""
+
+import json
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from harness.cli import status, steer
+from harness.execution.lease import claim
+from harness.ledger.errors import PlanError, RecordError, SpecError
+from harness.ledger.plan import Plan, Planned, Skipped, write_plan
+from harness.ledger.store import Store
+from harness.execution.jobs import LiveJob
+from harness.ledger.progress import progress
+from harness.execution.sweep_state import survey
+from slurm.sandbox import sleepy
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def store(tmp_path):
+    return Store(tmp_path / "runs")
+
+
+def run_here(plan, store, ids=None):
+    for run in plan.runs:
+        if ids is None or run.id in ids:
+            store.paths(run.id).folder.mkdir(parents=True, exist_ok=True)
+            sleepy.run(run, store, None, lambda: False)
+
+
+def start_worker(store, plan):
+    write_plan(store.root, plan)
+    command = [sys.executable, "-m", "harness.execution.worker", "--runs", str(store.root), "--plan", plan.name]
+    return subprocess.Popen(
+        [*command, "--runner", "slurm.sandbox.sleepy:run"], cwd=REPOSITORY, stdout=subprocess.DEVNULL
+    )
+
+
+def until(ready):
+    end = time.monotonic() + 200  # a machine that stands still for a while fails no test
+    while not ready():
+        assert time.monotonic() < end, "nothing happened"
+        time.sleep(0.02)
+
+
+def answer(capsys, verb, *argv):
+    assert verb([*argv, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_every_stage_a_run_can_be_in_is_told_apart(store):
+    plan = sleepy.plan(6)
+    run_here(plan, store, plan.ids[:1])
+    failing = sleepy.plan(2, fail="diverged")
+    run_here(failing, store, failing.ids[1:2])
+    assert claim(store.paths(plan.ids[2]).folder) is not None  # held by this very process
+    store.paths(plan.ids[3]).folder.mkdir()
+    jobs = [LiveJob("sleepy", "7_0", "PENDING", "", "Priority", (plan.ids[0], plan.ids[4]))]
+    rows = survey(plan, store, jobs).rows
+    assert [row.stage for row in rows] == ["done", "failed", "running", "stopped", "pending", "missing"]
+    assert rows[1].why == "diverged" and rows[4].why == "Priority" and "process" in rows[2].where
+
+
+def test_a_silent_scheduler_is_said(store, capsys, monkeypatch):
+    plan = sleepy.plan(1)
+    write_plan(store.root, plan)
+    found = survey(plan, store, None)
+    assert not found.scheduler_answers and found.rows[0].stage == "missing"
+    monkeypatch.setattr(status, "live_jobs", lambda runs: None)
+    status.main(["--runs", str(store.root)])
+    assert "SLURM does not answer" in capsys.readouterr().out
+
+
+def test_progress_is_read_from_the_end_of_a_long_file(tmp_path):
+    events = tmp_path / "events.jsonl"
+    lines = [{"t": 1000.0, "event": "start", "step": 0, "total": 9000}]
+    lines += [{"t": 1000.0 + step * 0.5, "event": "step", "step": step} for step in range(1, 4001)]
+    events.write_text("".join(json.dumps(line) + "\n" for line in lines) + '{"t": 99')
+    found = progress(events)
+    assert (found.step, found.total) == (4000, 9000)
+    assert found.seconds_left == pytest.approx(2500)
+
+
+def test_the_pace_of_a_run_that_was_started_again_leaves_out_the_time_in_the_queue(tmp_path):
+    lines = [{"t": float(step), "event": "step", "step": step, "total": 10} for step in (1, 2, 3)]
+    lines += [{"t": 9000.0, "event": "resume", "step": 2, "total": 10}]
+    lines += [{"t": 9000.0 + step, "event": "step", "step": step, "total": 10} for step in (3, 4, 5)]
+    (tmp_path / "events.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    assert progress(tmp_path / "events.jsonl").seconds_left == pytest.approx(5)
+
+
+def test_a_run_without_steps_has_no_progress(tmp_path):
+    assert progress(tmp_path / "none") is None
+    (tmp_path / "events.jsonl").write_text('{"t": 1, "event": "start", "step": 0, "total": 5}\n')
+    assert progress(tmp_path / "events.jsonl") is None
+
+
+def test_the_page_names_failures_skipped_cells_and_running_runs(store, capsys):
+    parts = {"method": "lora", "model": "tiny", "dataset": "toy"}
+    sleepy_plan = sleepy.plan(2, fail="oom")
+    runs = tuple(Planned(run.id, parts | {"seed": i}, run.spec) for i, run in enumerate(sleepy_plan.runs))
+    plan = Plan("shown", runs, (Skipped(parts | {"method": "full"}, "needs 90 GB"),), {})
+    write_plan(store.root, plan)
+    run_here(sleepy_plan, store, plan.ids[:1])
+    claim(store.paths(plan.ids[1]).folder)
+    assert status.main(["sweep=shown", f"runs={store.root}"]) == 0
+    page = " ".join(capsys.readouterr().out.split())
+    assert "shown: 1 running, 1 failed, 1 cells skipped" in page
+    assert "1✗oom" in page and "asked to fail" in page and "skipped (1): needs 90 GB" in page
+    assert f"running {plan.ids[1]}" in page
+
+
+def test_time_left_follows_the_pace_of_a_running_run(store, capsys):
+    plan = sleepy.plan(1, steps=100)
+    write_plan(store.root, plan)
+    claim(store.paths(plan.ids[0]).folder)  # held by this very process
+    told = [{"t": 1000 + 0.5 * step, "event": "step", "step": step, "total": 100} for step in range(1, 41)]
+    store.paths(plan.ids[0]).events.write_text("".join(json.dumps(event) + "\n" for event in told))
+    found = answer(capsys, status.main, "--runs", str(store.root))
+    assert found[0]["seconds_left"] == pytest.approx(30)
+
+
+def test_ten_thousand_runs_in_two_seconds(store):
+    plan = sleepy.plan(10_000)
+    write_plan(store.root, plan)
+    run_here(plan, store, plan.ids[:1])
+    record = store.paths(plan.ids[0]).record
+    padded = json.loads(record.read_text()) | {"provenance": {"packages": ["x" * 100] * 150}}  # a real record's size
+    record.write_text(json.dumps(padded, indent=2) + "\n")
+    for run_id in plan.ids[1:9000]:
+        store.paths(run_id).folder.mkdir()
+        shutil.copyfile(record, store.paths(run_id).record)
+    command = [sys.executable, "-c", "import sys; from harness.cli.status import main; sys.exit(main(sys.argv[1:]))"]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([*command, "--runs", str(store.root)], cwd=REPOSITORY, capture_output=True, text=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)  # CPU time: what other programs do meanwhile does not count
+    seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert "9000 done, 1000 missing" in done.stdout, done.stderr
+    assert seconds < 2.0
+
+
+def test_retry_makes_failures_of_one_kind_missing_and_keeps_their_records(store, capsys):
+    plan = sleepy.plan(3)
+    for run_id, kind in zip(plan.ids, ("oom", "diverged", "oom"), strict=True):
+        failing = sleepy.plan(3, fail=kind)
+        run_here(failing, store, [run_id])
+    write_plan(store.root, plan)
+    found = answer(capsys, steer.retry, "sweep=sleepy", "--failed", "oom", "--runs", str(store.root))
+    assert found["retried"] == [plan.ids[0], plan.ids[2]]
+    assert [store.status(i) for i in plan.ids] == ["unfinished", "failed", "unfinished"]
+    assert (store.paths(plan.ids[0]).folder / "record.failed.json").exists()
+    with pytest.raises(SpecError, match="Did you mean 'oom'"):
+        steer.retry(["--failed", "ooom", "--runs", str(store.root)])
+
+
+def test_cancel_asks_local_workers_for_a_checkpoint(store, capsys):
+    plan = sleepy.plan(1, steps=5, hold_at=2)
+    worker = start_worker(store, plan)
+    until(lambda: (store.paths(plan.ids[0]).checkpoint / "sleepy.json").exists())
+    assert answer(capsys, steer.cancel, "--runs", str(store.root))["processes"] == [worker.pid]
+    assert worker.wait(timeout=200) == 75
+    assert store.status(plan.ids[0]) == "unfinished"
+
+
+def test_logs_finds_a_run_by_a_prefix_and_names_what_is_wrong_with_one(store, capsys):
+    plan = sleepy.plan(2)
+    run_here(plan, store)
+    store.paths(plan.ids[1]).log.write_text("one line\n")
+    assert steer.logs([plan.ids[1], "--runs", str(store.root)]) == 0
+    assert capsys.readouterr().out.endswith("one line\n"), "its events, then what it printed"
+    with pytest.raises(RecordError, match="2 runs begin so"):
+        steer.logs(["0000", "--runs", str(store.root)])
+    with pytest.raises(RecordError, match="no run begins so"):
+        steer.logs(["ffff", "--runs", str(store.root)])
+
+
+def test_a_store_without_a_sweep_is_one_sentence(tmp_path):
+    with pytest.raises(PlanError, match="no sweep was planned"):
+        status.main(["--runs", str(tmp_path)])
+
+
+def test_following_a_log_ends_with_the_run(store, capsys):
+    plan = sleepy.plan(1, steps=10, seconds=0.05)
+    worker = start_worker(store, plan)
+    until(lambda: store.paths(plan.ids[0]).events.exists())
+    assert steer.logs([plan.ids[0], "-f", "--runs", str(store.root)]) == 0
+    assert '"step": 10' in capsys.readouterr().out
+    assert worker.wait(timeout=200) == 0

@@ -1,0 +1,185 @@
+"""Estimates against what real runs recorded, and against parameter counts known from elsewhere."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+
+import pytest
+
+from harness.__main__ import main
+from harness.cli.console import print_plan
+from harness.planning.estimate import PROBES, estimates
+from harness.ledger.quantity import Measured
+from harness.ledger.store import Store
+from harness.planning.history import keep_probe
+from harness.planning.plan import plan_one, plan_sweep, read_request
+from harness.config.resolve import Resolver
+from harness.training.run import run_one
+from harness.config.settings import settings_from
+
+WORDS = ("model=vit_micro", "dataset=digits", "recipe.epochs=1", "recipe.evaluations=1", "tracker=none", "device=cpu")
+RESOLVER = Resolver()
+
+
+def planned(*words):
+    return plan_sweep(read_request(words), RESOLVER)
+
+
+@pytest.fixture
+def ran(tmp_path, peftlab_cache):
+    """Do a run in the test's own store; its record."""
+
+    def run(*words):
+        request = read_request([*WORDS, f"runs={tmp_path}", f"cache={peftlab_cache}", *words])
+        return run_one(plan_one(request, RESOLVER), Store(tmp_path), settings_from(request.config))
+
+    return run
+
+
+@pytest.fixture
+def told(tmp_path):
+    """Write a record like `record`, of another cell and another training time."""
+
+    def write(record, run, seconds):
+        other = replace(record, id=run.id, spec=run.spec, seconds={**record.seconds, "train": Measured(seconds, "s")})
+        (tmp_path / run.id).mkdir(exist_ok=True)
+        Store(tmp_path).write(other)
+        return other
+
+    return write
+
+
+@pytest.fixture
+def needs(tmp_path, peftlab_cache):
+    """The estimates of a plan, by the records of the test's own store."""
+    return lambda *words: estimates(planned(*words), Store(tmp_path), peftlab_cache)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("method", ["lora", "cla", "asym", "paca", "full", "head"])
+def test_the_ledger_on_paper_is_the_ledger_of_the_run(ran, tmp_path, method, precision, needs):
+    words = (
+        f"method={method}",
+        f"recipe.precision={precision}",
+    )  # a ViT has nothing that CUDA casts and a CPU does not
+    record = ran(*words)
+    (one,) = needs(*WORDS, *words)
+    assert dict(one.ledger) == {role: quantity.value for role, quantity in record.ledger.items()}
+    assert one.bytes == sum(quantity.value for quantity in record.ledger.values())
+
+
+def test_eight_billion_parameters_are_counted_without_weights(tmp_path, needs):
+    (one,) = needs("method=lora", "model=llama3_8b", "dataset=openbookqa", "recipe=study_llama3")
+    without_lm_head = 8_030_261_248 - 128_256 * 4096  # published size; the classifier stands in the LM head's place
+    assert one.ledger["weights"] == pytest.approx(2 * without_lm_head, rel=1e-4)
+    assert one.ledger["adapter"] == 4 * 6_815_744  # study 2.2: r = 16 on q, v; float32
+    assert one.seconds is None and one.seconds_from.startswith("no record yet; ") and "FLOP" in one.seconds_from
+
+
+def test_gradient_checkpointing_and_smaller_batches_need_less(tmp_path, needs):
+    words = ("method=lora", "model=roberta_base", "dataset=cola", "recipe.precision=float32")
+    asked = ("recipe.batch_size=16", "recipe.batch_size=8", "recipe.gradient_checkpointing=true")
+    whole, half, again = (needs(*words, word)[0].ledger for word in asked)
+    assert half["saved_for_backward"] == pytest.approx(whole["saved_for_backward"] / 2, rel=0.02)
+    assert again["saved_for_backward"] < whole["saved_for_backward"] / 4
+    assert again["recomputed_block"] == pytest.approx(2 * whole["saved_for_backward"] / 12, rel=0.02)  # its batch is 32
+    assert "recomputed_block" not in whole
+
+
+def test_autocast_keeps_a_bfloat16_copy_of_each_frozen_weight_that_passes_a_gradient_on(needs):
+    words = ("method=lora", "model=roberta_base", "dataset=cola", "recipe=study_roberta")
+    whole, half = (
+        needs(*words, f"recipe.batch_size={rows}")[0].ledger["saved_for_backward"] for rows in (32, 16)
+    )  # what does not grow with the batch: weights, and the scalar loss
+    o, up_and_down, head = 768 * 768, 2 * 768 * 3072, 768 * 768 + 768 * 2
+    k = o  # of all blocks but the first, whose input needs no gradient; q and v are cast again instead of kept
+    assert 2 * half - whole == 2 * (12 * (o + up_and_down) + 11 * k + head) + 4
+
+
+def test_time_is_the_median_of_the_cells_own_records_before_anyone_elses(ran, told, tmp_path, needs):
+    words = (*WORDS, "method=lora,cla", "seed=range(3)")
+    lora, cla = ([run for run in planned(*words).runs if run.choices["method"] == name] for name in ("lora", "cla"))
+    record = ran("method=lora", "seed=0")
+    for run, seconds in zip(lora, (10.0, 30.0, 20.0), strict=True):
+        told(record, run, seconds)
+    told(record, cla[0], 7.0)
+    first, second = needs(*words)
+    assert (first.seconds, first.seconds_from, first.runs) == (20.0, "3 records", 3)
+    assert (second.seconds, second.seconds_from) == (7.0, "1 record")
+    (other,) = needs(*WORDS, "method=asym", "recipe.lr=1e-5")
+    assert (other.seconds, other.seconds_from) == (15.0, "4 records of other methods")
+
+
+def test_without_a_record_of_the_task_time_is_scaled_by_flops(ran, tmp_path, needs):
+    record = ran("method=lora")
+    (one,) = needs(*WORDS, "method=lora", "recipe.epochs=4")
+    assert one.seconds == pytest.approx(4 * record.seconds["train"].value)
+    assert one.seconds_from.startswith("FLOPs at ") and "1 record, " in one.seconds_from
+
+
+def test_a_probe_gives_the_rate_where_there_is_no_record(tmp_path, monkeypatch, needs):
+    words = ("method=lora", "model=roberta_base", "dataset=cola", "recipe=study_roberta")
+    (before,) = needs(*words)
+    assert before.seconds is None
+    speed = {"step_ms_median": {"value": 100.0}}
+    row = {"name": "lora", "speed": speed, "exact": {"flops_per_step": {"value": 1e12}}}
+    setting, device = {"model": "roberta_base"}, {"device": {"name": "GPU"}}
+    keep_probe(tmp_path / "cache" / PROBES, {"setting": setting, "rows": [row], "provenance": device}, "full")
+    (one,) = estimates(planned(*words), Store(tmp_path), tmp_path / "cache")
+    steps = 20 * -(-round(8551 * 0.9) // 32)  # epochs of the recipe, official rows less the held-out tenth, batch
+    assert one.seconds_from == "FLOPs at 10 TFLOP/s: 1 probe, GPU"
+    flops_per_step = one.seconds * 1e13 / steps
+    assert 1e12 < flops_per_step < 2e12  # 6 x 124 M weights x 32 x 128 tokens, less the frozen weights' gradients
+
+
+def test_a_failed_or_damaged_record_estimates_nothing(ran, tmp_path, needs):
+    record = ran("method=lora")
+    path = Store(tmp_path).paths(record.id).record
+    path.write_text(path.read_text()[:100])
+    (one,) = needs(*WORDS, "method=lora")
+    assert one.seconds is None and one.seconds_from.startswith("no record yet")
+
+
+def test_a_shape_is_counted_once_and_what_costs_nothing_is_no_new_shape(tmp_path, monkeypatch):
+    words = (*WORDS, "method=lora,lora_plus,cola", "recipe.lr=1e-3,1e-4", "seed=range(2)")
+    counted = []
+    from harness.planning import step_cost as module
+
+    own = module.paper_ledger
+    monkeypatch.setattr(module, "paper_ledger", lambda spec: counted.append(spec) or own(spec))
+    first = estimates(planned(*words), Store(tmp_path), tmp_path / "cache")
+    assert len(first) == 6 and len(counted) == 1
+    assert estimates(planned(*words), Store(tmp_path), tmp_path / "cache") == first and len(counted) == 1
+    for kept in (tmp_path / "cache" / "ledgers").iterdir():
+        kept.write_text("{")  # a damaged file is counted anew
+    assert estimates(planned(*words), Store(tmp_path), tmp_path / "cache") == first and len(counted) == 2
+
+
+def test_a_cache_that_cannot_be_written_to_costs_no_plan(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    (one,) = estimates(planned(*WORDS, "method=lora"), Store(tmp_path), tmp_path / "file")
+    assert one.bytes and one.bytes > 0
+
+
+def test_the_plan_verb_shows_estimates_and_loads_torch_only_to_count(tmp_path, capsys):
+    words = [*WORDS, "method=lora,cla", f"runs={tmp_path}", f"cache={tmp_path / 'cache'}"]
+    torch_loaded = "import sys; from harness.__main__ import main; main({!r}); print('torch' in sys.modules)"
+
+    def plan(*flags):
+        code = torch_loaded.format(["plan", *words, *flags])
+        return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+    assert "GPU memory" not in (said := plan("--no-estimate")) and said.endswith("False\n")
+    assert main(["plan", *words, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["estimates"]
+    assert [one["choices"]["method"] for one in found] == ["lora", "cla"]
+    assert found[0]["bytes"] > found[1]["bytes"] > 0
+    assert "GPU memory" in (said := plan()) and said.endswith("False\n")  # the shapes are known by now
+
+
+def test_every_number_of_a_plan_says_where_it_is_from(tmp_path, peftlab_cache, capsys):
+    plan = planned(*WORDS, "method=lora")
+    print_plan(plan, Store(tmp_path), estimates(plan, Store(tmp_path), peftlab_cache))
+    said = capsys.readouterr().out
+    assert "no record yet" in said and "counted on shapes" in said and "bfloat16 autocast" in said
