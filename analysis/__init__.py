@@ -20,7 +20,9 @@ from analysis.figures.tuning import tuning_curves
 from analysis.frame import Frame
 from analysis.load import load
 from analysis.published import published
+from analysis.render import html as _html
 from analysis.report.build import write_report
+from analysis.table import Table
 from analysis.tables.competitive import competitive_table
 from analysis.tables.coverage import coverage, failures
 from analysis.tables.examples import examples_table
@@ -71,3 +73,5 @@ __all__ = [
     "verdicts",
     "write_report",
 ]
+
+Table._repr_html_ = _html.html  # how a notebook shows a table

@@ -47,9 +47,3 @@ class Table:
     def text_columns(self) -> frozenset[int]:
         """Columns without any number, which are set flush left; the first always is."""
         return frozenset(i for i in range(len(self.heads)) if i == 0 or all(row[i].value is None for row in self.rows))
-
-    def _repr_html_(self) -> str:
-        """How a notebook shows it."""
-        from analysis.render.html import html
-
-        return html(self)

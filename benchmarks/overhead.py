@@ -16,19 +16,19 @@ from typing import Any
 
 import torch
 
+from harness.config.resolve import Resolver
+from harness.config.settings import Settings, settings_from
 from harness.ledger.events import Events
 from harness.ledger.parse import parse
 from harness.ledger.paths import RunPaths
 from harness.ledger.spec import RunSpec
 from harness.measure.clocks import Clocks
-from harness.training.optimizer import build_optimizer, set_rate, trained
-from harness.training.context import Parts, State
 from harness.planning.plan import plan_one, read_request
-from harness.config.resolve import Resolver
-from harness.training.run import load
-from harness.config.settings import Settings, settings_from
-from harness.training.schedule import timeline
+from harness.training.context import RunContext, TrainState
 from harness.training.loop import train
+from harness.training.optimizer import build_optimizer, set_rate, trained
+from harness.training.run import load
+from harness.training.schedule import train_schedule
 
 WORDS = ["method=lora", "recipe.evaluations=1", "tracker=none", "device=cpu"]
 WORK = {  # steps of some 10 ms, where a loop's own cost shows, and steps of some 200 ms
@@ -77,7 +77,7 @@ def _spread(values: list[float]) -> tuple[float, float, float]:
     return cuts[0], statistics.median(values), cuts[-1]
 
 
-def _parts(spec: RunSpec, settings: Settings, folder: Path) -> Parts:
+def _parts(spec: RunSpec, settings: Settings, folder: Path) -> RunContext:
     folder.mkdir()
     device = torch.device("cpu")
     return load(spec, RunPaths(folder), settings, device, Clocks(device), Events(folder / "events.jsonl"))
@@ -86,31 +86,31 @@ def _parts(spec: RunSpec, settings: Settings, folder: Path) -> Parts:
 class _Ours:
     """Our loop, stopped after each block of steps."""
 
-    def __init__(self, parts: Parts, block: int) -> None:
-        self.parts, self.steps, self.state = parts, block, State()
-        self.optimizer = build_optimizer(parts.method, parts.spec.recipe)
-        self.line = timeline(parts.spec.recipe, 1_000_000)
+    def __init__(self, context: RunContext, block: int) -> None:
+        self.context, self.steps, self.state = context, block, TrainState()
+        self.optimizer = build_optimizer(context.method, context.spec.recipe)
+        self.schedule = train_schedule(context.spec.recipe, 1_000_000)
 
     def block(self) -> None:
-        line = replace(self.line, total=self.state.step + self.steps, evaluations=frozenset())
-        train(self.parts, self.state, self.optimizer, line, save_every=1e9, stop=lambda: False)
+        schedule = replace(self.schedule, total=self.state.step + self.steps, evaluations=frozenset())
+        train(self.context, self.state, self.optimizer, schedule, save_every=1e9, stop=lambda: False)
 
 
 class _Bare:
     """What one writes by hand."""
 
-    def __init__(self, parts: Parts, block: int) -> None:
-        self.parts, self.steps = parts, block
-        self.optimizer = build_optimizer(parts.method, parts.spec.recipe)
-        self.line = timeline(parts.spec.recipe, 1_000_000)
-        self.step, self.batches = 0, parts.feed.steps(0)
+    def __init__(self, context: RunContext, block: int) -> None:
+        self.context, self.steps = context, block
+        self.optimizer = build_optimizer(context.method, context.spec.recipe)
+        self.schedule = train_schedule(context.spec.recipe, 1_000_000)
+        self.step, self.batches = 0, context.loader.steps(0)
 
     def block(self) -> None:
-        parts, model = self.parts, self.parts.model.train()
+        context, model = self.context, self.context.model.train()
         for _ in range(self.steps):
             (batch,) = next(self.batches)
-            set_rate(self.optimizer, self.line.rate(self.step))
-            loss = parts.task.losses(model, batch).sum() / batch.weight
+            set_rate(self.optimizer, self.schedule.rate(self.step))
+            loss = context.task.losses(model, batch).sum() / batch.weight
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained(self.optimizer), 1.0)
             self.optimizer.step()

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from harness.config.resolve import Resolver
+from harness.config.settings import Settings, settings_from, settings_to_plain
 from harness.ledger.plan import Plan, write_plan
 from harness.ledger.store import Store
 from harness.planning.plan import plan_sweep, read_request
-from harness.config.resolve import Resolver
-from harness.config.settings import Settings, settings_from, settings_to_plain
 
 WORDS = ["model=vit_micro", "dataset=digits", "tracker=none", "recipe.max_steps=10", "recipe.evaluations=1"]
 RUNS, SAMPLE = 30, 6
@@ -44,7 +44,17 @@ def _time(plan: Plan, packs: Sequence[Sequence[str]], settings: Settings, runs: 
     """Seconds of wall time of one worker process for each pack, one after the other."""
     write_plan(runs, plan)
     plain = json.dumps(settings_to_plain(replace(settings, runs=runs)))
-    command = [sys.executable, "-m", "harness.execution.worker", "--runs", str(runs), "--plan", plan.name, "--settings", plain]
+    command = [
+        sys.executable,
+        "-m",
+        "harness.execution.worker",
+        "--runs",
+        str(runs),
+        "--plan",
+        plan.name,
+        "--settings",
+        plain,
+    ]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).resolve().parents[1])}
     start = time.perf_counter()
     for ids in packs:

@@ -11,8 +11,8 @@ import time
 from hydra import compose, initialize_config_dir
 
 from harness.config.compose import conf_dirs
-from harness.planning.plan import plan_sweep, read_request
 from harness.config.resolve import Resolver
+from harness.planning.plan import plan_sweep, read_request
 
 METHODS = ("lora", "lora_plus", "asym", "cola", "rac", "cla", "r_cla", "c3la")
 LRS = ("1e-4", "2e-4", "5e-4", "1e-3", "2e-3")

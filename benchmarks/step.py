@@ -14,11 +14,11 @@ from pathlib import Path
 
 from plot import draw
 
+from harness.cli.probe import print_probe
 from harness.ledger.paths import to_json, write_whole
 from harness.probe.request import read_request
 from harness.probe.result import Probe, Ratio, probe_to_json
 from harness.probe.run import probe
-from harness.cli.probe import print_probe
 
 ELEVEN = "full,lora,lora_plus,asym,cola,rac,cla,r_cla,c3la,r_c3la,paca"
 RESULTS = Path(__file__).resolve().parent / "results"

@@ -15,7 +15,7 @@ from methods.head import TrainedHead
 from methods.inject import SiteUpdate, eject, inject
 from methods.method import Draw, Layout, Loop, Progress
 from methods.schedule.chain import count_ends, ends_at, link_length
-from methods.sites import Site, find_sites
+from methods.sites import AdapterSite, find_sites
 from methods.spec import BaSparse, Chain, Columns, LowRank, MethodSpec
 from methods.update.ba_sparse import BaSparseUpdate
 from methods.update.columns import ColumnsUpdate
@@ -136,11 +136,11 @@ class AdapterMethod:
         return self._head.parameters
 
 
-def make_update(spec: MethodSpec, site: Site) -> SiteUpdate:
+def make_update(spec: MethodSpec, site: AdapterSite) -> SiteUpdate:
     """The update of one site at its zero; raises MethodError for what the site's weight does not allow."""
     update = spec.update
     if isinstance(update, LowRank):
-        if isinstance(spec.schedule, Chain) and not site.plain:
+        if isinstance(spec.schedule, Chain) and not site.writable:
             raise MethodError(f"{spec.name} merges into W at every link, and {site.path} is sharded or quantised.")
         return LowRankUpdate(update, site)
     if isinstance(update, Columns):

@@ -3,6 +3,6 @@
 import torch
 
 
-def wide(dtype: torch.dtype) -> torch.dtype:
+def master_dtype(dtype: torch.dtype) -> torch.dtype:
     """At least float32, where small steps are not rounded away; float32 for integers, which quantised weights are."""
     return torch.promote_types(dtype, torch.float32) if dtype.is_floating_point else torch.float32

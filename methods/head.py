@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.dtypes import wide
+from methods.dtypes import master_dtype
 from methods.errors import MethodError
 
 
@@ -27,10 +27,10 @@ class TrainedHead:
             f"{path}.{name}": parameter for path in paths for name, parameter in modules[path].named_parameters()
         }
         self._dtypes = {name: parameter.dtype for name, parameter in self.parameters.items()}
-        half = any(dtype != wide(dtype) for dtype in self._dtypes.values())
+        half = any(dtype != master_dtype(dtype) for dtype in self._dtypes.values())
         self._hooks = [modules[path].register_forward_pre_hook(_float32_inputs) for path in paths if half]
         for parameter in self.parameters.values():
-            parameter.data = parameter.data.to(wide(parameter.dtype))
+            parameter.data = parameter.data.to(master_dtype(parameter.dtype))
             parameter.requires_grad_(True)
 
     def groups(self, lr: float, weight_decay: float) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from methods.sites import Site, is_transposed, stored_weight
+from methods.sites import AdapterSite, is_transposed, stored_weight
 from methods.update.ba_sparse import BaSparseUpdate
 from methods.update.columns import ColumnsUpdate
 from methods.update.columns_linear import columns_linear
@@ -67,7 +67,7 @@ class Adapted(nn.Module):
 
 
 def _path(update: SiteUpdate) -> str:
-    if not update.site.plain or isinstance(update, BaSparseUpdate):
+    if not update.site.writable or isinstance(update, BaSparseUpdate):
         return "dense"
     return "columns" if isinstance(update, ColumnsUpdate) else "low_rank"
 
@@ -81,7 +81,7 @@ def inject(model: nn.Module, updates: Mapping[str, SiteUpdate]) -> None:
         _replace(model, path, Adapted(parts[0].site.module, parts))
 
 
-def eject(model: nn.Module, sites: Sequence[Site]) -> None:
+def eject(model: nn.Module, sites: Sequence[AdapterSite]) -> None:
     """The plain modules back in their places."""
     for site in sites:
         _replace(model, site.module_path, site.module)

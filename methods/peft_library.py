@@ -14,7 +14,7 @@ import peft
 import torch
 from torch import Tensor, nn
 
-from methods.dtypes import wide
+from methods.dtypes import master_dtype
 from methods.errors import MethodError
 from methods.head import TrainedHead
 from methods.library_types import SHORT, why_not_type
@@ -23,7 +23,7 @@ from methods.sites import find_sites, is_transposed
 from methods.spec import MethodSpec, Peft
 
 _NORMS = ("LayerNorm", "RMSNorm")
-_FAR = 2**40  # AdaLoRA wants the number of steps before the loop can tell it
+UNKNOWN_TOTAL = 2**40  # AdaLoRA wants the number of steps before the loop can tell it
 _OURS = {  # options that are decided elsewhere, and where
     "fan_in_fan_out": "the modules say how they store W",
     "feedforward_modules": "the target `down` names them",
@@ -93,7 +93,7 @@ class PeftMethod:
         if "fan_in_fan_out" in fields:
             given["fan_in_fan_out"] = any(is_transposed(model.get_submodule(path)) for path in targets)
         if "total_step" in fields:
-            given["total_step"] = _FAR
+            given["total_step"] = UNKNOWN_TOTAL
         return given
 
     def groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
@@ -171,12 +171,12 @@ class PeftMethod:
         config = self.library.peft_config["default"]
         pattern = getattr(config, "rank_pattern", None)
         tensors = peft.get_peft_model_state_dict(self.library)
-        plain = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+        writable = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
         if self._type == "ADALORA":
             config.rank_pattern = pattern  # the library renames its keys when it saves
         heads = {f"base_model.model.{name}": p for name, p in self.head.parameters.items()}
         both = {name: tensor.detach().cpu() for name, tensor in (tensors | heads).items()}
-        return plain | {"modules_to_save": list(self.layout.head) or None, "inference_mode": True}, both
+        return writable | {"modules_to_save": list(self.layout.head) or None, "inference_mode": True}, both
 
     def merge(self) -> None:
         """Raises MethodError where the library has no merge for the method."""
@@ -208,7 +208,7 @@ def _from_orthogonal(factor: Tensor, by_row: bool) -> Tensor:
 def _tuned_norms(model: nn.Module) -> list[nn.Module]:
     """The copies that LN-tuning trains in place of a model's norms, where they are of half precision."""
     copies = [norm for m in model.modules() for norm in getattr(m, "ln_tuning_layers", {}).values()]
-    return [norm for norm in copies if (dtype := next(norm.parameters()).dtype) != wide(dtype)]
+    return [norm for norm in copies if (dtype := next(norm.parameters()).dtype) != master_dtype(dtype)]
 
 
 def _widened(norm: nn.Module) -> Callable[[], None]:
@@ -217,10 +217,10 @@ def _widened(norm: nn.Module) -> Callable[[], None]:
     What goes in is cast on the way, and what comes out is cast back. Returns what undoes it, rounding once.
     """
     stored = next(norm.parameters()).dtype
-    norm.to(wide(stored))
+    norm.to(master_dtype(stored))
 
     def inwards(_: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        return tuple(x.to(wide(x.dtype)) for x in inputs)
+        return tuple(x.to(master_dtype(x.dtype)) for x in inputs)
 
     def outwards(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         return output.to(stored)

@@ -18,7 +18,7 @@ _FUSED = re.compile(r"(?P<path>.+)\[(?P<part>\d+)/(?P<parts>\d+)\]")
 
 
 @dataclass(frozen=True, eq=False)
-class Site:
+class AdapterSite:
     """The rows `low` to `high` of one module's weight, read as (out, in) however they are stored."""
 
     path: str  # unique in the model; the part of a fused projection is in brackets
@@ -26,7 +26,7 @@ class Site:
     module: nn.Module
     low: int
     high: int
-    plain: bool  # the weight can be read and written column by column: not sharded, not quantised, not wrapped
+    writable: bool  # the weight can be read and written column by column: not sharded, not quantised, not wrapped
 
     @property
     def transposed(self) -> bool:
@@ -69,7 +69,7 @@ def features(module: nn.Module) -> tuple[int, int]:
     raise MethodError(f"a {type(module).__name__} is no linear module; targets must name nn.Linear or Conv1D modules.")
 
 
-def find_sites(model: nn.Module, layout: Layout, targets: Iterable[str]) -> list[Site]:
+def find_sites(model: nn.Module, layout: Layout, targets: Iterable[str]) -> list[AdapterSite]:
     """All sites in the order of the model's modules; raises MethodError as the module says."""
     found = {target: _matches(model, target, layout) for target in targets}
     if not found:
@@ -80,7 +80,7 @@ def find_sites(model: nn.Module, layout: Layout, targets: Iterable[str]) -> list
     return sorted(sites, key=lambda site: (order[site.module_path], site.low))
 
 
-def _matches(model: nn.Module, target: str, layout: Layout) -> list[Site]:
+def _matches(model: nn.Module, target: str, layout: Layout) -> list[AdapterSite]:
     if target not in layout.targets:
         raise MethodError(f"target '{target}' is unknown for this model; known: {', '.join(layout.targets)}.")
     address = layout.targets[target]
@@ -106,16 +106,16 @@ def _is_plain(model: nn.Module, name: str) -> bool:
     return linear and type(weight) is nn.Parameter and weight.is_floating_point()
 
 
-def _site(name: str, module: nn.Module, part: int, parts: int, plain: bool) -> Site:
+def _site(name: str, module: nn.Module, part: int, parts: int, writable: bool) -> AdapterSite:
     out, _ = features(module)
     if out % parts or part >= parts:
         raise MethodError(f"{name} has {out} rows: [{part}/{parts}] is no equal part of it.")
     width = out // parts
     path = name if parts == 1 else f"{name}[{part}/{parts}]"
-    return Site(path, name, module, part * width, (part + 1) * width, plain)
+    return AdapterSite(path, name, module, part * width, (part + 1) * width, writable)
 
 
-def _check_counts(model: nn.Module, found: dict[str, list[Site]]) -> None:
+def _check_counts(model: nn.Module, found: dict[str, list[AdapterSite]]) -> None:
     counts = {target: len(sites) for target, sites in found.items()}
     blocks = getattr(getattr(model, "config", None), "num_hidden_layers", next(iter(counts.values())))
     if any(count != blocks for count in counts.values()):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.dtypes import wide
+from methods.dtypes import master_dtype
 from methods.errors import MethodError
 from methods.head import TrainedHead, decayed
 from methods.method import Draw, Layout, Loop, Progress
@@ -61,7 +61,7 @@ class FullMethod(HeadMethod):
         self._base = {name: p for name, p in model.named_parameters() if name not in self._head.parameters}
         self._dtypes = {name: parameter.dtype for name, parameter in self._base.items()}
         for parameter in self._base.values():
-            parameter.data = parameter.data.to(wide(parameter.dtype))
+            parameter.data = parameter.data.to(master_dtype(parameter.dtype))
             parameter.requires_grad_(True)
         stored = model.state_dict().keys()
         self._buffers = {name: buffer for name, buffer in model.named_buffers() if name in stored}

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from submitit.helpers import DelayedSubmission
 
-from harness.ledger.store import Store
 from harness.execution.queue import DEATHS_OF_A_RUN, held_by
 from harness.execution.worker import STOPPED, how_it_ended
+from harness.ledger.store import Store
 from slurm.nodes import note_death
 from slurm.submission import Submission, read_submission
 

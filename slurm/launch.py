@@ -12,15 +12,15 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.execution.lease import beating, claim, look
+from harness.config.settings import Settings, settings_to_plain
+from harness.execution.lease import claim, heartbeat, look
+from harness.execution.reconcile import Todo, reconcile, scan
+from harness.execution.worker import DEFAULT_RUNNER
 from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
-from harness.execution.reconcile import Todo, reconcile, scan
-from harness.config.settings import Settings, settings_to_plain
-from harness.execution.worker import DEFAULT_RUNNER
 from slurm.arrays import max_array_size, split, submit
 from slurm.memory import judge, not_the_nodes_fault
 from slurm.nodes import bad_nodes
@@ -115,7 +115,7 @@ def _alone(runs: Path) -> Iterator[None]:
             who = f"process {holder.pid} on {holder.host}" if holder else "another process"
             raise PlanError(f"{who} is submitting runs of {runs}; try again when it is done.")
         time.sleep(0.1)
-    with beating(lease):
+    with heartbeat(lease):
         yield
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.execution.lease import look
+from harness.execution.reconcile import State, Todo, set_record_aside
 from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.plan import Plan
 from harness.ledger.quantity import NotMeasured
 from harness.ledger.record import CLOCKS, Failure, Record
 from harness.ledger.spec import SCHEMA
 from harness.ledger.store import Store
-from harness.execution.reconcile import State, Todo, set_record_aside
 from slurm.submission import Submission, read_submission, submissions
 
 # slurmstepd's words: by polling (OverMemoryKill), and by the kernel through cgroups.

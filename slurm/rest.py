@@ -9,7 +9,7 @@ import time
 import uuid
 from pathlib import Path
 
-from harness.execution.lease import beating, claim
+from harness.execution.lease import claim, heartbeat
 from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import HarnessError
 from harness.ledger.parse import parse
@@ -30,7 +30,7 @@ def main(argv: list[str]) -> int:
         if (lease := claim(runs / "jobs" / "rest")) is None:
             return 0  # another job that ends is at it, and sees from `ended` that one more makes room
         try:
-            with beating(lease):
+            with heartbeat(lease):
                 done = _wait_for_room(runs, before)
         except HarnessError as error:  # no sbatch on this node, say: the next `peftlab sweep` does it
             print(error, file=sys.stderr)

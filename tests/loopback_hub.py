@@ -47,19 +47,19 @@ def hub_server() -> Iterator[Hub]:
         def answer(self) -> None:
             found = hub.find(self.path.partition("?")[0])
             if found is None:
-                return self.say(404, b"", {"X-Error-Code": "RepoNotFound"})
+                return self.emit(404, b"", {"X-Error-Code": "RepoNotFound"})
             repo, files, rest = found
             if repo in hub.gated:
                 said = {"X-Error-Code": "GatedRepo", "X-Error-Message": f"Access to model {repo} is restricted."}
-                return self.say(401, b"", said)
+                return self.emit(401, b"", said)
             if (
                 self.path.startswith("/api/")
                 and "/revision/" in self.path
                 and not self.path.endswith(("/main", COMMIT))
             ):
-                return self.say(404, b"", {"X-Error-Code": "RevisionNotFound"})
+                return self.emit(404, b"", {"X-Error-Code": "RevisionNotFound"})
             if self.path.startswith("/api/"):
-                return self.say(200, json.dumps(_listing(repo, files, rest)).encode(), {})
+                return self.emit(200, json.dumps(_listing(repo, files, rest)).encode(), {})
             name = rest.removeprefix(f"{COMMIT}/")
             content = files[name]
             headers = {"ETag": f'"{digest(content)}"', "X-Repo-Commit": COMMIT}
@@ -68,10 +68,10 @@ def hub_server() -> Iterator[Hub]:
                 content = b"?" + content[1:] if name in hub.broken else content
                 if name in hub.cut:
                     self.close_connection = True
-                    return self.say(200, content[: len(content) // 2], headers | {"Content-Length": str(len(content))})
-            self.say(200, content, headers)
+                    return self.emit(200, content[: len(content) // 2], headers | {"Content-Length": str(len(content))})
+            self.emit(200, content, headers)
 
-        def say(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+        def emit(self, status: int, body: bytes, headers: dict[str, str]) -> None:
             self.send_response(status)
             for name, value in ({"Content-Length": str(len(body))} | headers).items():
                 self.send_header(name, value)

@@ -38,6 +38,14 @@ ROOMS = ("methods", "harness", "slurm", "analysis")
 FILES = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
 
 
+# Each room of harness/ imports only rooms after it; two in one tuple do not know each other.
+ORDER = (
+    ("__main__",), ("cli",), ("planning",), ("probe", "execution"), ("training",), ("tasks",), ("models", "trackers"),
+    ("measure", "data", "config"), ("ledger",),
+)  # fmt: skip
+RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
+
+
 def _room(file: Path) -> str:
     inside = file.relative_to(ROOT).as_posix()
     return max((room for room in MAY if inside == room or inside.startswith(room + "/")), key=len)
@@ -58,6 +66,49 @@ def test_imports_follow_the_arrows(file):
     assert not bad, f"{file.relative_to(ROOT)} imports {bad}; {room} may import {sorted(MAY[room])}"
 
 
+def test_harness_holds_nothing_outside_its_rooms():
+    outside = {path.name for path in (ROOT / "harness").glob("*.py")}
+    assert outside == {"__init__.py", "__main__.py"}
+    assert {path.parent.name for path in (ROOT / "harness").glob("*/__init__.py")} == set(RANK) - {"__main__"}
+
+
+def _modules() -> dict[str, Path]:
+    return {file.relative_to(ROOT).with_suffix("").as_posix().replace("/", "."): file for file in FILES}
+
+
+def _arrows() -> dict[str, set[str]]:
+    """Module -> the modules of this project that it imports, wherever in the file."""
+    known = _modules()
+    arrows = {}
+    for name, file in known.items():
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        parts = {
+            f"{node.module}.{alias.name}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.ImportFrom) and node.module
+            for alias in node.names
+        }
+        arrows[name] = {module for module in _imported(tree) | parts if module in known} - {name}
+    return arrows
+
+
+def test_every_room_of_harness_imports_only_rooms_after_it():
+    back = []
+    for module, imported in _arrows().items():
+        rooms = [(other, other.split(".")[1]) for other in imported if other.startswith("harness.")]
+        if not module.startswith("harness.") or (room := module.split(".")[1]) not in RANK:
+            continue
+        back += [f"{module} -> {other}" for other, its in rooms if its != room and RANK[its] <= RANK[room]]
+    assert back == []
+
+
+def test_no_two_modules_import_each_other_in_a_circle():
+    waiting = {module: set(imported) for module, imported in _arrows().items()}
+    while free := {module for module, imported in waiting.items() if not imported & set(waiting)}:
+        waiting = {module: imported for module, imported in waiting.items() if module not in free}
+    assert waiting == {}
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_function_is_longer_than_a_screen(file):
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
@@ -67,7 +118,14 @@ def test_no_function_is_longer_than_a_screen(file):
 
 @pytest.mark.parametrize(
     "module",
-    ["harness.__main__", "harness.cli.sweep", "harness.planning.plan", "harness.cli.status", "slurm.launch", "analysis.verbs"],
+    [
+        "harness.__main__",
+        "harness.cli.sweep",
+        "harness.planning.plan",
+        "harness.cli.status",
+        "slurm.launch",
+        "analysis.verbs",
+    ],
 )
 def test_planning_status_and_analysis_load_no_torch(module):
     heavy = "{'torch', 'transformers', 'datasets', 'evaluate', 'wandb', 'peft'}"

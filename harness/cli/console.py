@@ -7,11 +7,11 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from harness.planning.estimate import Estimate, cell_of, notes, size, span
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Record
 from harness.ledger.store import Store
+from harness.planning.estimate import Estimate, cell_of, notes, size, span
 
 console = Console(highlight=False)
 UNITS = {"byte": (2**20, "MiB"), "s": (1, "s"), "ms": (1, "ms"), "FLOP": (1e9, "GFLOP")}

@@ -9,16 +9,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
+from harness.cli.status import parse_args, sweeps
+from harness.execution.jobs import live_jobs
 from harness.execution.lease import look, process_lives, this_process
+from harness.execution.reconcile import scan, set_record_aside
+from harness.execution.sweep_state import holder_of
 from harness.ledger.arguments import Parser
 from harness.ledger.errors import PlanError, RecordError, SpecError, nearest
 from harness.ledger.plan import plan_path, read_plan
 from harness.ledger.record import FailureKind
 from harness.ledger.store import Store
-from harness.execution.jobs import live_jobs
-from harness.execution.reconcile import scan, set_record_aside
-from harness.cli.status import parse_args, sweeps
-from harness.execution.sweep_state import holder_of
 
 FOLLOW_SECONDS = 0.5
 

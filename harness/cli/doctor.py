@@ -22,14 +22,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from harness.data.hub_cache import Wanted, mirror_of, specs, wanted, whereabouts
+from harness.cli.arguments import flags_of
+from harness.config.resolve import Resolver
+from harness.config.settings import Settings, settings_from
 from harness.data.hub import unreachable
+from harness.data.hub_cache import Artifact, locate, mirror_of
 from harness.ledger.dataset_spec import DatasetSpec, Generation
 from harness.ledger.model_spec import BuiltinModel, ModelSpec
 from harness.planning.plan import Request, read_request
-from harness.config.resolve import Resolver
-from harness.config.settings import Settings, settings_from
-from harness.cli.sweep import flags_of
+from harness.planning.requirements import distinct_specs, required_artifacts
 
 PATIENCE = 2.0  # seconds for a command to answer
 LEAST_DISK = 2 * 2**30  # bytes: records and adapters of a sweep are small; models are as large as their cards say
@@ -67,8 +68,8 @@ def examine(request: Request, *, asked: bool) -> list[Finding]:
         queue = pool.submit(_slurm, cluster)
         graphics = pool.submit(_gpu, settings)
         here = [_packages(), _disk(settings), _token(), _wandb(settings), _mirror()]
-        chosen = specs(request, resolver := Resolver()) if asked else []
-        needed = [_at_hand(one, silence) for one in wanted(request, resolver)] if asked else []
+        chosen = distinct_specs(request, resolver := Resolver()) if asked else []
+        needed = [_at_hand(one, silence) for one in required_artifacts(request, resolver)] if asked else []
         needed += _extras(chosen)
         hub = Finding("hub", silence.result() or "answers")
         return [here[0], graphics.result(), here[1], hub, here[2], queue.result(), *here[3:], *needed]
@@ -158,8 +159,8 @@ def _wandb(settings: Settings) -> Finding:
     netrc = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
     key = bool(os.environ.get("WANDB_API_KEY")) or (netrc.is_file() and "wandb" in netrc.read_text(errors="replace"))
     said = f"{_version('wandb') or 'not installed'}, key: {'yes' if key else 'no'}, mode: {mode}"
-    lacking = mode == "online" and not key
-    return Finding("W&B", said, False if lacking else None, "wandb login, or wandb.mode=offline" if lacking else "")
+    missing = mode == "online" and not key
+    return Finding("W&B", said, False if missing else None, "wandb login, or wandb.mode=offline" if missing else "")
 
 
 def _mirror() -> Finding:
@@ -170,9 +171,9 @@ def _mirror() -> Finding:
     return Finding("mirror", f"{place}{'' if there else ' is no folder'}", there, "" if there else "set PEFTLAB_MIRROR")
 
 
-def _at_hand(one: Wanted, silence: Future[str | None]) -> Finding:
+def _at_hand(one: Artifact, silence: Future[str | None]) -> Finding:
     """A model or dataset of the cells: here, to be had, or neither."""
-    what, place = f"{one.kind} {one.name}", whereabouts(one, mirror_of())
+    what, place = f"{one.kind} {one.name}", locate(one, mirror_of())
     if place is not None:
         return Finding(what, f"at hand: {place}", True)
     todo = f"peftlab fetch {one.kind}={one.name}" + (f" ({one.gate})" if one.gate else "")
@@ -224,5 +225,5 @@ def _print(found: Sequence[Finding]) -> None:
         table.add_row(marks[one.ok], one.what, one.said + (f"  → {one.todo}" if one.todo else ""))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table)
-    lacking = sum(one.ok is False for one in found)
-    console.print(f"{lacking} thing{'s' if lacking != 1 else ''} missing." if lacking else "This machine can do it.")
+    missing = sum(one.ok is False for one in found)
+    console.print(f"{missing} thing{'s' if missing != 1 else ''} missing." if missing else "This machine can do it.")

@@ -7,16 +7,16 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from harness.cli.arguments import flags_of
+from harness.cli.control import find_run
+from harness.config.resolve import PARTS, Resolver
+from harness.config.settings import settings_from
+from harness.execution.jobs import live_jobs
+from harness.execution.sweep_state import Row, survey
 from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.plan import Plan, Planned, read_plan
 from harness.ledger.store import Store
-from harness.execution.jobs import live_jobs
 from harness.planning.plan import plan_one, read_request
-from harness.config.resolve import PARTS, Resolver
-from harness.config.settings import settings_from
-from harness.cli.control import find_run
-from harness.execution.sweep_state import Row, survey
-from harness.cli.sweep import flags_of
 
 console = Console(highlight=False, soft_wrap=True)
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from harness.cli.arguments import flags_of
+from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.model_spec import HubModel
 from harness.ledger.parse import parse
@@ -19,8 +21,6 @@ from harness.ledger.store import Store
 from harness.models.load import load_model
 from harness.models.loaded import LoadedModel
 from harness.planning.plan import read_request
-from harness.config.settings import Settings, settings_from
-from harness.cli.sweep import flags_of
 from methods.build import build as build_method
 from methods.errors import MethodError
 from methods.export import peft_adapter
@@ -40,7 +40,7 @@ def export(argv: list[str]) -> int:
     _save(tensors, asked.folder / "adapter_model.safetensors")
     write_whole(asked.folder / "adapter_config.json", to_json(config))
     kind = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
-    return _told(asked, f"{kind}; load it with peft.PeftModel.from_pretrained(model, DIR).", rank=config.get("r"))
+    return _event_log(asked, f"{kind}; load it with peft.PeftModel.from_pretrained(model, DIR).", rank=config.get("r"))
 
 
 def merge(argv: list[str]) -> int:
@@ -57,7 +57,7 @@ def merge(argv: list[str]) -> int:
     if hasattr(loaded.processor, "save_pretrained"):
         loaded.processor.save_pretrained(asked.folder)
     kind = type(model).__name__
-    return _told(asked, f"a plain {kind}; load it with {kind}.from_pretrained(DIR).", model=kind)
+    return _event_log(asked, f"a plain {kind}; load it with {kind}.from_pretrained(DIR).", model=kind)
 
 
 def restored(run_id: str, settings: Settings) -> tuple[LoadedModel, Method]:
@@ -121,7 +121,7 @@ def _base_model(asked: _Asked, loaded: LoadedModel) -> dict[str, Any]:
     return {"base_model_name_or_path": spec.source.id, "revision": commit}
 
 
-def _told(asked: _Asked, what: str, **facts: Any) -> int:
+def _event_log(asked: _Asked, what: str, **facts: Any) -> int:
     if asked.as_json:
         print(json.dumps({"run": asked.run_id, "folder": str(asked.folder), **facts}))
     else:

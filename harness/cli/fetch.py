@@ -16,13 +16,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from harness.data.hub_cache import Wanted, cache_folder, lacking, mirror_of, wanted, whereabouts
-from harness.data.hub import Unavailable, download, unreachable
-from harness.ledger.errors import DataError, SpecError
-from harness.data.mirror import check_blobs, write_mirror
-from harness.planning.plan import read_request
+from harness.cli.arguments import flags_of
 from harness.config.resolve import Resolver
-from harness.cli.sweep import flags_of
+from harness.data.hub import Unavailable, download, unreachable
+from harness.data.hub_cache import Artifact, cache_folder, locate, mirror_of, missing_files
+from harness.data.mirror import check_blobs, write_mirror
+from harness.ledger.errors import DataError, SpecError
+from harness.planning.plan import read_request
+from harness.planning.requirements import required_artifacts
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
 
@@ -31,7 +32,7 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 class Outcome:
     """What became of one repository. todo: what a person does next; empty when it is at hand."""
 
-    one: Wanted
+    one: Artifact
     state: str  # at hand, fetched, missing, gated
     note: str
     todo: str = ""
@@ -43,7 +44,7 @@ def main(argv: list[str]) -> int:
     flags, words = flags_of(words, ("--json", "--mirror"))
     if not words:
         raise SpecError("fetch takes what to fetch, as in sweep=beyond_lora, model=roberta_base or dataset=paws.")
-    found = fetch(wanted(read_request(words), Resolver()), mirror)
+    found = fetch(required_artifacts(read_request(words), Resolver()), mirror)
     if "--json" in flags:
         plain = [vars(each) | {"one": None, "kind": each.one.kind, "id": each.one.address} for each in found]
         print(json.dumps([{key: value for key, value in row.items() if key != "one"} for row in plain]))
@@ -52,7 +53,7 @@ def main(argv: list[str]) -> int:
     return 0 if all(not each.todo for each in found) else 1
 
 
-def fetch(ones: Sequence[Wanted], mirror: Path | None = None) -> list[Outcome]:
+def fetch(ones: Sequence[Artifact], mirror: Path | None = None) -> list[Outcome]:
     """Each repository in turn; one that cannot be had stops no other. Without a network it is over in seconds."""
     reason: str | None = None
     asked = False
@@ -60,7 +61,7 @@ def fetch(ones: Sequence[Wanted], mirror: Path | None = None) -> list[Outcome]:
     with _progress() as progress:
         whole = progress.add_task("repositories", total=len(ones))
         for one in ones:
-            place = whereabouts(one, mirror or mirror_of())
+            place = locate(one, mirror or mirror_of())
             if place is None and not asked:
                 reason, asked = unreachable(), True
             found.append(_one(one, place, reason, mirror, progress))
@@ -68,7 +69,7 @@ def fetch(ones: Sequence[Wanted], mirror: Path | None = None) -> list[Outcome]:
     return found
 
 
-def _one(one: Wanted, place: Path | None, reason: str | None, mirror: Path | None, progress: Progress) -> Outcome:
+def _one(one: Artifact, place: Path | None, reason: str | None, mirror: Path | None, progress: Progress) -> Outcome:
     outcome = Outcome(one, "at hand", str(place))
     if place is None:
         if reason is not None:
@@ -84,19 +85,19 @@ def _one(one: Wanted, place: Path | None, reason: str | None, mirror: Path | Non
         return Outcome(one, "missing", f"not mirrored: {error}", "make room or correct the card, then run this again")
 
 
-def _download(one: Wanted, progress: Progress) -> Outcome:
+def _download(one: Artifact, progress: Progress) -> Outcome:
     with _arriving(one, progress):
         try:
             place = download(one.repo, one.kind, one.revision, list(one.patterns))
             check_blobs(place)
         except DataError as error:
             return _refused(one, error)
-    if absent := lacking(one, place):
+    if absent := missing_files(one, place):
         return Outcome(one, "missing", f"the repository has no {', '.join(absent)}", "correct the card")
     return Outcome(one, "fetched", str(place))
 
 
-def _refused(one: Wanted, error: DataError) -> Outcome:
+def _refused(one: Artifact, error: DataError) -> Outcome:
     if isinstance(error, Unavailable):
         gate = one.gate if error.gated else None
         return Outcome(one, "gated" if error.gated else "missing", str(error), gate or error.todo)
@@ -122,7 +123,7 @@ def _progress() -> Iterator[Progress]:
 
 
 @contextmanager
-def _arriving(one: Wanted, progress: Progress) -> Iterator[None]:
+def _arriving(one: Artifact, progress: Progress) -> Iterator[None]:
     """A line that shows how many bytes of a repository have come, read off the cache's own files."""
     place, stop = cache_folder(one) / "blobs", threading.Event()
     task = progress.add_task(one.repo, total=None)

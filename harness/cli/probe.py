@@ -4,13 +4,13 @@ import json
 import sys
 from collections.abc import Callable
 
-from harness.planning.estimate import PROBES
+from harness.cli.arguments import flags_of
+from harness.config.settings import default_cache
 from harness.ledger.quantity import Measured, Quantity
+from harness.planning.estimate import PROBES
 from harness.planning.history import keep_probe
 from harness.probe.request import read_request
 from harness.probe.result import Probe, Ratio, Row, probe_to_json
-from harness.config.settings import default_cache
-from harness.cli.sweep import flags_of
 
 MIB = 2**20
 
@@ -24,8 +24,8 @@ def main(argv: list[str]) -> int:
     request = read_request(words)
     from harness.probe.run import probe  # torch, once the request is known to be sound
 
-    say: Callable[[str], None] = lambda line: print(f"\r\033[K{line}", end="", file=sys.stderr)  # noqa: E731
-    found = probe(request, say if sys.stderr.isatty() else lambda line: None)
+    emit: Callable[[str], None] = lambda line: print(f"\r\033[K{line}", end="", file=sys.stderr)  # noqa: E731
+    found = probe(request, emit if sys.stderr.isatty() else lambda line: None)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
     plain = probe_to_json(found)

@@ -11,13 +11,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from harness.config.resolve import Resolver
 from harness.data.source import find_source
 from harness.data.splits import Part, divide, row_keys
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.errors import DataError, SpecError
 from harness.models.loaded import ImageProcessor
 from harness.planning.plan import read_request
-from harness.config.resolve import Resolver
 from harness.tasks.build import bind
 from harness.tasks.labels import label_of
 

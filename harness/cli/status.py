@@ -9,13 +9,13 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from harness.execution.jobs import live_jobs
+from harness.execution.sweep_state import STAGES, Survey, survey
 from harness.ledger.arguments import Parser
 from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.plan import read_plan
 from harness.ledger.quantity import Measured
 from harness.ledger.store import Store
-from harness.execution.jobs import live_jobs
-from harness.execution.sweep_state import STAGES, Survey, survey
 
 WATCH_SECONDS = 2.0
 SAMPLE = 30  # done records that the time left is estimated from

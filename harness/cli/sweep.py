@@ -1,28 +1,21 @@
 """The verbs that plan and run: they parse a command line, call one function, and print what it said."""
 
 import json
-from collections.abc import Sequence
 
+from harness.cli.arguments import flags_of
+from harness.cli.commands import VERBS, load
 from harness.cli.console import print_record, print_sweep_end
+from harness.config.resolve import Resolver
+from harness.config.settings import Settings, settings_from
 from harness.data.hub import require
-from harness.ledger.errors import PlanError, SpecError, nearest
+from harness.execution.queue import is_settled, work
+from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan, Planned, plan_to_json, write_plan
 from harness.ledger.record import record_to_json
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.planning.plan import plan_one, plan_sweep, read_request
-from harness.config.resolve import Resolver
-from harness.config.settings import Settings, settings_from
-from harness.execution.queue import is_settled, work
-
-
-def flags_of(argv: Sequence[str], known: Sequence[str]) -> tuple[set[str], list[str]]:
-    """The flags of a command line, and its other words. Raises SpecError for a flag that is not known."""
-    flags = {word for word in argv if word.startswith("--")}
-    for flag in flags - set(known):
-        raise SpecError(f"unknown flag '{flag}'.{nearest(flag, known)}")
-    return flags, [word for word in argv if word not in flags]
 
 
 def run(argv: list[str]) -> int:
@@ -44,8 +37,6 @@ def run(argv: list[str]) -> int:
 
 def sweep(argv: list[str]) -> int:
     """`peftlab sweep …`: reconcile the plan with the store, run what is missing, show the answer."""
-    from harness.__main__ import VERBS, load
-
     flags, words = flags_of(argv, ("--json",))
     request = read_request(words)
     plan = plan_sweep(request, Resolver())

@@ -17,11 +17,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
+from harness.cli.arguments import flags_of
+from harness.config.settings import settings_from
 from harness.ledger.store import Store
 from harness.planning.plan import read_request
-from harness.config.settings import settings_from
 from harness.trackers.wandb_mirror import unreachable
-from harness.cli.sweep import flags_of
 
 console = Console(highlight=False, soft_wrap=True)
 AT_ONCE = 50  # folders handed to one process of W&B's tool: it takes two seconds to start

@@ -134,7 +134,9 @@ def silent(url: str) -> str | None:
     address = urlsplit((_proxy() if url.startswith("https:") else None) or url)
     host, port = address.hostname or "", address.port or (80 if address.scheme == "http" else 443)
     answered = threading.Event()
-    threading.Thread(target=_knock, args=(host, port, answered), daemon=True).start()  # a name lookup has no timeout
+    threading.Thread(
+        target=tcp_connect, args=(host, port, answered), daemon=True
+    ).start()  # a name lookup has no timeout
     return None if answered.wait(PATIENCE) else f"{host} does not answer"
 
 
@@ -170,7 +172,7 @@ def _proxy() -> str | None:
     return next((os.environ[name] for name in names if os.environ.get(name)), None)
 
 
-def _knock(host: str, port: int, answered: threading.Event) -> None:
+def tcp_connect(host: str, port: int, answered: threading.Event) -> None:
     try:
         socket.create_connection((host, port), timeout=PATIENCE).close()
     except OSError:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,19 @@ from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.errors import DataError
 from harness.ledger.identity import canonical
 from harness.ledger.paths import to_json, write_whole
-from harness.tasks.task import Example, Task
 
 FORMAT = 1  # of the encoded files; a bump encodes everything anew
 SPLITS = ("train", "validation", "test")
+Example = Mapping[str, Any]  # an encoded row, with its "id" and "length"
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """How raw rows become examples. key: of the processor; equal keys give equal examples."""
+
+    encode: Callable[[Mapping[str, Any]], dict[str, Any]]  # raises DataError for a row that is not what the card says
+    length: Callable[[Mapping[str, Any]], int]  # input tokens of an example
+    key: str
 
 
 class Split(Sequence[Example]):
@@ -48,21 +57,21 @@ class Data:
     facts: dict[str, Any]
 
 
-def load_data(spec: DatasetSpec, task: Task, processor_key: str, cache: Path) -> Data:
-    """The three splits, encoded by `task`; a later call with the same card, data and `processor_key` only opens files.
+def load_data(spec: DatasetSpec, encoder: Encoder, cache: Path) -> Data:
+    """The three splits, encoded; a later call with the same card, data and `encoder.key` only opens files.
 
     Raises DataError when the data is nowhere, or a row is not what the card says.
     """
     source = find_source(spec)
-    words = f"{FORMAT}/{canonical(spec)}/{processor_key}/{source.signature}"
+    words = f"{FORMAT}/{canonical(spec)}/{encoder.key}/{source.signature}"
     folder = cache / "data" / f"{spec.name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
     if not (folder / "facts.json").is_file():
-        _prepare(spec, task, source, folder)
+        _prepare(spec, encoder, source, folder)
     splits = {name: Split(Rows(folder / f"{name}.arrow")) for name in SPLITS}
     return Data(**splits, facts=json.loads((folder / "facts.json").read_text()))
 
 
-def _prepare(spec: DatasetSpec, task: Task, source: Source, folder: Path) -> None:
+def _prepare(spec: DatasetSpec, encoder: Encoder, source: Source, folder: Path) -> None:
     """Written aside, then renamed whole; when another process was faster, its equal copy stays."""
     tables, known = source.read()
     aside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.part")
@@ -70,7 +79,7 @@ def _prepare(spec: DatasetSpec, task: Task, source: Source, folder: Path) -> Non
     try:
         facts = {"source": known, "splits": {}}
         for name, part in divide(spec, tables).items():
-            facts["splits"][name] = _write(spec, task, tables[part.source], part, aside / f"{name}.arrow", name)
+            facts["splits"][name] = _write(spec, encoder, tables[part.source], part, aside / f"{name}.arrow", name)
         write_whole(aside / "facts.json", to_json(facts))
         try:
             aside.rename(folder)
@@ -81,7 +90,7 @@ def _prepare(spec: DatasetSpec, task: Task, source: Source, folder: Path) -> Non
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write(spec: DatasetSpec, task: Task, table: pa.Table, part: Part, path: Path, name: str) -> dict[str, Any]:
+def _write(spec: DatasetSpec, encoder: Encoder, table: pa.Table, part: Part, path: Path, name: str) -> dict[str, Any]:
     if not part.rows:
         raise DataError(f"dataset {spec.name}: {name} has no rows; correct the split shares of the card.")
     keys = row_keys(spec.split, part.source, table)
@@ -91,11 +100,11 @@ def _write(spec: DatasetSpec, task: Task, table: pa.Table, part: Part, path: Pat
         nonlocal shortened
         for row, raw in zip(part.rows, _raw(table, part.rows), strict=True):
             try:
-                example = task.encode(raw)
+                example = encoder.encode(raw)
             except DataError as error:
                 raise DataError(f"dataset {spec.name}, row {keys[row]}: {error}") from error
             shortened += example.pop("shortened", 0)
-            yield {"id": keys[row], **example, "length": task.length(example)}
+            yield {"id": keys[row], **example, "length": encoder.length(example)}
 
     write_rows(path, encoded())
     n = len(part.rows)

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from harness.data.hub_cache import Wanted, mirror_folder
+from harness.data.hub_cache import Artifact, mirror_folder
 from harness.ledger.errors import DataError
 
 
@@ -27,7 +27,7 @@ def check_blobs(snapshot: Path) -> None:
             raise DataError(f"{path.name} is not what the hub sent; it was deleted")
 
 
-def write_mirror(one: Wanted, snapshot: Path, mirror: Path) -> Path:
+def write_mirror(one: Artifact, snapshot: Path, mirror: Path) -> Path:
     """Copy or convert what is wanted into the mirror, each file whole; the folder it is in.
 
     Raises DataError when a split's files cannot be read as tables.

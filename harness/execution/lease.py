@@ -43,7 +43,7 @@ class Holder:
 
 
 @dataclass(frozen=True)
-class Seen:
+class LeaseInfo:
     """The highest lease of a folder, as another process finds it."""
 
     generation: int
@@ -67,7 +67,7 @@ class Lease:
 
     def still_mine(self) -> bool:
         """False as soon as anybody has taken over."""
-        file_clock(self.folder)  # it changes the folder, and so an NFS client does not list it from memory
+        fs_time(self.folder)  # it changes the folder, and so an NFS client does not list it from memory
         return max(_generations(self.folder), default=0) == self.generation
 
     def release(self) -> None:
@@ -106,18 +106,18 @@ def claim(folder: Path) -> Lease | None:
     return lease
 
 
-def look(folder: Path) -> Seen | None:
+def look(folder: Path) -> LeaseInfo | None:
     """The highest lease in a folder, None when there is none."""
     for generation in sorted(_generations(folder), reverse=True):
         try:
             with Lease(folder, generation).path.open() as file:  # opening makes NFS ask its server for the time
-                return Seen(generation, _holder(file.read()), os.fstat(file.fileno()).st_mtime)
+                return LeaseInfo(generation, _holder(file.read()), os.fstat(file.fileno()).st_mtime)
         except FileNotFoundError:
             continue
     return None
 
 
-def is_free(seen: Seen, folder: Path) -> bool:
+def is_free(seen: LeaseInfo, folder: Path) -> bool:
     """Whether a lease may be taken over now."""
     if seen.beat == 0:
         return True
@@ -126,11 +126,11 @@ def is_free(seen: Seen, folder: Path) -> bool:
         return True
     if holder and holder.boot != here.boot and holder.job and holder.job == here.job and holder.restart < here.restart:
         return True  # SLURM has ended the earlier start of this very job
-    return file_clock(folder) - seen.beat > STALE_SECONDS
+    return fs_time(folder) - seen.beat > STALE_SECONDS
 
 
 @contextmanager
-def beating(lease: Lease, seconds: float = BEAT_SECONDS) -> Iterator[None]:
+def heartbeat(lease: Lease, seconds: float = BEAT_SECONDS) -> Iterator[None]:
     """Keep the heartbeat going in a daemon thread; release at the end, however it ends."""
     ended = threading.Event()
 
@@ -168,7 +168,7 @@ def process_lives(holder: Holder) -> bool:
     return _started(holder.pid) == holder.started
 
 
-def file_clock(folder: Path) -> float:
+def fs_time(folder: Path) -> float:
     """Now, on the clock that stamps files in `folder`: a server's, not this machine's."""
     probe = folder / f".clock.{uuid.uuid4().hex[:8]}"
     try:

@@ -20,13 +20,13 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from harness.ledger.plan import Plan
-from harness.ledger.store import Store
-from harness.ledger.progress import progress
 from harness.config.settings import Settings, settings_to_plain
-from harness.execution.sweep_state import holder_of
 from harness.execution.queue import DEATHS_OF_A_RUN, held_by, is_settled
+from harness.execution.sweep_state import holder_of
 from harness.execution.worker import DEFAULT_RUNNER, how_it_ended
+from harness.ledger.plan import Plan
+from harness.ledger.progress import progress
+from harness.ledger.store import Store
 
 POLL_SECONDS = 0.5
 MOST_LOOKED_AT = 50  # runs whose events are read twice a second
@@ -114,7 +114,7 @@ def _work_through(
             for number in killed:
                 held = held_by(workers[number].pid, [i for i in ids if i in pending], store)
                 deaths.update(held or pending)  # it died before its first run: without a culprit there would be no end
-                bar.console.print(_obituary(workers[number], held, deaths), markup=False)
+                bar.console.print(_crash_message(workers[number], held, deaths), markup=False)
                 rest = [i for i in ids if i in pending and deaths[i] < DEATHS_OF_A_RUN]
                 workers[number : number + 1] = [start(number, rest)] if rest else []
             if not alive:
@@ -168,7 +168,7 @@ def _tell_failures(ids: set[str], store: Store, console: Console) -> int:
     return len(failures)
 
 
-def _obituary(worker: Worker, held: Sequence[str], deaths: Mapping[str, int]) -> str:
+def _crash_message(worker: Worker, held: Sequence[str], deaths: Mapping[str, int]) -> str:
     how = signal.Signals(-worker.returncode).name
     guess = " (the kernel does that to a process when memory runs out)" if how == "SIGKILL" else ""
     left = [run_id for run_id in held if deaths[run_id] >= DEATHS_OF_A_RUN]

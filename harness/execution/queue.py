@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness.execution.lease import Lease, LeaseLost, beating, claim, look, this_process
+from harness.execution.lease import Lease, LeaseLost, claim, heartbeat, look, this_process
 from harness.ledger.paths import RunPaths
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.record import Record
@@ -100,7 +100,7 @@ def _run(planned: Planned, store: Store, run_one: RunOne) -> bool:
 
 
 def _run_leased(planned: Planned, store: Store, lease: Lease, run_one: RunOne) -> bool:
-    with beating(lease):
+    with heartbeat(lease):
         if is_settled(store, planned.id):  # written between our look and our claim
             record = None
         else:

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.execution.lease import is_free, look
-from harness.ledger.plan import Plan, Planned, Skipped
-from harness.ledger.store import Store
 from harness.execution.jobs import LiveJob
-from harness.ledger.progress import Progress, progress
+from harness.execution.lease import is_free, look
 from harness.execution.reconcile import State, scan
+from harness.ledger.plan import Plan, Planned, Skipped
+from harness.ledger.progress import Progress, progress
+from harness.ledger.store import Store
 
 Stage = Literal["done", "running", "pending", "failed", "stopped", "missing", "damaged"]
 STAGES: tuple[Stage, ...] = ("done", "running", "pending", "failed", "stopped", "missing", "damaged")

@@ -1,4 +1,4 @@
-"""`python -m harness.execution.worker --runs DIR --plan NAME [--settings JSON] [ID …]`: a process that works through runs.
+"""`python -m harness.execution.worker --runs DIR --plan NAME [--settings JSON] [ID …]`: works through runs.
 
 Started by the local launcher and inside SLURM jobs. SIGTERM, SIGINT and SIGUSR2 ask for a checkpoint and an end.
 Exit code: 0 when every run it did is done, 1 when one failed, 75 when it was stopped before the end.
@@ -16,12 +16,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from harness.execution.queue import LeasedStore, RunOne, work
+from harness.execution.shared_device import shared
 from harness.ledger.errors import HarnessError
 from harness.ledger.plan import Planned, read_plan
 from harness.ledger.record import Record
 from harness.ledger.store import Store
-from harness.execution.shared_device import shared
-from harness.execution.queue import LeasedStore, RunOne, work
 
 STOPPED = 75  # EX_TEMPFAIL: try again later
 ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # for a checkpoint and an end

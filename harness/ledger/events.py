@@ -16,7 +16,7 @@ class Events:
         self._file = path.open("a", encoding="utf-8", buffering=1)
         self._listeners = listeners
 
-    def say(self, event: str, **facts: Any) -> None:
+    def emit(self, event: str, **facts: Any) -> None:
         """One event: start, resume, step, val, link, end, failed."""
         self._file.write(json.dumps({"t": round(time.time(), 3), "event": event} | facts) + "\n")
         for listener in self._listeners:

@@ -125,7 +125,7 @@ class StepTimer:
         self._cuda = self._device.type == "cuda"
         self._drop = drop
         self._ms: list[float] = []
-        self._samples = self._tokens = self._slots = 0
+        self._samples = self._tokens = self._padded_tokens = 0
         self._events: list[tuple[torch.cuda.Event, torch.cuda.Event]] = []
         self._started: Any = None
 
@@ -133,7 +133,7 @@ class StepTimer:
         """Just before the first thing that belongs to the step."""
         self._started = self._mark()
 
-    def stop(self, *, samples: int, tokens: int, slots: int) -> None:
+    def stop(self, *, samples: int, tokens: int, padded_tokens: int) -> None:
         """Just after the last. `tokens` are those that are not padding, `slots` all of them."""
         end = self._mark()
         if self._drop > 0:
@@ -145,7 +145,7 @@ class StepTimer:
             self._ms.append(1e3 * (end - self._started))
         self._samples += samples
         self._tokens += tokens
-        self._slots += slots
+        self._padded_tokens += padded_tokens
 
     def _mark(self) -> Any:
         if not self._cuda:
@@ -177,17 +177,17 @@ class StepTimer:
             "step_ms_mad": Measured(float(np.median(np.abs(ms - median))), "ms", n),
             "samples_per_s": Measured(self._samples / seconds, "1/s", n),
         }
-        if not self._slots:
+        if not self._padded_tokens:
             return found | dict.fromkeys(_SPEED[-2:], NotMeasured("the task has no tokens"))
         found["tokens_per_s"] = Measured(self._tokens / seconds, "1/s", n)
-        found["padding_share"] = Measured(1 - self._tokens / self._slots, "1", n)
+        found["padding_share"] = Measured(1 - self._tokens / self._padded_tokens, "1", n)
         return found
 
     def state(self) -> dict[str, Any]:
         """JSON-ready; belongs into the checkpoint."""
-        return {"ms": self.milliseconds(), "counts": [self._samples, self._tokens, self._slots]}
+        return {"ms": self.milliseconds(), "counts": [self._samples, self._tokens, self._padded_tokens]}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Go on from a checkpoint; the first steps of the new attempt are warm-up again."""
         self._ms = list(state["ms"])
-        self._samples, self._tokens, self._slots = state["counts"]
+        self._samples, self._tokens, self._padded_tokens = state["counts"]

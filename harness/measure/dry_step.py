@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 @contextmanager
-def leaving_no_trace(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+def dry_step(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
     """Inside, every gradient starts absent. `parameters`: those that are trained, in the model or beside it."""
     every = {id(p): p for p in (*model.parameters(), *parameters)}.values()
     gradients = [(parameter, parameter.grad) for parameter in every]

@@ -17,7 +17,7 @@ from torch.utils.flop_counter import (
 )
 
 from harness.ledger.quantity import Measured
-from harness.measure.dry_step import leaving_no_trace
+from harness.measure.dry_step import dry_step
 
 
 def step_flops(
@@ -27,7 +27,7 @@ def step_flops(
 
     parameters: what is trained beside the model's own parameters.
     """
-    with leaving_no_trace(model, parameters):
+    with dry_step(model, parameters):
         with flop_counter() as counter:
             forward_backward()
     return Measured(counter.get_total_flops(), "FLOP")

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.ledger.quantity import Measured
-from harness.measure.dry_step import leaving_no_trace
+from harness.measure.dry_step import dry_step
 
 
 def measure_ledger(
@@ -38,7 +38,7 @@ def measure_ledger(
     trained = [parameter for group in groups for parameter in group["params"]]
     adapter = [p for group in groups if group.get("name", "").startswith("adapter") for p in group["params"]]
     tensors = [*model.parameters(), *model.buffers(), *trained]
-    with leaving_no_trace(model, trained):
+    with dry_step(model, trained):
         saved = _Saved(tensors)
         with torch.autograd.graph.saved_tensors_hooks(saved.pack, saved.unpack):
             forward_backward()

@@ -1,4 +1,6 @@
-"""For tensors on the meta device: operations save what they would save on a CUDA GPU, in the precision of the run.
+"""Shims for the meta device, which runs nothing: counting on shapes alone, and counting as a CUDA GPU would.
+
+`cuda_semantics`: operations save what they would save on a CUDA GPU, in the precision of the run.
 
 What differs from the bare meta device, which runs as a CPU does:
 
@@ -32,7 +34,7 @@ _WIDE = {
 
 
 @contextmanager
-def as_on_cuda(*, bfloat16: bool) -> Iterator[None]:
+def cuda_semantics(*, bfloat16: bool) -> Iterator[None]:
     """Around a forward pass, and around checkpointed blocks when the backward pass computes them again.
 
     bfloat16: as inside `torch.autocast("cuda", torch.bfloat16)`, which refuses to be on where there is no GPU.
@@ -89,3 +91,33 @@ def _to(dtype: torch.dtype) -> Callable[[Any], Any]:
         return value.to(dtype) if eligible else value
 
     return cast
+
+
+@contextmanager
+def meta_hints() -> Iterator[None]:
+    """For meta tensors, inside: attention is the fused kernel (else the attention matrix would be counted as saved),
+    and nobody looks into position numbers to see whether several texts are packed into a row (there are none).
+    """
+    from transformers import masking_utils
+
+    attention = F.scaled_dot_product_attention
+    hints = [
+        (F, "scaled_dot_product_attention", lambda *args, **options: _meta_attention(attention, *args, **options)),
+        (masking_utils, "find_packed_sequence_indices", lambda *args, **options: None),
+    ]
+    before = [(module, name, getattr(module, name)) for module, name, _ in hints]
+    try:
+        for module, name, hint in hints:
+            setattr(module, name, hint)
+        yield
+    finally:
+        for module, name, own in before:
+            setattr(module, name, own)
+
+
+def _meta_attention(own: Any, query: Tensor, key: Tensor, value: Tensor, *args: Any, **options: Any) -> Tensor:
+    if args or options.get("attn_mask") is not None or options.get("dropout_p"):
+        return own(query, key, value, *args, **options)
+    causal, scale = bool(options.get("is_causal")), options.get("scale")
+    fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    return fused(query, key, value, is_causal=causal, scale=scale)[0]

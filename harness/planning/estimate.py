@@ -1,6 +1,6 @@
 """What a plan will need, cell by cell, before it is run: GPU memory and time, each with where the number is from.
 
-Memory: the ledger of one step at full size, counted without weights (`harness.planning.step_cost`). Time: earlier records,
+Memory: the ledger of one step at full size, counted without weights (`planning.step_cost`). Time: earlier records,
 best first those of the cell itself; else FLOPs over a rate that a record or a probe reached. A cell that nothing is
 known about has no number, and says why.
 """
@@ -16,11 +16,11 @@ from typing import Any
 
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan, Planned
-from harness.ledger.spec import RecipeSpec
+from harness.ledger.spec import RecipeSpec, RunSpec
 from harness.ledger.store import Store
-from harness.planning.step_cost_cache import key_of, paper_ledgers
 from harness.planning.history import PastRun, Rate, past_probes, past_runs, science, task_of
-from harness.training.schedule import timeline
+from harness.planning.step_cost_cache import StepCost, key_of, step_costs
+from harness.training.schedule import train_schedule
 
 ON_PAPER = "counted on shapes"
 LEDGERS, PROBES = "ledgers", "probes"  # folders of the cache
@@ -56,7 +56,7 @@ def estimates(plan: Plan, store: Store, cache: Path) -> list[Estimate]:
     cells: dict[str, list[Planned]] = {}
     for run in plan.runs:
         cells.setdefault(cell_of(run.choices), []).append(run)
-    ledgers = paper_ledgers((runs[0].spec for runs in cells.values()), cache / LEDGERS)
+    ledgers = step_costs((runs[0].spec for runs in cells.values()), cache / LEDGERS, _count)
     runs, rates = past_runs(store)
     known = _Known(runs, [*rates, *past_probes(cache / PROBES)])
     found = []
@@ -109,6 +109,12 @@ def span(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
+def _count(spec: RunSpec) -> StepCost:
+    from harness.planning.step_cost import step_cost  # torch and transformers, and only for a shape that is new
+
+    return step_cost(spec)
+
+
 def _seconds(spec: Mapping[str, Any], known: _Known, flops: float | None) -> tuple[float | None, str]:
     """Training seconds: of the cell's own records, of other methods', or FLOPs over a measured rate."""
     like = [one for one in known.runs if (one.model, one.task) == (science(spec["model"]), task_of(spec))]
@@ -145,7 +151,7 @@ def _steps(spec: Mapping[str, Any], runs: Sequence[PastRun]) -> int | None:
     rows = seen[0] if seen else _rows(spec["dataset"])
     if not rows:
         return recipe.max_steps
-    return timeline(recipe, max(1, math.ceil(rows / (recipe.batch_size * recipe.accumulate)))).total
+    return train_schedule(recipe, max(1, math.ceil(rows / (recipe.batch_size * recipe.accumulate)))).total
 
 
 def _rows(dataset: Mapping[str, Any]) -> int | None:

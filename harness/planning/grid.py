@@ -10,10 +10,10 @@ from itertools import product
 from typing import Any
 
 from harness.config.compose import canonical_key
+from harness.config.resolve import PARTS
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.parse import parse
 from harness.ledger.sweep_spec import SweepSpec
-from harness.config.resolve import PARTS
 
 Cell = dict[str, str]  # axis or dotted key -> override word; all axes but the seed
 _ABSENT: Mapping[str, Any] = {"grids": [], "exclude": [], "set": []}  # what a yaml may leave out; all else is null then

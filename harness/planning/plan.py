@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.planning.grid import bare, cells, read_sweep, settings_for, values, why_excluded
-from harness.planning.compatible import why_not
 from harness.config.compose import compose_plain, expand, parse_overrides
+from harness.config.resolve import PARTS, Resolver, words_of
 from harness.ledger.errors import PlanError, SpecError
 from harness.ledger.identity import id_from_parts
 from harness.ledger.plan import Plan, Planned, Skipped
 from harness.ledger.sweep_spec import SweepSpec
-from harness.config.resolve import PARTS, Resolver, words_of
+from harness.planning.compatible import why_not
+from harness.planning.grid import bare, cells, read_sweep, settings_for, values, why_excluded
 
 AXES = (*PARTS, "seed")
 

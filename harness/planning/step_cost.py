@@ -13,24 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.measure.meta_device import as_on_cuda
-from harness.measure.flops import flop_counter
 from harness.ledger.dataset_spec import Choice, ImageClassification, TaskSpec
 from harness.ledger.errors import SpecError
 from harness.ledger.spec import RunSpec
+from harness.measure.flops import flop_counter
 from harness.measure.memory_breakdown import measure_ledger
+from harness.measure.meta_device import cuda_semantics, meta_hints
 from harness.models.checkpointing import checkpoint_blocks
 from harness.models.config import layout_of, make_config
 from harness.models.families import TINY_STRETCH, is_lm
 from harness.models.load import build_from_config
-from harness.planning.step_cost_cache import PaperLedger
+from harness.planning.step_cost_cache import StepCost
 from harness.probe.backbone import Backbone
 from harness.probe.entrants import Entrant, method_entrant
-from harness.probe.on_shapes import on_shapes
 from methods.errors import MethodError
 
 
-def paper_ledger(spec: RunSpec) -> PaperLedger:
+def step_cost(spec: RunSpec) -> StepCost:
     """The ledger of a run from its spec alone, in well under a second for a model of any size.
 
     Beside the roles of `Record.ledger`, with gradient checkpointing: what the backward pass keeps of the one block that
@@ -41,10 +40,10 @@ def paper_ledger(spec: RunSpec) -> PaperLedger:
         one, two = (_counted(spec, layers) for layers in (1, 2))
         block = _block(spec) if spec.recipe.gradient_checkpointing else {}
     except (MethodError, SpecError, RuntimeError, ValueError) as error:  # the last two: a model's own, on shapes alone
-        return PaperLedger({}, None, f"cannot be counted without weights: {str(error).splitlines()[0]}")
+        return StepCost({}, None, f"cannot be counted without weights: {str(error).splitlines()[0]}")
     found = {role: value + (blocks - 1) * (two[role] - value) for role, value in one.items()}
     flops = found.pop("flops")
-    return PaperLedger(found | block, flops * spec.recipe.accumulate)
+    return StepCost(found | block, flops * spec.recipe.accumulate)
 
 
 def _block(spec: RunSpec) -> dict[str, float]:
@@ -56,7 +55,7 @@ def _block(spec: RunSpec) -> dict[str, float]:
 
 def _counted(spec: RunSpec, layers: int) -> dict[str, float]:
     """Bytes by role, and FLOPs, of one micro-batch through that many blocks."""
-    with on_shapes(), torch.random.fork_rng(devices=[]):
+    with meta_hints(), torch.random.fork_rng(devices=[]):
         entrant = _entrant(spec, layers)
         counter = flop_counter()
 
@@ -75,7 +74,7 @@ def _entrant(spec: RunSpec, layers: int) -> Entrant:
         model.config.pad_token_id = None  # type: ignore[union-attr]  # nothing is padded, so nobody need look
     inputs, targets = _batch(model, task, spec.recipe.batch_size, TINY_STRETCH if spec.model.size == "tiny" else 1)
     backbone = Backbone(model, layout_of(spec.model, task), inputs, targets, targets.numel())
-    cuda = partial(as_on_cuda, bfloat16=spec.recipe.precision != "float32")
+    cuda = partial(cuda_semantics, bfloat16=spec.recipe.precision != "float32")
     entrant = method_entrant(spec.method, backbone, cuda, spec.seed)
     if spec.recipe.gradient_checkpointing:
         checkpoint_blocks(entrant.model, context_fn=lambda: (nullcontext(), cuda()))

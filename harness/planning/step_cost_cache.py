@@ -21,14 +21,14 @@ from harness.models.families import is_lm, outputs
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTS = (  # files and folders whose code decides what is counted
-    "methods", "harness/models", "harness/probe/backbone.py", "harness/probe/entrants.py", "harness/probe/on_shapes.py",
-    "harness/planning/step_cost.py", "harness/measure/meta_device.py", "harness/measure/memory_breakdown.py", "harness/measure/flops.py",
+    "methods", "harness/models", "harness/probe/backbone.py", "harness/probe/entrants.py", "harness/measure/flops.py",
+    "harness/measure/meta_device.py", "harness/measure/memory_breakdown.py", "harness/planning/step_cost.py",
 )  # fmt: skip
 PACKAGES = ("torch", "transformers", "peft")
 
 
 @dataclass(frozen=True)
-class PaperLedger:
+class StepCost:
     """bytes: by role, of one micro-batch. flops: of one optimizer step. why: there is neither, and why not."""
 
     bytes: Mapping[str, float]
@@ -36,11 +36,11 @@ class PaperLedger:
     why: str | None = None
 
 
-def paper_ledgers(
-    specs: Iterable[Mapping[str, Any]], folder: Path, count: Callable[[RunSpec], PaperLedger] | None = None
-) -> dict[str, PaperLedger]:
+def step_costs(
+    specs: Iterable[Mapping[str, Any]], folder: Path, count: Callable[[RunSpec], StepCost]
+) -> dict[str, StepCost]:
     """Key -> ledger for the plain specs of some runs; those not in `folder` yet are counted, with a bar on stderr."""
-    found: dict[str, PaperLedger] = {}
+    found: dict[str, StepCost] = {}
     missing: dict[str, Mapping[str, Any]] = {}
     for plain in specs:
         if (key := key_of(plain)) in found or key in missing:
@@ -79,13 +79,10 @@ def shape_of(plain: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counted(
-    missing: Mapping[str, Mapping[str, Any]], folder: Path, count: Callable[[RunSpec], PaperLedger] | None
-) -> dict[str, PaperLedger]:
+    missing: Mapping[str, Mapping[str, Any]], folder: Path, count: Callable[[RunSpec], StepCost]
+) -> dict[str, StepCost]:
     from rich.console import Console
     from rich.progress import track
-
-    if count is None:
-        from harness.planning.step_cost import paper_ledger as count  # torch and transformers
 
     found = {}
     title = f"counting memory of {len(missing)} shapes, once"
@@ -96,7 +93,7 @@ def _counted(
     return found
 
 
-def _keep(ledger: PaperLedger, path: Path) -> None:
+def _keep(ledger: StepCost, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, to_json({"bytes": dict(ledger.bytes), "flops": ledger.flops}))
@@ -104,10 +101,10 @@ def _keep(ledger: PaperLedger, path: Path) -> None:
         return
 
 
-def _read(path: Path) -> PaperLedger | None:
+def _read(path: Path) -> StepCost | None:
     try:
         raw = json.loads(path.read_bytes())
-        return PaperLedger(raw["bytes"], raw["flops"])
+        return StepCost(raw["bytes"], raw["flops"])
     except (OSError, ValueError, KeyError):  # absent, or damaged: counted anew
         return None
 

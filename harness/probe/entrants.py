@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from harness.ledger.seeds import Seeds
-from harness.training.optimizer import forget_adapter
 from harness.probe.backbone import Backbone, blocks_of
 from harness.probe.request import FLOOR, PEFT_DORA
+from harness.training.optimizer import forget_adapter
 from methods.build import build
 from methods.method import Progress
 from methods.schedule.chain import link_length

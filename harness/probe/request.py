@@ -5,10 +5,10 @@ from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from harness.config.compose import choices, expand, parse_overrides
+from harness.config.resolve import Resolver, words_of
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.model_spec import ModelSpec
 from harness.ledger.parse import parse
-from harness.config.resolve import Resolver, words_of
 from methods.spec import MethodSpec
 
 FLOOR, PEFT_LORA, PEFT_DORA = "floor", "peft_lora", "peft_dora"

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 import torch
 
-from harness.measure.cpu_matmul import fast_matmul
-from harness.measure.flops import step_flops
 from harness.ledger.quantity import Measured, Quantity
-from harness.measure.memory_breakdown import measure_ledger
 from harness.measure.clocks import StepTimer, pick_device, synchronise
+from harness.measure.cpu_matmul import fast_matmul
+from harness.measure.environment import provenance
+from harness.measure.flops import step_flops
 from harness.measure.memory import Memory
+from harness.measure.memory_breakdown import measure_ledger
+from harness.measure.meta_device import meta_hints
 from harness.probe.backbone import Backbone, build_backbone
 from harness.probe.entrants import Entrant, floor_entrant, method_entrant, peft_spec
-from harness.probe.on_shapes import on_shapes
 from harness.probe.request import FLOOR, PEFT_DORA, PEFT_LORA, Options, Request
 from harness.probe.result import Probe, Round, Row
-from harness.measure.environment import provenance
 from methods.errors import MethodError
 from methods.spec import BaSparse, Columns, LowRank, MethodSpec
 
@@ -33,7 +33,7 @@ LINK_ENDS = 3
 LABELS = {FLOOR: "frozen floor", PEFT_LORA: "peft LoRA", PEFT_DORA: "peft DoRA"}
 
 
-def probe(request: Request, say: Callable[[str], None] = lambda line: None) -> Probe:
+def probe(request: Request, emit: Callable[[str], None] = lambda line: None) -> Probe:
     """Measure every entrant of `request`. One that cannot be attached, or does not fit, is a row with its reason."""
     options = request.options
     device = _device(options)
@@ -48,7 +48,7 @@ def probe(request: Request, say: Callable[[str], None] = lambda line: None) -> P
     builds = _builds(request, backbone, lambda: _autocast(options, device))
     labels = LABELS | {method.name: str(method.about.get("label", method.name)) for method in request.methods}
     with fast_matmul(device):
-        rows = _rows(builds, labels, options, device, backbone.tokens, say)
+        rows = _rows(builds, labels, options, device, backbone.tokens, emit)
     return Probe(_setting(request, backbone, device), tuple(rows), provenance(device))
 
 
@@ -58,16 +58,16 @@ def _rows(
     options: Options,
     device: torch.device,
     tokens: int,
-    say: Callable[[str], None],
+    emit: Callable[[str], None],
 ) -> list[Row]:
     """What each entrant holds and counts, then how fast all of them are."""
     rows: dict[str, Row] = {}
     for name, build in builds.items():
-        say(f"{labels[name]}: exact counts")
+        emit(f"{labels[name]}: exact counts")
         rows[name] = _examined(Row(name, labels[name]), build, options, device)
     if not options.counts:
         good = {name: build for name, build in builds.items() if rows[name].why is None}
-        timed = _timed(good, options, device, say)
+        timed = _timed(good, options, device, emit)
         for name in good:
             if name not in timed:
                 rows[name] = replace(rows[name], why="out of memory beside the other entrants; probe it alone")
@@ -100,7 +100,7 @@ def _examined(row: Row, build: Build, options: Options, device: torch.device) ->
     try:
         entrant = build()
         if options.counts:
-            with on_shapes():
+            with meta_hints():
                 return replace(row, exact=_exact(entrant))
         entrant.step()  # the optimizer's state and every workspace exist from here on
         return replace(row, exact=_exact(entrant), memory=_peak(entrant, device), speed=_link_end(entrant, device))
@@ -150,7 +150,7 @@ def _link_end(entrant: Entrant, device: torch.device) -> dict[str, Quantity]:
 
 
 def _timed(
-    builds: Mapping[str, Build], options: Options, device: torch.device, say: Callable[[str], None]
+    builds: Mapping[str, Build], options: Options, device: torch.device, emit: Callable[[str], None]
 ) -> dict[str, list[Round]]:
     """Every entrant's rounds; one that runs out of memory is absent. Warm-up is a round whose times are dropped."""
     alive: dict[str, Entrant] = {}
@@ -158,7 +158,7 @@ def _timed(
     chance = random.Random(options.seed)
     sizes = [len(part) for part in np.array_split(range(options.steps), options.rounds)]
     for number, size in enumerate([options.warmup, *sizes]):
-        say(f"round {number} of {options.rounds}" if number else "warm-up")
+        emit(f"round {number} of {options.rounds}" if number else "warm-up")
         order = list(found)
         chance.shuffle(order)
         for name in order:
@@ -184,7 +184,7 @@ def _round(entrant: Entrant, steps: int, device: torch.device) -> Round:
     for _ in range(steps):
         timer.start()
         entrant.step()
-        timer.stop(samples=0, tokens=0, slots=0)
+        timer.stop(samples=0, tokens=0, padded_tokens=0)
     synchronise(device)
     cpu_ms = 1e3 * (time.process_time() - before) / max(1, steps)
     return Round(tuple(timer.milliseconds()), cpu_ms)

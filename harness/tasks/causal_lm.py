@@ -50,7 +50,7 @@ class CausalLMTask:
             ids=tuple(example["id"] for example in examples),
             weight=sum(lengths) - sum(starts),
             tokens=sum(lengths),
-            slots=ids.numel(),
+            padded_tokens=ids.numel(),
         )
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:

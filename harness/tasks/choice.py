@@ -66,14 +66,14 @@ class ChoiceTask:
             ids=tuple(example["id"] for example in examples),
             weight=len(examples),
             tokens=sum(lengths),
-            slots=ids.numel(),
+            padded_tokens=ids.numel(),
         )
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
         return class_losses(_means(model, batch), _right(batch))
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
-        plain = Batch(batch.inputs, _right(batch), batch.ids, batch.weight, batch.tokens, batch.slots)
+        plain = Batch(batch.inputs, _right(batch), batch.ids, batch.weight, batch.tokens, batch.padded_tokens)
         return class_predictions(_means(model, batch), plain, self._task.labels)
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, Measured]:

@@ -42,7 +42,9 @@ class ImageClassificationTask:
         patches = self._patches * len(examples)
         targets = torch.tensor([example["target"] for example in examples])
         ids = tuple(example["id"] for example in examples)
-        return Batch({"pixel_values": pixels}, targets, ids, weight=len(examples), tokens=patches, slots=patches)
+        return Batch(
+            {"pixel_values": pixels}, targets, ids, weight=len(examples), tokens=patches, padded_tokens=patches
+        )
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
         return class_losses(model(**batch.inputs, **self._extra).logits, batch.targets)

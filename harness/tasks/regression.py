@@ -31,7 +31,9 @@ class RegressionTask:
         targets = torch.tensor([example["target"] for example in examples], dtype=torch.float32)
         tokens = sum(len(example["input_ids"]) for example in examples)
         ids = tuple(example["id"] for example in examples)
-        return Batch(inputs, targets, ids, weight=len(examples), tokens=tokens, slots=inputs["input_ids"].numel())
+        return Batch(
+            inputs, targets, ids, weight=len(examples), tokens=tokens, padded_tokens=inputs["input_ids"].numel()
+        )
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
         return (model(**batch.inputs).logits[:, 0].float() - batch.targets) ** 2

@@ -21,11 +21,13 @@ class Batch:
     ids: tuple[str, ...]
     weight: int  # what the summed loss is divided by: examples, or target tokens of a causal LM
     tokens: int  # non-padding input tokens (image tasks: patches)
-    slots: int  # input tokens with padding
+    padded_tokens: int  # input tokens with padding
 
     def to(self, device: torch.device) -> "Batch":
         moved = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
-        return Batch(moved, self.targets.to(device, non_blocking=True), self.ids, self.weight, self.tokens, self.slots)
+        return Batch(
+            moved, self.targets.to(device, non_blocking=True), self.ids, self.weight, self.tokens, self.padded_tokens
+        )
 
 
 @dataclass(frozen=True)

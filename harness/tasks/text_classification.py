@@ -38,7 +38,7 @@ class TextClassificationTask:
             ids=tuple(example["id"] for example in examples),
             weight=len(examples),
             tokens=sum(len(example["input_ids"]) for example in examples),
-            slots=inputs["input_ids"].numel(),
+            padded_tokens=inputs["input_ids"].numel(),
         )
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:

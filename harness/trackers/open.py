@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+from harness.config.settings import Settings
 from harness.ledger.paths import RunPaths
 from harness.ledger.plan import Planned
-from harness.config.settings import Settings
 
 
 class Tracker(Protocol):
     """Hears every event of one run."""
 
-    def hear(self, event: str, facts: Mapping[str, Any]) -> None: ...
+    def on_event(self, event: str, facts: Mapping[str, Any]) -> None: ...
 
     def close(self) -> None: ...
 
@@ -19,7 +19,7 @@ class Tracker(Protocol):
 class Silent:
     """No tracker."""
 
-    def hear(self, event: str, facts: Mapping[str, Any]) -> None:
+    def on_event(self, event: str, facts: Mapping[str, Any]) -> None:
         pass
 
     def close(self) -> None:

@@ -14,10 +14,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from harness.config.settings import Settings
 from harness.data.hub import silent
 from harness.ledger.paths import RunPaths
 from harness.ledger.plan import Planned
-from harness.config.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class WandbMirror:
         self._exit_code = 1  # until the end was heard
         self._safely(lambda: self._open(planned, folder, settings))
 
-    def hear(self, event: str, facts: Mapping[str, Any]) -> None:
+    def on_event(self, event: str, facts: Mapping[str, Any]) -> None:
         if event == "val":
             self._safely(lambda: self._run.log({k: v for k, v in facts.items() if k != "step"}, step=facts["step"]))
         elif event in ("end", "failed"):

@@ -8,11 +8,11 @@ import pyarrow.parquet as pq
 from safetensors.torch import save_file
 
 from harness.ledger.paths import RunPaths, to_json, write_whole
-from harness.training.context import Parts
 from harness.tasks.task import Prediction
+from harness.training.context import RunContext
 
 
-def keep_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
+def save_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """predictions.parquet: id, target, prediction, score, loss, weight; a row per test example, in order."""
     columns = {name: [getattr(row, name) for row in predictions] for name in Prediction.__dataclass_fields__}
     part = path.with_name(path.name + ".part")
@@ -20,18 +20,18 @@ def keep_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     part.replace(path)
 
 
-def keep_weights(parts: Parts, folder: RunPaths, keep: str) -> None:
+def save_weights(context: RunContext, folder: RunPaths, keep: str) -> None:
     """adapter/: all tensors that differ from the pretrained model, as safetensors, and the method's own facts.
 
     keep: "adapters" leaves out methods that train every weight, whose file would be as large as the model; "all" keeps
     those too; "none" keeps nothing.
     """
-    whole_model = parts.spec.method.update.kind == "full"
+    whole_model = context.spec.method.update.kind == "full"
     if keep == "none" or (keep == "adapters" and whole_model):
         return
     folder.adapter.mkdir(exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in parts.method.tensors().items()}
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in context.method.tensors().items()}
     part = folder.adapter / ".state.safetensors.part"
     save_file(tensors, part)
     part.replace(folder.adapter / "state.safetensors")
-    write_whole(folder.adapter / "facts.json", to_json(parts.method.facts()))
+    write_whole(folder.adapter / "facts.json", to_json(context.method.facts()))

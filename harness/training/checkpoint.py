@@ -15,29 +15,31 @@ from harness.ledger.events import last_event
 from harness.ledger.paths import flush, to_json, write_whole
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Point
+from harness.training.context import Best, RunContext, TrainState
 from harness.training.optimizer import load_optimizer
-from harness.training.context import Best, Parts, State
 
 
-def save_checkpoint(parts: Parts, state: State, optimizer: torch.optim.Optimizer) -> None:
+def save_checkpoint(context: RunContext, state: TrainState, optimizer: torch.optim.Optimizer) -> None:
     """All that a restart needs: tensors and facts of the method, optimizer, best checkpoint, curve, clocks."""
-    folder = parts.folder
+    folder = context.folder
     home = folder.checkpoint / f"step-{state.step}"
     home.mkdir(parents=True, exist_ok=True)
-    _save(parts.method.tensors(), home / "method.safetensors")
+    _save(context.method.tensors(), home / "method.safetensors")
     torch.save(optimizer.state_dict(), home / "optimizer.pt")
     if state.best is not None:
         _save(state.best.tensors, home / "best.safetensors")
     flush(home.iterdir())
-    write_whole(folder.checkpoint / "state.json", to_json(_facts(parts, state)))  # the old checkpoint counts until here
+    write_whole(
+        folder.checkpoint / "state.json", to_json(_facts(context, state))
+    )  # the old checkpoint counts until here
     for old in folder.checkpoint.glob("step-*"):
         if old != home:
             shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(parts: Parts, optimizer: torch.optim.Optimizer, state: State) -> bool:
+def load_checkpoint(context: RunContext, optimizer: torch.optim.Optimizer, state: TrainState) -> bool:
     """Put the newest whole checkpoint into the parts, the optimizer and `state`; False when there is none."""
-    folder = parts.folder
+    folder = context.folder
     index = folder.checkpoint / "state.json"
     if not index.is_file():
         return False
@@ -45,12 +47,12 @@ def load_checkpoint(parts: Parts, optimizer: torch.optim.Optimizer, state: State
     home = folder.checkpoint / f"step-{facts['step']}"
     if not home.is_dir():  # removed by one who was suspended in the middle of a save, and whose run was taken over
         return False
-    parts.method.restore(load_file(home / "method.safetensors"), facts["method"])
-    load_optimizer(optimizer, torch.load(home / "optimizer.pt", weights_only=True, map_location=parts.device))
-    parts.timer.restore(facts["timer"])
-    parts.memory.restore(facts["memory"])
+    context.method.restore(load_file(home / "method.safetensors"), facts["method"])
+    load_optimizer(optimizer, torch.load(home / "optimizer.pt", weights_only=True, map_location=context.device))
+    context.timer.restore(facts["timer"])
+    context.memory.restore(facts["memory"])
     seen = last_event(folder.events, "step")
-    parts.clocks.restore(facts["clocks"], seen["train_s"] if seen else None)
+    context.clocks.restore(facts["clocks"], seen["train_s"] if seen else None)
     if best := facts["best"]:
         scores = {name: Measured(**raw) for name, raw in best["scores"].items()}
         tensors = load_file(home / "best.safetensors")
@@ -62,20 +64,20 @@ def load_checkpoint(parts: Parts, optimizer: torch.optim.Optimizer, state: State
     return True
 
 
-def _facts(parts: Parts, state: State) -> dict[str, Any]:
+def _facts(context: RunContext, state: TrainState) -> dict[str, Any]:
     best = state.best
     return {
         "step": state.step,
-        "method": parts.method.facts(),
+        "method": context.method.facts(),
         "curve": [vars(point) for point in state.curve],
         "best": None if best is None else _best_facts(best),
         "loss_sum": state.loss_sum,
         "loss_steps": state.loss_steps,
         "samples": state.samples,
         "attempts": state.attempts,
-        "timer": parts.timer.state(),
-        "memory": parts.memory.state(),
-        "clocks": parts.clocks.state(),
+        "timer": context.timer.state(),
+        "memory": context.memory.state(),
+        "clocks": context.clocks.state(),
     }
 
 

@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.training.loader import Feed
 from harness.data.load import Data
 from harness.ledger.events import Events
 from harness.ledger.paths import RunPaths
@@ -20,11 +19,12 @@ from harness.measure.clocks import Clocks, StepTimer
 from harness.measure.memory import Memory
 from harness.models.load import LoadedModel
 from harness.tasks.task import Task
+from harness.training.loader import DataLoader
 from methods.method import Method
 
 
 @dataclass(frozen=True)
-class Parts:
+class RunContext:
     """Everything that stays the same from the first step to the last."""
 
     spec: RunSpec
@@ -34,7 +34,7 @@ class Parts:
     method: Method
     task: Task
     data: Data
-    feed: Feed
+    loader: DataLoader
     seeds: Seeds
     device: torch.device
     clocks: Clocks
@@ -62,7 +62,7 @@ class Best:
 
 
 @dataclass
-class State:
+class TrainState:
     """Everything that changes. A checkpoint holds all of it, and the optimizer."""
 
     step: int = 0

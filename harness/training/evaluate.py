@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 import torch
 from torch import nn
 
-from harness.training.loader import in_order
 from harness.ledger.quantity import Measured
-from harness.training.context import Diverged
 from harness.tasks.task import Example, Prediction, Task
+from harness.training.context import Diverged
+from harness.training.loader import in_order
 
 
 def predict(

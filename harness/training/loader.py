@@ -13,7 +13,7 @@ POOL = 50  # batches whose examples are sorted by length together: little paddin
 
 
 @dataclass(frozen=True)
-class Feed:
+class DataLoader:
     """The training examples of a run, and how they become optimizer steps."""
 
     examples: Sequence[Example]

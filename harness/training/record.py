@@ -8,23 +8,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.measure.flops import step_flops
 from harness.ledger.plan import Planned
 from harness.ledger.quantity import Measured, Quantity
 from harness.ledger.record import Failure, Record
 from harness.ledger.spec import SCHEMA
-from harness.measure.memory_breakdown import measure_ledger
 from harness.measure.clocks import Clocks
-from harness.training.optimizer import trained
-from harness.training.context import Parts, State
 from harness.measure.environment import provenance
+from harness.measure.flops import step_flops
+from harness.measure.memory_breakdown import measure_ledger
 from harness.tasks.task import Prediction
-from harness.training.schedule import Timeline
+from harness.training.context import RunContext, TrainState
 from harness.training.loop import backward
+from harness.training.optimizer import trained
+from harness.training.schedule import TrainSchedule
 
 
 @dataclass(frozen=True)
-class Examined:
+class StepProfile:
     """What one untimed step tells, the same on any machine."""
 
     ledger: Mapping[str, Quantity]
@@ -32,52 +32,59 @@ class Examined:
 
 
 @dataclass(frozen=True)
-class Tested:
+class TestResult:
     """Scores by split, and the test predictions they are of."""
 
     scores: Mapping[str, Mapping[str, Measured]]
     predictions: Sequence[Prediction]
 
 
-def examine(parts: Parts, optimizer: torch.optim.Optimizer) -> Examined:
+def profile_first_step(context: RunContext, optimizer: torch.optim.Optimizer) -> StepProfile:
     """The exact ledger and the FLOPs of the first optimizer step; training state is left as it was."""
-    window = next(parts.feed.steps(0))
+    window = next(context.loader.steps(0))
 
     def forward_backward() -> Tensor:
-        return backward(parts, window)
+        return backward(context, window)
 
-    parts.model.train()
-    ledger = measure_ledger(parts.model, forward_backward, optimizer)
-    return Examined(ledger, step_flops(parts.model, forward_backward, trained(optimizer)))
+    context.model.train()
+    ledger = measure_ledger(context.model, forward_backward, optimizer)
+    return StepProfile(ledger, step_flops(context.model, forward_backward, trained(optimizer)))
 
 
 def done_record(
-    planned: Planned, parts: Parts, state: State, line: Timeline, examined: Examined, tested: Tested
+    planned: Planned,
+    context: RunContext,
+    state: TrainState,
+    schedule: TrainSchedule,
+    profile: StepProfile,
+    tested: TestResult,
 ) -> Record:
     """The record of a run that went to its end."""
     assert state.best is not None
-    epoch = state.best.step / line.steps_per_epoch
-    metric = parts.spec.dataset.metric
+    epoch = state.best.step / schedule.steps_per_epoch
+    metric = context.spec.dataset.metric
     return replace(
-        _record(planned, parts.clocks, state, parts.device),
+        _record(planned, context.clocks, state, context.device),
         status="done",
         selected={"step": state.best.step, "epoch": epoch, "metric": metric, "value": state.best.value},
         scores=tested.scores,
-        speed=parts.timer.quantities(),
-        memory=parts.memory.quantities(),
-        ledger=examined.ledger,
+        speed=context.timer.quantities(),
+        memory=context.memory.quantities(),
+        ledger=profile.ledger,
         work={
-            "flops_per_step": examined.flops,
+            "flops_per_step": profile.flops,
             "steps": Measured(state.step, "step"),
             "examples_seen": Measured(state.samples, "example"),
         },
-        parameters=_parameters(parts),
-        data=parts.data.facts | {"model_revision": parts.loaded.revision},
+        parameters=_parameters(context),
+        data=context.data.facts | {"model_revision": context.loaded.revision},
         links=state.links,
     )
 
 
-def failed_record(planned: Planned, failure: Failure, clocks: Clocks, state: State, device: torch.device) -> Record:
+def failed_record(
+    planned: Planned, failure: Failure, clocks: Clocks, state: TrainState, device: torch.device
+) -> Record:
     """The record of a run that failed: what is known, and why there is no more."""
     return replace(_record(planned, clocks, state, device), status="failed", failure=failure)
 
@@ -96,7 +103,7 @@ def summary(record: Record) -> dict[str, Any]:
     return {"status": record.status} | failure | found
 
 
-def _record(planned: Planned, clocks: Clocks, state: State, device: torch.device) -> Record:
+def _record(planned: Planned, clocks: Clocks, state: TrainState, device: torch.device) -> Record:
     none: Mapping[str, Quantity] = {}
     return Record(
         schema=SCHEMA,
@@ -120,8 +127,8 @@ def _record(planned: Planned, clocks: Clocks, state: State, device: torch.device
     )
 
 
-def _parameters(parts: Parts) -> dict[str, Quantity]:
-    counts = parts.method.counts()
-    total = sum(parameter.numel() for parameter in parts.model.parameters())
+def _parameters(context: RunContext) -> dict[str, Quantity]:
+    counts = context.method.counts()
+    total = sum(parameter.numel() for parameter in context.model.parameters())
     found = counts | {"trainable": sum(counts.values()), "total": total}
     return {name: Measured(value, "parameter") for name, value in found.items()}

@@ -7,13 +7,9 @@ from typing import Any
 
 import torch
 
-from harness.training.loader import Feed
-from harness.training.checkpoint import load_checkpoint
-from harness.measure.cpu_matmul import fast_matmul
-from harness.data.load import load_data
+from harness.config.settings import Settings
+from harness.data.load import Encoder, load_data
 from harness.ledger.events import Events
-from harness.training.failures import failure_of
-from harness.training.artifacts import keep_predictions, keep_weights
 from harness.ledger.parse import parse
 from harness.ledger.paths import RunPaths, to_json, write_whole
 from harness.ledger.plan import Planned
@@ -22,17 +18,21 @@ from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.measure.clocks import Clocks, StepTimer, pick_device
+from harness.measure.cpu_matmul import fast_matmul
 from harness.measure.memory import Memory
 from harness.models.checkpointing import checkpoint_blocks
 from harness.models.load import load_model
-from harness.training.optimizer import build_optimizer
-from harness.training.record import Tested, done_record, examine, failed_record, summary
-from harness.training.context import Parts, State, Stop
-from harness.config.settings import Settings
 from harness.tasks.build import build as build_task
-from harness.training.schedule import timeline
 from harness.trackers.open import open_tracker
+from harness.training.artifacts import save_predictions, save_weights
+from harness.training.checkpoint import load_checkpoint
+from harness.training.context import RunContext, Stop, TrainState
+from harness.training.failures import failure_of
+from harness.training.loader import DataLoader
 from harness.training.loop import predict_split, score_split, train
+from harness.training.optimizer import build_optimizer
+from harness.training.record import TestResult, done_record, failed_record, profile_first_step, summary
+from harness.training.schedule import train_schedule
 from methods.build import build as build_method
 
 
@@ -44,15 +44,15 @@ def run_one(planned: Planned, store: Store, settings: Settings, *, stop: Stop = 
     """
     folder = store.paths(planned.id)
     folder.folder.mkdir(parents=True, exist_ok=True)
-    clocks, state = Clocks(device := pick_device(settings.device)), State()
-    with _told(planned, folder, settings, clocks) as events:
+    clocks, state = Clocks(device := pick_device(settings.device)), TrainState()
+    with _event_log(planned, folder, settings, clocks) as events:
         try:
             record = _live(planned, folder, settings, device, clocks, state, events, stop)
         except (Exception, KeyboardInterrupt) as error:  # broad: whatever went wrong becomes a record
             failure = failure_of(error, clocks.failed_in, state.step)
             record = failed_record(planned, failure, clocks, state, device)
         store.write(record)
-        events.say("end" if record.status == "done" else "failed", **summary(record))
+        events.emit("end" if record.status == "done" else "failed", **summary(record))
     if record.failure is not None and record.failure.kind == "interrupt":
         raise KeyboardInterrupt
     if record.status == "done":
@@ -66,69 +66,71 @@ def _live(
     settings: Settings,
     device: torch.device,
     clocks: Clocks,
-    state: State,
+    state: TrainState,
     events: Events,
     stop: Stop,
 ) -> Record:
     spec = parse(RunSpec, planned.spec, "run")
     write_whole(folder.spec, to_json(dict(planned.spec)))
-    parts = load(spec, folder, settings, device, clocks, events)
-    optimizer = build_optimizer(parts.method, spec.recipe)
-    line = timeline(spec.recipe, parts.feed.steps_per_epoch)
-    examined = examine(parts, optimizer)
-    if load_checkpoint(parts, optimizer, state):
-        events.say("resume", step=state.step, total=line.total)
+    context = load(spec, folder, settings, device, clocks, events)
+    optimizer = build_optimizer(context.method, spec.recipe)
+    schedule = train_schedule(spec.recipe, context.loader.steps_per_epoch)
+    profile = profile_first_step(context, optimizer)
+    if load_checkpoint(context, optimizer, state):
+        events.emit("resume", step=state.step, total=schedule.total)
     else:
-        events.say("start", step=0, total=line.total)
+        events.emit("start", step=0, total=schedule.total)
     with fast_matmul(device):
-        train(parts, state, optimizer, line, save_every=settings.checkpoint_seconds, stop=stop)
-        state.links = tuple(parts.method.links())
-        tested = test(parts, state)
+        train(context, state, optimizer, schedule, save_every=settings.checkpoint_seconds, stop=stop)
+        state.links = tuple(context.method.links())
+        tested = test(context, state)
     with clocks.run("checkpoint"):
-        keep_predictions(folder.predictions, tested.predictions)
-        keep_weights(parts, folder, settings.keep)
-    return done_record(planned, parts, state, line, examined, tested)
+        save_predictions(folder.predictions, tested.predictions)
+        save_weights(context, folder, settings.keep)
+    return done_record(planned, context, state, schedule, profile, tested)
 
 
 def load(
     spec: RunSpec, folder: RunPaths, settings: Settings, device: torch.device, clocks: Clocks, events: Events
-) -> Parts:
+) -> RunContext:
     """Model, data, task and method, put together; the model's output is still that of the pretrained model."""
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
     task = build_task(spec.dataset, loaded)
-    data = load_data(spec.dataset, task, loaded.processor_key, settings.cache)
+    data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
     model: Any = loaded.model.to(device)
     method = build_method(spec.method, loaded.layout)
     method.attach(model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
     if spec.recipe.gradient_checkpointing:
         checkpoint_blocks(model)
     recipe = spec.recipe
-    feed = Feed(data.train, data.train.lengths, task, recipe.batch_size, recipe.accumulate, seeds)
+    loader = DataLoader(data.train, data.train.lengths, task, recipe.batch_size, recipe.accumulate, seeds)
     timer, memory = StepTimer(device), Memory(device)
-    return Parts(spec, folder, loaded, model, method, task, data, feed, seeds, device, clocks, timer, memory, events)
+    return RunContext(
+        spec, folder, loaded, model, method, task, data, loader, seeds, device, clocks, timer, memory, events
+    )
 
 
-def test(parts: Parts, state: State) -> Tested:
+def test(context: RunContext, state: TrainState) -> TestResult:
     """Evaluate the test split, once, at the checkpoint that validation chose (and train, where the recipe asks)."""
     assert state.best is not None, "the timeline ends with an evaluation"
-    with parts.clocks.run("eval"), parts.memory.window("eval"):
-        parts.method.restore(state.best.tensors, state.best.facts)
-        predictions = predict_split(parts, parts.data.test)
-        scores = {"test": score_split(parts, parts.data.test, predictions)}
+    with context.clocks.run("eval"), context.memory.window("eval"):
+        context.method.restore(state.best.tensors, state.best.facts)
+        predictions = predict_split(context, context.data.test)
+        scores = {"test": score_split(context, context.data.test, predictions)}
         scores["val"] = dict(state.best.scores)
-        if parts.spec.recipe.train_loss:
-            scores["train"] = score_split(parts, parts.data.train)
-    return Tested(scores, predictions)
+        if context.spec.recipe.train_loss:
+            scores["train"] = score_split(context, context.data.train)
+    return TestResult(scores, predictions)
 
 
 @contextmanager
-def _told(planned: Planned, folder: RunPaths, settings: Settings, clocks: Clocks) -> Iterator[Events]:
+def _event_log(planned: Planned, folder: RunPaths, settings: Settings, clocks: Clocks) -> Iterator[Events]:
     """The run's events, with its tracker listening; the tracker hears how it ended, whatever happens."""
     with clocks.run("log"):
         tracker = open_tracker(planned, folder, settings)
-    events = Events(folder.events, (tracker.hear,))
+    events = Events(folder.events, (tracker.on_event,))
     try:
         yield events
     finally:

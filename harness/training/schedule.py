@@ -7,7 +7,7 @@ from harness.ledger.spec import RecipeSpec
 
 
 @dataclass(frozen=True)
-class Timeline:
+class TrainSchedule:
     """The optimizer steps of one run."""
 
     total: int
@@ -28,10 +28,10 @@ class Timeline:
         return self.final_ratio + (1 - self.final_ratio) * fall
 
 
-def timeline(recipe: RecipeSpec, steps_per_epoch: int) -> Timeline:
+def train_schedule(recipe: RecipeSpec, steps_per_epoch: int) -> TrainSchedule:
     """The whole training of a recipe over a dataset of that size."""
     total = max(1, round(recipe.epochs * steps_per_epoch))
     total = min(total, recipe.max_steps) if recipe.max_steps is not None else total
     spaced = frozenset(max(1, round(j * total / recipe.evaluations)) for j in range(1, recipe.evaluations + 1))
     warmup = round(recipe.warmup_ratio * total)
-    return Timeline(total, steps_per_epoch, warmup, spaced | {total}, recipe.schedule, recipe.final_lr_ratio)
+    return TrainSchedule(total, steps_per_epoch, warmup, spaced | {total}, recipe.schedule, recipe.final_lr_ratio)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from methods.errors import MethodError
-from methods.sites import Site
+from methods.sites import AdapterSite
 from methods.spec import BaSparse
 from methods.update.low_rank import LowRankUpdate
 
@@ -22,7 +22,7 @@ class BaSparseUpdate(LowRankUpdate):
 
     mask: Tensor
 
-    def __init__(self, spec: BaSparse, site: Site) -> None:
+    def __init__(self, spec: BaSparse, site: AdapterSite) -> None:
         super().__init__(spec, site)
         if not 0 < spec.keep <= 1 or spec.every < 1:
             raise MethodError(f"keep = {spec.keep} must be in (0, 1] and every = {spec.every} at least 1.")

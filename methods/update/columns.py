@@ -10,10 +10,10 @@ from weakref import WeakValueDictionary
 import torch
 from torch import Tensor, nn
 
-from methods.dtypes import wide
+from methods.dtypes import master_dtype
 from methods.errors import MethodError
 from methods.method import Draw
-from methods.sites import Site, stored_weight
+from methods.sites import AdapterSite, stored_weight
 from methods.spec import Columns
 from methods.update.link import LinkEnd
 from methods.update.selector import select
@@ -39,14 +39,14 @@ class ColumnsUpdate(nn.Module):
     index: Tensor
     b: Tensor
 
-    def __init__(self, spec: Columns, site: Site) -> None:
+    def __init__(self, spec: Columns, site: AdapterSite) -> None:
         super().__init__()
         self.site = site
         self.scale = spec.alpha / spec.rank
-        self._in_weight = site.plain
+        self._in_weight = site.writable
         self._spec = spec
         like = stored_weight(site.module)
-        dtype = wide(like.dtype) if site.plain else torch.float32
+        dtype = master_dtype(like.dtype) if site.writable else torch.float32
         self.b = nn.Parameter(torch.zeros(site.out_features, spec.rank, dtype=dtype, device=like.device))
         self.register_buffer("index", torch.zeros(spec.rank, dtype=torch.int64, device=like.device))
         self._forget()

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from methods.dtypes import wide
+from methods.dtypes import master_dtype
 from methods.errors import MethodError
 from methods.method import Draw
-from methods.sites import Site, stored_weight
+from methods.sites import AdapterSite, stored_weight
 from methods.spec import BaSparse, LowRank
 from methods.update.init import factor
 from methods.update.link import LinkEnd
@@ -24,7 +24,7 @@ class LowRankUpdate(nn.Module):
     a: Tensor
     b: Tensor
 
-    def __init__(self, spec: LowRank | BaSparse, site: Site) -> None:
+    def __init__(self, spec: LowRank | BaSparse, site: AdapterSite) -> None:
         super().__init__()
         init_b = spec.init_b if isinstance(spec, LowRank) else "zero"
         if (spec.init_a == "zero") == (init_b == "zero"):
@@ -33,7 +33,7 @@ class LowRankUpdate(nn.Module):
         self.scale = spec.alpha / spec.rank
         self._inits = (spec.init_a, init_b)
         weight = stored_weight(site.module)
-        dtype = wide(weight.dtype)
+        dtype = master_dtype(weight.dtype)
         a = torch.empty(spec.rank, site.in_features, dtype=dtype, device=weight.device)
         b = torch.empty(site.out_features, spec.rank, dtype=dtype, device=weight.device)
         self._register("a", a, not isinstance(spec, LowRank) or spec.train_a)
@@ -70,16 +70,16 @@ class LowRankUpdate(nn.Module):
         """The link's update becomes part of W for good; what it was made of is remembered."""
         if self._original is None:
             self._original = self._writable().to("cpu", copy=True)
-        end = self._land()
+        end = self._merge_into()
         self._past.append((self.b.detach().to("cpu", copy=True), self.a.detach().to("cpu", copy=True)))
         return end
 
     @torch.no_grad()
     def merge(self) -> None:
         """The link in progress into W."""
-        self._land()
+        self._merge_into()
 
-    def _land(self) -> LinkEnd:
+    def _merge_into(self) -> LinkEnd:
         """W <- W + ΔW in float32, rounded once to the dtype of W (study, §1.3)."""
         weight = self._writable()
         delta = self.delta()
@@ -104,7 +104,7 @@ class LowRankUpdate(nn.Module):
         self._original, self._past = None, []
 
     def _writable(self) -> Tensor:
-        if not self.site.plain:
+        if not self.site.writable:
             raise MethodError(f"{self.site.path} is sharded or quantised: it cannot be written; export the adapter.")
         return self.site.weight
 

@@ -1,8 +1,9 @@
 """A run that does nothing, for trying out a cluster: it counts steps into a checkpoint, goes on from it, has a score.
 
-`python -m harness.execution.worker --runner slurm.sandbox.sleepy:run …`. Steps and their seconds come from the planned recipe,
-and so does trouble: `fail`, `fail_once`, `die_on`, `crash_once`, `megabytes`. `hold_at` is the step at which the first
-start waits to be disturbed (a second start passes, and so does every start once there is a file `go` in the store).
+`python -m harness.execution.worker --runner slurm.sandbox.sleepy:run …`. Steps and their seconds come from the
+planned recipe, and so does trouble: `fail`, `fail_once`, `die_on`, `crash_once`, `megabytes`. `hold_at` is the step at
+which the first start waits to be disturbed (a second start passes, and so does every start once there is a file `go` in
+the store).
 Every start and end is a line in starts.log, so that a test can see a run that was done twice, or twice at once.
 Its plans are no specs: the real runner refuses them. `held` is a real run that waits likewise.
 """
@@ -14,13 +15,13 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from harness.config.settings import Settings
 from harness.ledger.paths import RunPaths, write_whole
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.record import CLOCKS, Failure, Record
 from harness.ledger.spec import SCHEMA
 from harness.ledger.store import Store
-from harness.config.settings import Settings
 
 HELD_AT = 3  # the step at which a `held` run waits
 

@@ -10,10 +10,10 @@ from analysis.load import load
 from analysis.matched import differing
 from analysis.planned import planned_rows
 from harness.config.compose import choices
+from harness.config.resolve import Resolver
 from harness.ledger.errors import RecordError
 from harness.ledger.record import Record
 from harness.planning.plan import plan_sweep, read_request
-from harness.config.resolve import Resolver
 
 
 def with_recipe(method: str, **changes: object):

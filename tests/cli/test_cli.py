@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from harness.__main__ import VERBS, load, main
+from harness.__main__ import main
+from harness.cli.commands import VERBS, load
 
 DIGITS = ["model=vit_micro", "dataset=digits", "recipe.epochs=1", "tracker=none", "device=cpu"]
 FLAG = re.compile(r"--[a-z][a-z-]+")

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from harness.cli import doctor
 from harness.__main__ import main
+from harness.cli import doctor
 from tests.loopback_hub import hub_server
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"

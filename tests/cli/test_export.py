@@ -10,18 +10,18 @@ import torch
 from transformers import ViTForImageClassification
 
 from harness.__main__ import main
-from harness.data.load import load_data
 from harness.cli.export import restored
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from
+from harness.data.load import Encoder, load_data
 from harness.ledger.parse import parse
 from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.models.load import load_model
 from harness.planning.plan import plan_one, read_request
-from harness.config.resolve import Resolver
-from harness.training.run import run_one
-from harness.config.settings import settings_from
 from harness.tasks.build import build as build_task
+from harness.training.run import run_one
 
 WORDS = ("model=vit_micro", "dataset=digits", "recipe.epochs=2", "tracker=none", "device=cpu")
 
@@ -47,7 +47,7 @@ def _pretrained(planned, settings):
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
     task = build_task(spec.dataset, loaded)
-    data = load_data(spec.dataset, task, loaded.processor_key, settings.cache)
+    data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
     batch = task.collate(list(data.test), None)
     return loaded.model, batch, spec.dataset.task.labels
 

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from harness.data.hub_cache import mirror_of, wanted, whereabouts
+from harness.config.resolve import Resolver
+from harness.data.hub_cache import locate, mirror_of
 from harness.data.source import find_source
 from harness.planning.plan import read_request
-from harness.config.resolve import Resolver
+from harness.planning.requirements import required_artifacts
 from tests.loopback_hub import COMMIT, hub_server
 
 RESOLVER = Resolver()
@@ -69,8 +70,8 @@ def states(*words):
 
 
 def place_of(*words):
-    (one,) = wanted(read_request(words), RESOLVER)
-    return whereabouts(one, mirror_of())
+    (one,) = required_artifacts(read_request(words), RESOLVER)
+    return locate(one, mirror_of())
 
 
 def test_what_is_missing_is_fetched_once_and_nothing_else_is(hub):
@@ -181,13 +182,13 @@ def test_without_a_network_everything_missing_is_listed(hub, monkeypatch, words)
 
 
 def test_a_sweep_needs_each_repository_once_and_what_is_built_in_not_at_all():
-    found = wanted(read_request(["sweep=beyond_lora"]), RESOLVER)
+    found = required_artifacts(read_request(["sweep=beyond_lora"]), RESOLVER)
     addresses = [(one.kind, one.address) for one in found]
     assert len(set(addresses)) == len(addresses)
     assert sum(one.kind == "model" for one in found) == 10
     assert sum(one.repo == "nyu-mll/glue" for one in found) == 3  # MRPC, STS-B, CoLA: a config each
-    assert not wanted(read_request(["sweep=quickstart"]), RESOLVER)
-    assert not wanted(read_request(["model=llama3_8b", "model.size=tiny"]), RESOLVER)
+    assert not required_artifacts(read_request(["sweep=quickstart"]), RESOLVER)
+    assert not required_artifacts(read_request(["model=llama3_8b", "model.size=tiny"]), RESOLVER)
 
 
 def test_fetch_without_a_word_or_a_folder_is_a_sentence(capsys):

@@ -10,14 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import status, steer
+from harness.cli import control, status
+from harness.execution.jobs import LiveJob
 from harness.execution.lease import claim
+from harness.execution.sweep_state import survey
 from harness.ledger.errors import PlanError, RecordError, SpecError
 from harness.ledger.plan import Plan, Planned, Skipped, write_plan
-from harness.ledger.store import Store
-from harness.execution.jobs import LiveJob
 from harness.ledger.progress import progress
-from harness.execution.sweep_state import survey
+from harness.ledger.store import Store
 from slurm.sandbox import sleepy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -152,19 +152,19 @@ def test_retry_makes_failures_of_one_kind_missing_and_keeps_their_records(store,
         failing = sleepy.plan(3, fail=kind)
         run_here(failing, store, [run_id])
     write_plan(store.root, plan)
-    found = answer(capsys, steer.retry, "sweep=sleepy", "--failed", "oom", "--runs", str(store.root))
+    found = answer(capsys, control.retry, "sweep=sleepy", "--failed", "oom", "--runs", str(store.root))
     assert found["retried"] == [plan.ids[0], plan.ids[2]]
     assert [store.status(i) for i in plan.ids] == ["unfinished", "failed", "unfinished"]
     assert (store.paths(plan.ids[0]).folder / "record.failed.json").exists()
     with pytest.raises(SpecError, match="Did you mean 'oom'"):
-        steer.retry(["--failed", "ooom", "--runs", str(store.root)])
+        control.retry(["--failed", "ooom", "--runs", str(store.root)])
 
 
 def test_cancel_asks_local_workers_for_a_checkpoint(store, capsys):
     plan = sleepy.plan(1, steps=5, hold_at=2)
     worker = start_worker(store, plan)
     until(lambda: (store.paths(plan.ids[0]).checkpoint / "sleepy.json").exists())
-    assert answer(capsys, steer.cancel, "--runs", str(store.root))["processes"] == [worker.pid]
+    assert answer(capsys, control.cancel, "--runs", str(store.root))["processes"] == [worker.pid]
     assert worker.wait(timeout=200) == 75
     assert store.status(plan.ids[0]) == "unfinished"
 
@@ -173,12 +173,12 @@ def test_logs_finds_a_run_by_a_prefix_and_names_what_is_wrong_with_one(store, ca
     plan = sleepy.plan(2)
     run_here(plan, store)
     store.paths(plan.ids[1]).log.write_text("one line\n")
-    assert steer.logs([plan.ids[1], "--runs", str(store.root)]) == 0
+    assert control.logs([plan.ids[1], "--runs", str(store.root)]) == 0
     assert capsys.readouterr().out.endswith("one line\n"), "its events, then what it printed"
     with pytest.raises(RecordError, match="2 runs begin so"):
-        steer.logs(["0000", "--runs", str(store.root)])
+        control.logs(["0000", "--runs", str(store.root)])
     with pytest.raises(RecordError, match="no run begins so"):
-        steer.logs(["ffff", "--runs", str(store.root)])
+        control.logs(["ffff", "--runs", str(store.root)])
 
 
 def test_a_store_without_a_sweep_is_one_sentence(tmp_path):
@@ -190,6 +190,6 @@ def test_following_a_log_ends_with_the_run(store, capsys):
     plan = sleepy.plan(1, steps=10, seconds=0.05)
     worker = start_worker(store, plan)
     until(lambda: store.paths(plan.ids[0]).events.exists())
-    assert steer.logs([plan.ids[0], "-f", "--runs", str(store.root)]) == 0
+    assert control.logs([plan.ids[0], "-f", "--runs", str(store.root)]) == 0
     assert '"step": 10' in capsys.readouterr().out
     assert worker.wait(timeout=200) == 0

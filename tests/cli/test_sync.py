@@ -7,13 +7,13 @@ import sys
 import pytest
 
 from harness.__main__ import main
-from harness.ledger.store import Store
-from harness.training.context import Stopped
-from harness.planning.plan import plan_one, read_request
-from harness.config.resolve import Resolver
-from harness.training.run import run_one
-from harness.config.settings import settings_from
 from harness.cli.sync import waiting
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from
+from harness.ledger.store import Store
+from harness.planning.plan import plan_one, read_request
+from harness.training.context import Stopped
+from harness.training.run import run_one
 from tests.loopback import KEY, wandb_server
 
 WORDS = ("model=vit_micro", "dataset=digits", "method=lora", "recipe.epochs=3", "recipe.evaluations=3", "device=cpu")

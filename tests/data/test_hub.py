@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from harness.config.resolve import Resolver
 from harness.data.files import read_table
 from harness.data.hub import PATIENCE, Unavailable, data_patterns, download, require, unreachable
 from harness.data.source import find_source
 from harness.ledger.errors import DataError
-from harness.config.resolve import Resolver
 
 RESOLVER = Resolver()
 PAWS = RESOLVER.part("dataset", ("dataset=paws",)).spec

@@ -11,12 +11,12 @@ import pytest
 import yaml
 
 from harness.config.compose import choices
-from harness.data.load import load_data
+from harness.config.resolve import Resolver
+from harness.data.load import Encoder, load_data
 from harness.data.rows import Rows, write_rows
 from harness.ledger.errors import DataError
 from harness.ledger.seeds import Seeds
 from harness.models.load import load_model
-from harness.config.resolve import Resolver
 from harness.tasks.build import build
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -63,7 +63,7 @@ def loaded(tmp_path, dataset: str, model: str = "roberta_base"):
 
 def test_a_dataset_of_a_known_kind_is_one_yaml_and_no_code(fruit, tmp_path):
     spec, task, key = loaded(tmp_path, "fruit")
-    data = load_data(spec, task, key, tmp_path / "cache")
+    data = load_data(spec, Encoder(task.encode, task.length, key), tmp_path / "cache")
     assert [len(split) for split in (data.train, data.validation, data.test)] == [32, 8, 5]
     assert [task.collate([data.test[i]], None).targets.item() for i in range(5)] == [1] * 5
     ids = {data.train[i]["id"] for i in range(32)} | {data.validation[i]["id"] for i in range(8)}
@@ -74,13 +74,13 @@ def test_a_dataset_of_a_known_kind_is_one_yaml_and_no_code(fruit, tmp_path):
 
 def test_changed_files_are_encoded_anew_and_unchanged_ones_are_not(fruit, tmp_path):
     spec, task, key = loaded(tmp_path, "fruit")
-    first = load_data(spec, task, key, tmp_path / "cache")
+    first = load_data(spec, Encoder(task.encode, task.length, key), tmp_path / "cache")
     made = {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "data").glob("*/*")}
-    load_data(spec, task, key, tmp_path / "cache")
+    load_data(spec, Encoder(task.encode, task.length, key), tmp_path / "cache")
     assert made == {path: path.stat().st_mtime_ns for path in (tmp_path / "cache" / "data").glob("*/*")}
     with (fruit / "test.jsonl").open("a") as file:
         file.write('\n{"name": "lime", "colour": "green"}')
-    again = load_data(spec, task, key, tmp_path / "cache")
+    again = load_data(spec, Encoder(task.encode, task.length, key), tmp_path / "cache")
     assert (len(first.test), len(again.test)) == (5, 6)
     assert first.facts["splits"]["train"] == again.facts["splits"]["train"]
     assert first.facts["splits"]["test"]["digest"] != again.facts["splits"]["test"]["digest"]
@@ -91,7 +91,7 @@ def test_a_bad_row_is_named_and_leaves_nothing_behind(fruit, tmp_path):
         file.write('\n{"name": "banana", "colour": "yellow"}')
     spec, task, key = loaded(tmp_path, "fruit")
     with pytest.raises(DataError, match=r"dataset fruit, row test:5: unknown label 'yellow'. Known: green, red"):
-        load_data(spec, task, key, tmp_path / "cache")
+        load_data(spec, Encoder(task.encode, task.length, key), tmp_path / "cache")
     assert not list((tmp_path / "cache" / "data").iterdir())
 
 
@@ -99,7 +99,7 @@ def test_a_missing_file_is_one_sentence_with_what_is_there(fruit, tmp_path):
     (fruit / "test.jsonl").unlink()
     spec, task, key = loaded(tmp_path, "fruit")
     with pytest.raises(DataError, match=r"no file of split test; it holds train.csv"):
-        load_data(spec, task, key, tmp_path / "cache")
+        load_data(spec, Encoder(task.encode, task.length, key), tmp_path / "cache")
 
 
 @pytest.mark.slow
@@ -107,7 +107,7 @@ def test_two_processes_that_load_at_once_see_the_same_rows(tmp_path):
     code = (
         "import sys; sys.path[:0] = sys.argv[1:3]; from pathlib import Path; from test_load import loaded, load_data\n"
         "spec, task, key = loaded(Path(sys.argv[3]), 'kinship')\n"
-        "data = load_data(spec, task, key, Path(sys.argv[3]) / 'cache')\n"
+        "data = load_data(spec, Encoder(task.encode, task.length, key), Path(sys.argv[3]) / 'cache')\n"
         "print(len(data.train), data.facts['splits']['train']['digest'], data.train[7]['input_ids'].tolist())"
     )
     command = [sys.executable, "-c", code, str(ROOT), str(Path(__file__).parent), str(tmp_path)]

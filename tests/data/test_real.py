@@ -9,16 +9,16 @@ import pytest
 import torch
 from torch import nn
 
-from harness.data.load import load_data
+from harness.cli.show import show
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from
+from harness.data.load import Encoder, load_data
 from harness.ledger.seeds import Seeds
 from harness.ledger.store import Store
 from harness.models.load import load_model
 from harness.planning.plan import plan_one, read_request
-from harness.config.resolve import Resolver
-from harness.training.run import run_one
-from harness.config.settings import settings_from
-from harness.cli.show import show
 from harness.tasks.build import build
+from harness.training.run import run_one
 from tests.redone import redone
 
 pytestmark = pytest.mark.skipif(
@@ -47,7 +47,7 @@ def loaded(name: str, model: str, seed: int, cache):
         RESOLVER.part("model", (f"model={model}", "model.size=tiny")).spec, spec.task, Seeds(seed), cache
     )
     task = build(spec, model_)
-    return load_data(spec, task, model_.processor_key, cache), task, model_
+    return load_data(spec, Encoder(task.encode, task.length, model_.processor_key), cache), task, model_
 
 
 @pytest.mark.slow

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.config.resolve import Resolver
 from harness.data.splits import digest, divide, row_keys
 from harness.ledger.dataset_spec import SplitSpec
 from harness.ledger.errors import DataError
-from harness.config.resolve import Resolver
 
 COLA = Resolver().part("dataset", ("dataset=cola",)).spec
 

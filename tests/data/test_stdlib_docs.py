@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from harness.config.resolve import Resolver
 from harness.data.builtin.stdlib_docs import build, clean
 from harness.ledger.errors import DataError
-from harness.config.resolve import Resolver
 
 OPTIONS = {"modules": ["statistics", "tarfile", "mailbox"], "per_module": 40, "min_words": 5, "max_words": 20}
 

@@ -6,9 +6,9 @@ import pytest
 import yaml
 
 from harness.config.compose import choices
+from harness.config.resolve import Resolver
 from harness.ledger.dataset_spec import BuiltinData, HubData
 from harness.planning.plan import plan_sweep, read_request
-from harness.config.resolve import Resolver
 from harness.tasks.scores import METRICS
 
 CONF = Path(__file__).resolve().parents[2] / "conf"

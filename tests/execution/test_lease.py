@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from harness.execution.lease import STALE_SECONDS, Lease, beating, claim, is_free, look, this_process
+from harness.execution.lease import STALE_SECONDS, Lease, claim, heartbeat, is_free, look, this_process
 
 GRAB = """
 import sys, time
@@ -116,7 +116,7 @@ def test_one_that_slept_between_its_look_and_its_claim_does_not_get_a_number_tha
 
 def test_a_heartbeat_that_finds_its_lease_gone_says_so(tmp_path):
     lease = claim(tmp_path)
-    with beating(lease, seconds=0.01):
+    with heartbeat(lease, seconds=0.01):
         lease.path.unlink()
         assert lease.lost.wait(timeout=60)
 
@@ -130,7 +130,7 @@ def test_a_released_lease_is_free_at_once_and_its_number_is_not_used_again(tmp_p
 def test_the_heartbeat_beats_and_ends_with_a_release(tmp_path):
     lease = claim(tmp_path)
     os.utime(lease.path, (1000, 1000))
-    with beating(lease, seconds=0.02):
+    with heartbeat(lease, seconds=0.02):
         until(lambda: look(tmp_path).beat > 1000)
     assert look(tmp_path).beat == 0
 

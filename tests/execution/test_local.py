@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.settings import settings_from
 from harness.execution import local
 from harness.execution.lease import claim, look
 from harness.ledger.plan import Plan, read_plan, write_plan
 from harness.ledger.store import Store
 from harness.planning.plan import read_request
-from harness.config.settings import settings_from
 from slurm.sandbox import sleepy
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from
 from harness.execution.lease import Lease, LeaseLost, claim
+from harness.execution.queue import LeasedStore, work
+from harness.execution.shared_device import not_comparable
 from harness.ledger.plan import write_plan
 from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.store import Store
 from harness.planning.plan import plan_one, read_request
-from harness.config.resolve import Resolver
 from harness.training.run import run_one
-from harness.config.settings import settings_from
-from harness.execution.shared_device import not_comparable
-from harness.execution.queue import LeasedStore, work
 from slurm.sandbox import sleepy
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -2,11 +2,11 @@
 
 import pytest
 
+from harness.execution.queue import is_settled
+from harness.execution.reconcile import RESUMED, State, reconcile, scan, set_record_aside
 from harness.ledger.errors import PlanError
 from harness.ledger.paths import to_json
 from harness.ledger.store import Store
-from harness.execution.reconcile import RESUMED, State, reconcile, scan, set_record_aside
-from harness.execution.queue import is_settled
 from slurm.sandbox import sleepy
 
 

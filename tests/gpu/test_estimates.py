@@ -5,14 +5,13 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from harness.measure.meta_device import as_on_cuda
+from harness.config.resolve import Resolver
 from harness.measure.memory_breakdown import measure_ledger
+from harness.measure.meta_device import cuda_semantics, meta_hints
 from harness.models.config import layout_of
 from harness.models.load import build_from_config
 from harness.probe.backbone import Backbone
 from harness.probe.entrants import method_entrant
-from harness.probe.on_shapes import on_shapes
-from harness.config.resolve import Resolver
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 RESOLVER = Resolver()
@@ -38,8 +37,8 @@ def _ledger(model_name: str, dataset: str, method: str, bfloat16: bool, device: 
     backbone = Backbone(built, layout_of(model, task), inputs, targets.to(device), targets.numel())
     spec = RESOLVER.part("method", (f"method={method}",)).spec
     if device == "meta":
-        with on_shapes():
-            entrant = method_entrant(spec, backbone, lambda: as_on_cuda(bfloat16=bfloat16), 0)
+        with meta_hints():
+            entrant = method_entrant(spec, backbone, lambda: cuda_semantics(bfloat16=bfloat16), 0)
             found = measure_ledger(entrant.model, entrant.forward_backward, entrant.optimizer)
     else:
         cast = (lambda: torch.autocast("cuda", torch.bfloat16)) if bfloat16 else nullcontext

@@ -6,11 +6,11 @@ import time
 import pytest
 import torch
 
-from harness.measure.flops import step_flops
-from harness.measure.memory_breakdown import measure_ledger
 from harness.measure.clocks import Clocks, StepTimer
-from harness.measure.memory import Memory
 from harness.measure.environment import provenance
+from harness.measure.flops import step_flops
+from harness.measure.memory import Memory
+from harness.measure.memory_breakdown import measure_ledger
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 DEVICE = torch.device("cuda")
@@ -44,12 +44,12 @@ def test_step_events_add_up_to_the_window() -> None:
     for _ in range(2):
         timer.start()
         _work(10)
-        timer.stop(samples=1, tokens=1, slots=1)
+        timer.stop(samples=1, tokens=1, padded_tokens=1)
     with clocks.run("train"):
         for _ in range(20):
             timer.start()
             _work(10)
-            timer.stop(samples=4, tokens=8, slots=16)
+            timer.stop(samples=4, tokens=8, padded_tokens=16)
     found = timer.quantities()
     assert found["step_ms_median"].n == 20
     assert sum(timer.milliseconds()) == pytest.approx(1e3 * clocks.seconds()["train"], rel=0.03)
@@ -61,7 +61,7 @@ def test_a_step_is_not_waited_for() -> None:
     timer, started = StepTimer(DEVICE, drop=0), time.perf_counter()
     timer.start()
     _work(100)
-    timer.stop(samples=1, tokens=0, slots=0)
+    timer.stop(samples=1, tokens=0, padded_tokens=0)
     queued = 1e3 * (time.perf_counter() - started)
     assert queued < 0.5 * timer.milliseconds()[0]
 

@@ -50,11 +50,11 @@ def test_every_method_trains_in_bfloat16_autocast(method: str, model: str, dtype
 
 @pytest.mark.parametrize("method", ["lora", "asym", "cla", "r_cla", "paca"])
 def test_autocast_agrees_with_float32(method: str) -> None:
-    plain, autocast = (_entrant(method, _backbone("minilm", "float32"), "minilm", on) for on in (False, True))
-    for entrant in (plain, autocast):
+    writable, autocast = (_entrant(method, _backbone("minilm", "float32"), "minilm", on) for on in (False, True))
+    for entrant in (writable, autocast):
         entrant.step()  # B is no longer zero
         entrant.forward_backward()
-    for exact, rounded in zip(_trained(plain), _trained(autocast), strict=True):
+    for exact, rounded in zip(_trained(writable), _trained(autocast), strict=True):
         assert rounded.grad is not None and exact.grad is not None and rounded.grad.dtype == rounded.dtype
         scale = exact.grad.abs().max().clamp_min(1e-6)
         assert (exact.grad - rounded.grad).abs().max() / scale < 0.1
@@ -65,12 +65,12 @@ def test_a_compiled_model_gives_the_same_loss_and_gradients(method: str) -> None
     backbone = _backbone("minilm", "float32")
     entrant = _entrant(method, backbone, "minilm", autocast=False)
     compiled = torch.compile(entrant.model)
-    plain = entrant.forward_backward()
+    writable = entrant.forward_backward()
     gradients = [parameter.grad.clone() for parameter in _trained(entrant)]
     entrant.optimizer.zero_grad(set_to_none=True)
     loss = backbone.loss(compiled)
     loss.backward()
-    torch.testing.assert_close(loss, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(loss, writable, rtol=1e-4, atol=1e-5)
     for parameter, gradient in zip(_trained(entrant), gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-2, atol=1e-5)
 

@@ -135,7 +135,7 @@ def _timer(ms: list[float], drop: int, monkeypatch: pytest.MonkeyPatch) -> StepT
     for value in ms:
         timer.start()
         now.now += value / 1e3
-        timer.stop(samples=4, tokens=30, slots=40)
+        timer.stop(samples=4, tokens=30, padded_tokens=40)
         now.now += 7  # evaluation, logging: between steps
     return timer
 
@@ -162,6 +162,6 @@ def test_a_resumed_timer_keeps_its_steps_and_warms_up_again(monkeypatch: pytest.
     second = _timer([], 1, monkeypatch)
     second.restore(state)
     second.start()
-    second.stop(samples=1, tokens=1, slots=1)  # the new attempt's warm-up step
+    second.stop(samples=1, tokens=1, padded_tokens=1)  # the new attempt's warm-up step
     assert second.milliseconds() == pytest.approx([10, 10])
     assert second.quantities()["samples_per_s"].value == pytest.approx(8 / 0.02)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from harness.measure.meta_device import as_on_cuda
+from harness.measure.meta_device import cuda_semantics
 from methods.update.linear import compute_dtype
 
 NARROW, WIDE = torch.bfloat16, torch.float32
@@ -33,14 +33,14 @@ RULES = [
 
 @pytest.mark.parametrize(("out", "given", "operation"), RULES)
 def test_each_operation_gives_the_dtype_that_cudas_autocast_gives(out, given, operation):
-    with as_on_cuda(bfloat16=True):
+    with cuda_semantics(bfloat16=True):
         assert operation(X.to(given)).dtype is out
-    with as_on_cuda(bfloat16=False):
+    with cuda_semantics(bfloat16=False):
         assert operation(X.to(given)).dtype is given
 
 
 def test_our_own_fast_paths_see_the_same_precision_and_nothing_stays_switched_on():
-    with as_on_cuda(bfloat16=True):
+    with cuda_semantics(bfloat16=True):
         assert compute_dtype(X) is NARROW
     assert compute_dtype(X) is WIDE and not torch.is_autocast_enabled("cuda")
     assert (X @ X).dtype is WIDE
@@ -61,7 +61,7 @@ def kept():
 
 def test_dropout_keeps_one_byte_an_element(kept):
     x = X.clone().requires_grad_()
-    with as_on_cuda(bfloat16=True):
+    with cuda_semantics(bfloat16=True):
         assert kept(lambda: F.dropout(x, 0.1, training=True)) == [((2, 4, 4), torch.bool)]
         assert kept(lambda: F.dropout(x, 0.1, training=False)) == []
 
@@ -69,7 +69,7 @@ def test_dropout_keeps_one_byte_an_element(kept):
 def test_attention_keeps_no_matrix_of_scores_whatever_is_masked_or_dropped(kept):
     q, k = (torch.empty(1, heads, 32, 8, device="meta", requires_grad=True) for heads in (4, 2))
     mask = torch.ones(1, 1, 32, 32, dtype=torch.bool, device="meta")
-    with as_on_cuda(bfloat16=True):
+    with cuda_semantics(bfloat16=True):
         found = kept(
             lambda: F.scaled_dot_product_attention(q, k, k, attn_mask=mask, dropout_p=0.1, scale=0.3, enable_gqa=True)
         )

@@ -32,8 +32,8 @@ class Int8(torch.Tensor):
     def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
         if func is torch.ops.aten.detach.default:
             return Int8(args[0].codes, args[0].scales)
-        plain = tree_map(lambda t: t.unpacked() if isinstance(t, Int8) else t, (args, kwargs or {}))
-        return func(*plain[0], **plain[1])
+        writable = tree_map(lambda t: t.unpacked() if isinstance(t, Int8) else t, (args, kwargs or {}))
+        return func(*writable[0], **writable[1])
 
     def unpacked(self):
         return self.codes.to(self.scales.dtype) * self.scales
@@ -46,34 +46,34 @@ def quantised(weight):
 
 def both(lab):
     """One model with quantised projections, and one with the same weights unpacked; the packed linears."""
-    packed, plain, linears = lab.tiny(), lab.tiny(), []
-    for one, other in zip(packed.model.bert.encoder.layer, plain.model.bert.encoder.layer, strict=True):
+    packed, writable, linears = lab.tiny(), lab.tiny(), []
+    for one, other in zip(packed.model.bert.encoder.layer, writable.model.bert.encoder.layer, strict=True):
         for name in ("query", "value"):
             linear = one.attention.self.get_submodule(name)
             linear.weight = nn.Parameter(quantised(linear.weight.detach()), requires_grad=False)
             other.attention.self.get_submodule(name).weight.data = linear.weight.unpacked()
             linears.append(linear)
-    return packed, plain, linears
+    return packed, writable, linears
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_quantised_weights_train_as_their_unpacked_twins_and_are_not_written(lab, name):
-    packed, plain, linears = both(lab)
+    packed, writable, linears = both(lab)
     codes = [linear.weight.codes.clone() for linear in linears]
-    assert torch.equal(packed.logits(), plain.logits())
-    dense, fast = lab.attach(packed, lab.spec(name)), lab.attach(plain, lab.spec(name))
+    assert torch.equal(packed.logits(), writable.logits())
+    dense, fast = lab.attach(packed, lab.spec(name)), lab.attach(writable, lab.spec(name))
     lab.train(packed, dense, 6)
-    lab.train(plain, fast, 6)
-    assert (packed.logits() - plain.logits()).abs().max() < 1e-4
+    lab.train(writable, fast, 6)
+    assert (packed.logits() - writable.logits()).abs().max() < 1e-4
     assert all(torch.equal(linear.weight.codes, were) for linear, were in zip(linears, codes, strict=True))
 
 
 @pytest.mark.parametrize("name", ["lora", "c3la"])
 def test_quantised_weights_are_exported_and_never_merged(lab, name):
-    packed, plain, _ = both(lab)
-    dense, fast = lab.attach(packed, lab.spec(name)), lab.attach(plain, lab.spec(name))
+    packed, writable, _ = both(lab)
+    dense, fast = lab.attach(packed, lab.spec(name)), lab.attach(writable, lab.spec(name))
     lab.train(packed, dense, 6)
-    lab.train(plain, fast, 6)
+    lab.train(writable, fast, 6)
     (config, ours), (same, theirs) = peft_adapter(dense), peft_adapter(fast)
     assert config == same
     for module in {key.rpartition(".lora_")[0] for key in ours if ".lora_" in key}:

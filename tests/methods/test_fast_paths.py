@@ -164,8 +164,8 @@ def test_under_autocast_a_fast_layer_returns_the_autocast_dtype():
     pair = factors(((0, OUT),), torch.float32)
     with torch.autocast("cpu", torch.bfloat16):
         y = low_rank_linear(torch.randn(4, IN), module.weight, module.bias, False, 2.0, ((0, OUT),), pair)
-        plain = module(torch.randn(4, IN))
-    assert y.dtype == plain.dtype == torch.bfloat16
+        writable = module(torch.randn(4, IN))
+    assert y.dtype == writable.dtype == torch.bfloat16
 
 
 @pytest.mark.parametrize("name", ["lora", "asym", "cla", "c3la", "cola"])

@@ -4,7 +4,7 @@ import peft
 import pytest
 import torch
 
-from harness.measure.dry_step import leaving_no_trace
+from harness.measure.dry_step import dry_step
 from methods.errors import MethodError
 from methods.library_types import REFUSED, TYPES
 from methods.method import Progress
@@ -84,7 +84,7 @@ def test_adaloras_penalty_reaches_the_gradient_once_a_step(lab, accumulate):
     tiny = lab.tiny()
     method = lab.attach(tiny, lab.spec("adalora"))
     factors = {n: p for n, p in tiny.model.named_parameters() if "lora_A" in n or "lora_B" in n}
-    with leaving_no_trace(tiny.model, []):
+    with dry_step(tiny.model, []):
         tiny.loss().backward()
     for _ in range(accumulate):
         (tiny.loss() / accumulate).backward()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from methods.sites import Site
+from methods.sites import AdapterSite
 from methods.spec import Columns, LowRank
 from methods.update.columns import ColumnsUpdate
 from methods.update.low_rank import LowRankUpdate
@@ -48,7 +48,9 @@ def test_bf16_columns_lose_nothing_from_step_to_step():
     """A thousand steps far below bfloat16's resolution add up in B, and reach W rounded once."""
     linear = nn.Linear(IN, OUT).to(torch.bfloat16).requires_grad_(False)
     nn.init.ones_(linear.weight)
-    update = ColumnsUpdate(Columns("columns", RANK, 2.0 * RANK, "first", "zero"), Site("x", "x", linear, 0, OUT, True))
+    update = ColumnsUpdate(
+        Columns("columns", RANK, 2.0 * RANK, "first", "zero"), AdapterSite("x", "x", linear, 0, OUT, True)
+    )
     update.begin(lambda *use: torch.Generator(), 0)
     for step in range(1000):
         with torch.no_grad():
@@ -63,7 +65,7 @@ def test_bf16_chains_keep_what_single_merges_would_round_away(lab):
     linear = nn.Linear(IN, OUT).to(torch.bfloat16).requires_grad_(False)
     nn.init.ones_(linear.weight)
     spec = LowRank("low_rank", 1, 1.0, True, True, "kaiming_uniform", "zero")
-    update = LowRankUpdate(spec, Site("x", "x", linear, 0, OUT, True))
+    update = LowRankUpdate(spec, AdapterSite("x", "x", linear, 0, OUT, True))
     for _ in range(10):
         with torch.no_grad():
             update.a.fill_(1.0)

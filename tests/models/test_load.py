@@ -9,11 +9,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from harness.config.resolve import Resolver
 from harness.ledger.errors import DataError, SpecError
 from harness.ledger.seeds import Seeds
 from harness.models import minilm, vit_micro
 from harness.models.load import build_from_config, load_model
-from harness.config.resolve import Resolver
 
 RESOLVER = Resolver()
 ROOT = Path(__file__).resolve().parents[2]

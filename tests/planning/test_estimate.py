@@ -9,14 +9,14 @@ import pytest
 
 from harness.__main__ import main
 from harness.cli.console import print_plan
-from harness.planning.estimate import PROBES, estimates
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from
 from harness.ledger.quantity import Measured
 from harness.ledger.store import Store
+from harness.planning.estimate import PROBES, estimates
 from harness.planning.history import keep_probe
 from harness.planning.plan import plan_one, plan_sweep, read_request
-from harness.config.resolve import Resolver
 from harness.training.run import run_one
-from harness.config.settings import settings_from
 
 WORDS = ("model=vit_micro", "dataset=digits", "recipe.epochs=1", "recipe.evaluations=1", "tracker=none", "device=cpu")
 RESOLVER = Resolver()
@@ -146,7 +146,7 @@ def test_a_shape_is_counted_once_and_what_costs_nothing_is_no_new_shape(tmp_path
     counted = []
     from harness.planning import step_cost as module
 
-    own = module.paper_ledger
+    own = module.step_cost
     monkeypatch.setattr(module, "paper_ledger", lambda spec: counted.append(spec) or own(spec))
     first = estimates(planned(*words), Store(tmp_path), tmp_path / "cache")
     assert len(first) == 6 and len(counted) == 1

@@ -2,8 +2,8 @@
 
 import pytest
 
-from harness.planning.grid import cells, read_sweep, settings_for, why_excluded
 from harness.ledger.errors import SpecError
+from harness.planning.grid import cells, read_sweep, settings_for, why_excluded
 
 GRID = {"method": ["lora", "cla"], "model": ["minilm"], "dataset": ["cola"]}
 

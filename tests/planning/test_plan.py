@@ -2,13 +2,13 @@
 
 import pytest
 
+from harness.config.resolve import Resolver
 from harness.ledger.errors import PlanError, SpecError
 from harness.ledger.identity import run_id
 from harness.ledger.parse import parse
 from harness.ledger.plan import plan_to_json, read_plan, write_plan
 from harness.ledger.spec import RunSpec
 from harness.planning.plan import plan_one, plan_sweep, read_request
-from harness.config.resolve import Resolver
 
 
 def _sweep(*words):

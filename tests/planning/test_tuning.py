@@ -4,13 +4,13 @@ import pytest
 import yaml
 
 from harness.config.compose import choices as names_of
+from harness.config.resolve import Resolver
 from harness.ledger.errors import RecordError
 from harness.ledger.plan import Plan
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Failure, Record
 from harness.ledger.store import Store
 from harness.planning.plan import plan_one, plan_sweep, read_request
-from harness.config.resolve import Resolver
 from harness.planning.tuning import choose, finish, write_recipe
 
 SCORES = {  # validation by method and rate; the test scores written beside them say the opposite

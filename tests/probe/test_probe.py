@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from harness.cli.probe import main, print_probe
 from harness.ledger.errors import SpecError
 from harness.ledger.quantity import Measured
 from harness.planning.history import past_probes
@@ -18,7 +19,6 @@ from harness.probe.backbone import build_backbone
 from harness.probe.request import Options, read_request
 from harness.probe.result import Probe, Round, Row, paired_ratio, probe_to_json
 from harness.probe.run import probe
-from harness.cli.probe import main, print_probe
 
 BATCH, LENGTH = 4, 8
 WIDTH, INNER, LAYERS = 64, 128, 2  # of every family at size=tiny

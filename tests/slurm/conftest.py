@@ -14,14 +14,14 @@ from typing import Any
 import pytest
 import yaml
 
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from, settings_to_plain
+from harness.execution.worker import DEFAULT_RUNNER
 from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan, write_plan
 from harness.ledger.store import Store
 from harness.planning.plan import plan_sweep, read_request
-from harness.config.resolve import Resolver
-from harness.config.settings import settings_from, settings_to_plain
-from harness.execution.worker import DEFAULT_RUNNER
 from slurm.launch import start
 from slurm.sandbox import sleepy
 from slurm.sandbox.cluster import Sandbox, why_not
@@ -176,7 +176,9 @@ class Site:
         write_plan(store.root, calm)
         words = ["--runs", str(store.root), "--plan", plan.name, "--runner", runner, "--settings", json.dumps(settings)]
         one_thread = os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}  # as cluster.cpus=1 gives
-        subprocess.run([sys.executable, "-m", "harness.execution.worker", *words], cwd=REPOSITORY, env=one_thread, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "harness.execution.worker", *words], cwd=REPOSITORY, env=one_thread, check=True
+        )
         return scores_of(store, plan)
 
     def logs(self) -> str:

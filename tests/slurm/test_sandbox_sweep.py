@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.cli import status, steer
+from harness.cli import control, status
 from harness.ledger.quantity import NotMeasured
 from slurm.sandbox import sleepy
 from slurm.submission import submissions
@@ -70,7 +70,7 @@ def test_status_sees_what_runs_and_what_waits_and_cancel_ends_both(site, capsys)
     found = json.loads(capsys.readouterr().out)[0]
     assert [run["stage"] for run in found["runs"]] == ["running", "running", "pending", "pending"]
     assert "job " in found["runs"][0]["where"] and found["runs"][2]["why"] == "JobArrayTaskLimit"
-    steer.cancel(["sweep=sleepy", *where])
+    control.cancel(["sweep=sleepy", *where])
     assert len(json.loads(capsys.readouterr().out)["jobs"]) == 4
     site.until(site.idle, "an empty queue")
     status.main(where)

@@ -10,14 +10,14 @@ import torch
 from PIL import Image
 from torch import nn
 
-from harness.training.loader import Feed
+from harness.config.resolve import Resolver
 from harness.ledger.errors import DataError, SpecError
 from harness.ledger.seeds import Seeds
 from harness.models.load import load_model
 from harness.models.loaded import ImageProcessor
-from harness.config.resolve import Resolver
 from harness.tasks.build import build
 from harness.tasks.images import decode, flipped, stack
+from harness.training.loader import DataLoader
 
 RESOLVER = Resolver()
 PAIRS = [
@@ -61,7 +61,7 @@ def test_a_padded_pair_equals_the_tokenizers_own_batch(peftlab_cache, name):
     wanted = model.processor(firsts, seconds, padding=True, return_tensors="pt")
     assert set(batch.inputs) == set(wanted)
     assert all(torch.equal(batch.inputs[key], wanted[key]) for key in wanted)
-    assert batch.tokens == int(wanted["attention_mask"].sum()) and batch.slots == wanted["input_ids"].numel()
+    assert batch.tokens == int(wanted["attention_mask"].sum()) and batch.padded_tokens == wanted["input_ids"].numel()
 
 
 def test_a_perfect_classifier_scores_one_and_a_wrong_one_zero(peftlab_cache):
@@ -177,7 +177,7 @@ def test_flips_of_a_step_follow_the_seed_and_are_the_same_after_a_restart(peftla
     examples = [{"id": str(i), **task.encode({"image": image.getvalue(), "label": "5"})} for i in range(12)]
 
     def pixels(seed: int, start: int) -> torch.Tensor:
-        feed = Feed(examples, [1] * 12, task, batch_size=4, accumulate=1, seeds=Seeds(seed))
+        feed = DataLoader(examples, [1] * 12, task, batch_size=4, accumulate=1, seeds=Seeds(seed))
         (batch,) = next(itertools.islice(feed.steps(start), 5 - start, None))  # of step 5, in the second epoch
         return batch.inputs["pixel_values"]
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
+from harness.config.resolve import Resolver
 from harness.ledger.seeds import Seeds
 from harness.models.load import load_model
-from harness.config.resolve import Resolver
 from harness.tasks.build import build
 
 RESOLVER = Resolver()

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness.config.resolve import Resolver
 from harness.ledger.errors import DataError
 from harness.models.tiny import tiny_tokenizer
-from harness.config.resolve import Resolver
 from harness.tasks.build import bind
 from harness.tasks.prompt import lines, render
 

@@ -3,12 +3,12 @@
 import pyarrow.parquet as pq
 import pytest
 
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from
 from harness.ledger.quantity import Measured
 from harness.ledger.store import Store
 from harness.planning.plan import plan_one, read_request
-from harness.config.resolve import Resolver
 from harness.training.run import run_one
-from harness.config.settings import settings_from
 from tests.redone import redone
 
 RESOLVER = Resolver()

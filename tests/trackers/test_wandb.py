@@ -10,15 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from harness.execution import local
 from harness.__main__ import main
+from harness.cli.sync import waiting
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from
+from harness.execution import local
 from harness.ledger.plan import write_plan
 from harness.ledger.store import Store
 from harness.planning.plan import plan_one, plan_sweep, read_request
-from harness.config.resolve import Resolver
 from harness.training.run import run_one
-from harness.config.settings import settings_from
-from harness.cli.sync import waiting
 from tests.loopback import KEY, wandb_server
 
 WORDS = ("model=vit_micro", "dataset=digits", "method=head", "recipe.epochs=1", "recipe.evaluations=2", "device=cpu")

@@ -4,9 +4,9 @@ import random
 
 import torch
 
-from harness.training.loader import Feed, bucketed, in_order
 from harness.ledger.seeds import Seeds
 from harness.tasks.task import Batch
+from harness.training.loader import DataLoader, bucketed, in_order
 
 LENGTHS = [random.Random(row).randint(1, 60) for row in range(1003)]
 
@@ -21,11 +21,11 @@ class Rows:
 
 
 def _feed(seed=0, accumulate=1):
-    return Feed(range(len(LENGTHS)), LENGTHS, Rows(), 16, accumulate, Seeds(seed))
+    return DataLoader(range(len(LENGTHS)), LENGTHS, Rows(), 16, accumulate, Seeds(seed))
 
 
-def _steps(feed, start, count):
-    stream = feed.steps(start)
+def _steps(loader, start, count):
+    stream = loader.steps(start)
     return [[batch.ids for batch in next(stream)] for _ in range(count)]
 
 
@@ -42,8 +42,8 @@ def test_batches_hold_rows_of_similar_length():
 
 
 def test_a_feed_that_starts_in_the_middle_meets_the_same_batches():
-    feed = _feed(accumulate=2)
-    assert _steps(feed, 0, 70)[45:] == _steps(feed, 45, 25)  # 32 steps an epoch: start in the second one
+    loader = _feed(accumulate=2)
+    assert _steps(loader, 0, 70)[45:] == _steps(loader, 45, 25)  # 32 steps an epoch: start in the second one
 
 
 def test_augmentation_does_not_depend_on_where_the_feed_started():

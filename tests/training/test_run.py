@@ -15,21 +15,21 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
 
-import harness.training.run as run_module
 import harness.training.loop as train_module
-from harness.measure import cpu_matmul
+import harness.training.run as run_module
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from
 from harness.ledger.identity import run_id
 from harness.ledger.parse import parse
 from harness.ledger.quantity import Measured
 from harness.ledger.record import CLOCKS
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
+from harness.measure import cpu_matmul
 from harness.measure.clocks import Clocks
-from harness.training.context import Stopped
 from harness.planning.plan import plan_one, read_request
-from harness.config.resolve import Resolver
+from harness.training.context import Stopped
 from harness.training.run import run_one
-from harness.config.settings import settings_from
 
 WORDS = ("model=vit_micro", "dataset=digits", "recipe.epochs=2", "tracker=none", "device=cpu")
 
@@ -195,7 +195,9 @@ def test_the_test_split_is_predicted_once_and_at_the_best_checkpoint(begin, monk
     planned, store, settings = begin("method=lora", "recipe.evaluations=4")
     seen = []
     real = run_module.predict_split
-    monkeypatch.setattr(run_module, "predict_split", lambda parts, split: (seen.append(split), real(parts, split))[1])
+    monkeypatch.setattr(
+        run_module, "predict_split", lambda context, split: (seen.append(split), real(context, split))[1]
+    )
     record = run_one(planned, store, settings)
     assert len(seen) == 1
     best = max(record.curve, key=lambda point: (point.val["accuracy"], -point.step))
@@ -215,10 +217,10 @@ def test_methods_of_one_seed_share_batches_and_head(begin, tmp_path):
         spec = parse(RunSpec, planned.spec, "run")
         loaded[method] = run_module.load(spec, folder, settings, device, Clocks(device), Events(folder.events))
     orders = {
-        m: [b.ids for w, _ in zip(p.feed.steps(0), range(40), strict=False) for b in w] for m, p in loaded.items()
+        m: [b.ids for w, _ in zip(p.loader.steps(0), range(40), strict=False) for b in w] for m, p in loaded.items()
     }
     assert orders["lora"] == orders["cla"] == orders["full"]
-    heads = [parts.model.get_submodule(parts.loaded.layout.head[0]).state_dict() for parts in loaded.values()]
+    heads = [context.model.get_submodule(context.loaded.layout.head[0]).state_dict() for context in loaded.values()]
     assert all(torch.equal(heads[0][name], head[name]) for head in heads for name in head)
 
 
@@ -254,16 +256,16 @@ def test_accumulated_micro_batches_give_the_gradient_of_one_large_batch(begin):
     folder, device = store.paths(planned.id), torch.device("cpu")
     folder.folder.mkdir(parents=True)
     spec = parse(RunSpec, planned.spec, "run")
-    parts = run_module.load(spec, folder, settings, device, Clocks(device), Events(folder.events))
-    parts.model.eval()  # no dropout: its masks have the shape of the batch
+    context = run_module.load(spec, folder, settings, device, Clocks(device), Events(folder.events))
+    context.model.eval()  # no dropout: its masks have the shape of the batch
 
     def gradients(*sizes):
-        parts.model.zero_grad()
+        context.model.zero_grad()
         rows, weight = iter(range(24)), sum(sizes)
         for size in sizes:
-            batch = parts.task.collate([parts.data.train[next(rows)] for _ in range(size)], None)
-            (parts.task.losses(parts.model, batch).sum() / weight).backward()
-        return [p.grad.clone() for p in parts.model.parameters() if p.grad is not None]
+            batch = context.task.collate([context.data.train[next(rows)] for _ in range(size)], None)
+            (context.task.losses(context.model, batch).sum() / weight).backward()
+        return [p.grad.clone() for p in context.model.parameters() if p.grad is not None]
 
     for whole, summed in zip(gradients(24), gradients(13, 11), strict=True):
         torch.testing.assert_close(whole, summed, rtol=1e-4, atol=1e-6)

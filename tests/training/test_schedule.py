@@ -4,12 +4,12 @@ import math
 
 import pytest
 
-from harness.training.schedule import Timeline, timeline
+from harness.training.schedule import TrainSchedule, train_schedule
 
 
 def _line(**change):
     facts = {"total": 100, "steps_per_epoch": 10, "warmup": 10, "evaluations": frozenset({100}), "schedule": "linear"}
-    return Timeline(**facts | {"final_ratio": 0.0} | change)
+    return TrainSchedule(**facts | {"final_ratio": 0.0} | change)
 
 
 def test_the_rate_rises_through_the_warm_up_and_falls_to_the_end():
@@ -21,9 +21,9 @@ def test_the_rate_rises_through_the_warm_up_and_falls_to_the_end():
 
 
 def test_cosine_meets_its_formula_and_its_floor():
-    line = _line(schedule="cosine", final_ratio=0.1)
-    assert line.rate(55) == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 45 / 90)))
-    assert line.rate(100) == pytest.approx(0.1)
+    schedule = _line(schedule="cosine", final_ratio=0.1)
+    assert schedule.rate(55) == pytest.approx(0.1 + 0.9 * 0.5 * (1 + math.cos(math.pi * 45 / 90)))
+    assert schedule.rate(100) == pytest.approx(0.1)
 
 
 def test_constant_stays():
@@ -31,15 +31,15 @@ def test_constant_stays():
 
 
 def test_evaluations_are_evenly_spaced_and_the_last_is_at_the_end(recipe):
-    line = timeline(recipe(epochs=3, evaluations=4), steps_per_epoch=10)
-    assert line.total == 30
-    assert sorted(line.evaluations) == [8, 15, 22, 30]
+    schedule = train_schedule(recipe(epochs=3, evaluations=4), steps_per_epoch=10)
+    assert schedule.total == 30
+    assert sorted(schedule.evaluations) == [8, 15, 22, 30]
 
 
 def test_max_steps_ends_a_training_early(recipe):
-    assert timeline(recipe(epochs=3, max_steps=7), steps_per_epoch=10).total == 7
+    assert train_schedule(recipe(epochs=3, max_steps=7), steps_per_epoch=10).total == 7
 
 
 def test_a_fraction_of_an_epoch_is_at_least_one_step(recipe):
-    line = timeline(recipe(epochs=0.01, evaluations=3), steps_per_epoch=10)
-    assert line.total == 1 and line.evaluations == {1}
+    schedule = train_schedule(recipe(epochs=0.01, evaluations=3), steps_per_epoch=10)
+    assert schedule.total == 1 and schedule.evaluations == {1}
