@@ -23,16 +23,7 @@ MAY = {
     "harness/execution/lease.py": {"harness.ledger"},
     "harness/execution/queue.py": {"harness.ledger", "harness.execution.lease"},
     "harness/trackers/wandb_mirror.py": {"wandb", "harness"},
-    "harness/tasks/metrics.py": {
-        "harness",
-        "numpy",
-        "scipy",
-        "sklearn",
-        "evaluate",
-        "datasets",
-        "sacrebleu",
-        "rouge_score",
-    },
+    "harness/tasks/metrics.py": {"harness", "numpy", "scipy", *HUB, "sklearn", "sacrebleu", "rouge_score"},
     "harness/probe/entrants.py": {
         "harness",
         "methods",

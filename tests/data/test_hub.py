@@ -47,7 +47,7 @@ def test_a_hub_that_takes_the_call_and_says_nothing_is_waited_for_once_and_for_a
 
     own = SimpleNamespace(Event=Never, Thread=threading.Thread)
     monkeypatch.setattr("harness.data.hub.threading", own)
-    monkeypatch.setattr("harness.data.hub._knock", lambda *where: None)
+    monkeypatch.setattr("harness.data.hub.tcp_connect", lambda *where: None)
     assert unreachable() == "127.0.0.1 does not answer"
     assert waits == [PATIENCE] and PATIENCE <= 1.5
 

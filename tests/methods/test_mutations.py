@@ -29,7 +29,7 @@ def loaded(stem: str) -> ModuleType:
 
 
 def without_the_merge(patch: Any) -> None:
-    patch.setattr(LowRankUpdate, "_land", lambda self: LinkEnd(1.0, 0.0, 0))
+    patch.setattr(LowRankUpdate, "_merge_into", lambda self: LinkEnd(1.0, 0.0, 0))
 
 
 def without_the_column_write(patch: Any) -> None:

@@ -147,7 +147,7 @@ def test_a_shape_is_counted_once_and_what_costs_nothing_is_no_new_shape(tmp_path
     from harness.planning import step_cost as module
 
     own = module.step_cost
-    monkeypatch.setattr(module, "paper_ledger", lambda spec: counted.append(spec) or own(spec))
+    monkeypatch.setattr(module, "step_cost", lambda spec: counted.append(spec) or own(spec))
     first = estimates(planned(*words), Store(tmp_path), tmp_path / "cache")
     assert len(first) == 6 and len(counted) == 1
     assert estimates(planned(*words), Store(tmp_path), tmp_path / "cache") == first and len(counted) == 1
