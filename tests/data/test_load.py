@@ -105,7 +105,8 @@ def test_a_missing_file_is_one_sentence_with_what_is_there(fruit, tmp_path):
 @pytest.mark.slow
 def test_two_processes_that_load_at_once_see_the_same_rows(tmp_path):
     code = (
-        "import sys; sys.path[:0] = sys.argv[1:3]; from pathlib import Path; from test_load import Encoder, loaded, load_data\n"
+        "import sys; sys.path[:0] = sys.argv[1:3]; from pathlib import Path\n"
+        "from test_load import Encoder, loaded, load_data\n"
         "spec, task, key = loaded(Path(sys.argv[3]), 'kinship')\n"
         "data = load_data(spec, Encoder(task.encode, task.length, key), Path(sys.argv[3]) / 'cache')\n"
         "print(len(data.train), data.facts['splits']['train']['digest'], data.train[7]['input_ids'].tolist())"
