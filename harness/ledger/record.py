@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.ledger.errors import RecordError
-from harness.ledger.quantity import Quantity, quantity_from_json, quantity_to_json
-from harness.ledger.spec import SCHEMA
+from harness.ledger.migrate import RECORD_VERSION, migrated
+from harness.ledger.quantity import NotMeasured, Quantity, quantity_from_json, quantity_to_json
 
 CLOCKS = ("setup", "train", "eval", "checkpoint", "log")
 FailureKind = Literal["oom", "diverged", "data", "exception", "interrupt", "timeout", "node"]
+CUT_OFF = ("interrupt", "timeout", "node")  # kinds that came from outside: such a run goes on
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,16 @@ class Record:
     @property
     def may_go_on(self) -> bool:
         """Cut off from outside rather than failed by itself: the next sweep takes it up again, from its checkpoint."""
-        return self.failure is not None and self.failure.kind in ("interrupt", "timeout", "node")
+        return self.failure is not None and self.failure.kind in CUT_OFF
 
 
 _QUANTITIES = ("seconds", "speed", "memory", "ledger", "work", "parameters")
+
+
+def failure_record(run_id: str, spec: Mapping[str, Any], failure: Failure, why: str) -> Record:
+    """The record of a run that left nothing but its failure; `why` no clock has a time."""
+    seconds = dict.fromkeys(CLOCKS, NotMeasured(why))
+    return Record(RECORD_VERSION, run_id, spec, "failed", failure, {}, {}, seconds, {}, {}, {}, {}, {}, (), {}, (), {})
 
 
 def record_to_json(record: Record) -> dict[str, Any]:
@@ -90,10 +97,9 @@ def record_to_json(record: Record) -> dict[str, Any]:
 
 
 def record_from_json(raw: Mapping[str, Any]) -> Record:
-    """The reverse; raises RecordError for a record of another schema or with fields missing."""
-    if raw.get("schema") != SCHEMA:
-        raise RecordError(f"record {raw.get('id')}: schema {raw.get('schema')}, this version reads schema {SCHEMA}.")
+    """The reverse, of any version up to this one; raises RecordError for a newer one, or with fields missing."""
     try:
+        raw = migrated(raw)
         parts: dict[str, Any] = dict(raw)
         parts["failure"] = None if raw["failure"] is None else Failure(**raw["failure"])
         parts["curve"] = tuple(Point(**point) for point in raw["curve"])
@@ -101,15 +107,18 @@ def record_from_json(raw: Mapping[str, Any]) -> Record:
         parts |= {name: _back(raw[name]) for name in _QUANTITIES}
         parts |= {"links": tuple(raw["links"]), "notes": tuple(raw["notes"])}
         return Record(**parts)
-    except (KeyError, TypeError) as error:
-        raise RecordError(f"record {raw.get('id')}: not a schema-{SCHEMA} record ({error}).") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        name = raw.get("id") if isinstance(raw, Mapping) else raw
+        raise RecordError(
+            f"record {name}: not of version {RECORD_VERSION} ({error!r}); delete it to run again."
+        ) from error
 
 
 def read_record(path: Path) -> Record:
     """Raises RecordError when the file is no record (truncated, say); the sentence names the file."""
     try:
         return record_from_json(json.loads(path.read_bytes()))
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise RecordError(f"{path}: not a record ({error}); delete it to run again.") from error
 
 

@@ -12,8 +12,8 @@ from typing import Any
 import jsonschema
 import pytest
 
+from harness.ledger.migrate import RECORD_VERSION
 from harness.ledger.record import Failure, Record
-from harness.ledger.spec import SCHEMA
 
 DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "record.schema.json").read_text())
 VALID = jsonschema.Draft202012Validator(DOCUMENT)
@@ -38,7 +38,7 @@ def test_records_as_written_pass(records: dict[str, dict[str, Any]]) -> None:
 def test_the_schema_knows_every_field_of_the_record_and_its_version() -> None:
     names = {f.name for f in fields(Record)}
     assert set(DOCUMENT["properties"]) == names == set(DOCUMENT["required"])
-    assert DOCUMENT["properties"]["schema"]["const"] == SCHEMA
+    assert DOCUMENT["properties"]["schema"]["const"] == RECORD_VERSION
     failure = DOCUMENT["properties"]["failure"]["anyOf"][1]
     assert set(failure["properties"]) == {f.name for f in fields(Failure)}
 
@@ -49,7 +49,7 @@ def test_the_schema_knows_every_field_of_the_record_and_its_version() -> None:
         lambda r: r.pop("seconds"),
         lambda r: r.update(extra=1),
         lambda r: r.update(id="short"),
-        lambda r: r.update(schema=SCHEMA + 1),
+        lambda r: r.update(schema=RECORD_VERSION + 1),
         lambda r: r.update(status="running"),
         lambda r: r.update(status="failed"),
         lambda r: r["seconds"].update(train=20.0),
