@@ -15,14 +15,19 @@ FailureKind = Literal["oom", "diverged", "data", "exception", "interrupt", "time
 CUT_OFF = ("interrupt", "timeout", "node")  # kinds that came from outside: such a run goes on
 
 
+def doc(description: str = "", **schema: Any) -> Any:
+    """A field with what the JSON schema says of it beside its type."""
+    return field(metadata={"schema": ({"description": description} if description else {}) | schema})
+
+
 @dataclass(frozen=True)
 class Failure:
     """Why a run has no score. `phase` is a clock's name; `step` the last finished optimizer step."""
 
     kind: FailureKind
-    phase: str
-    step: int
-    message: str
+    phase: str = doc("A clock's name.")
+    step: int = doc("The last finished optimizer step.", minimum=0)
+    message: str = doc()
     traceback: str = ""
 
 
@@ -30,45 +35,50 @@ class Failure:
 class Point:
     """One validation pass. `train_loss` is the mean of the steps since the last point, in train mode."""
 
-    step: int
-    epoch: float
-    train_seconds: float
-    train_loss: float
-    lr: float
-    val: Mapping[str, float]  # metric name -> value, `loss` among them
+    step: int = doc(minimum=0)
+    epoch: float = doc()
+    train_seconds: float = doc(minimum=0)
+    train_loss: float = doc("Mean over the steps since the last point, in train mode.")
+    lr: float = doc()
+    val: Mapping[str, float] = doc("Metric name to value, `loss` among them.")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one run said. Quantities that were not measured hold their reason.
+    """What one run said; what was not measured holds its reason. docs/record.schema.json is made of this."""
 
-    scores: split ("test", "val", "train") -> metric name -> quantity. The dataset's card names the primary one.
-    seconds: the five clocks and `wall`, `train_wasted` (work lost to a restart).
-    speed: step_ms_median, step_ms_p5, step_ms_p95, step_ms_mad, samples_per_s, tokens_per_s, padding_share.
-    memory: train_ and eval_: start_rss, peak_rss (CPU); peak_allocated, peak_reserved, peak_device (CUDA).
-    ledger: weights, adapter, gradients, optimizer, saved_for_backward (bytes; exact on any machine).
-    work: flops_per_step, steps, examples_seen.
-    parameters: total, trainable, adapter, head.
-    """
-
-    schema: int
-    id: str
-    spec: Mapping[str, Any]
-    status: Literal["done", "failed"]
-    failure: Failure | None
-    selected: Mapping[str, Any]  # step, epoch, metric, value of the checkpoint that was tested
-    scores: Mapping[str, Mapping[str, Quantity]]
-    seconds: Mapping[str, Quantity]
-    speed: Mapping[str, Quantity]
-    memory: Mapping[str, Quantity]
-    ledger: Mapping[str, Quantity]
-    work: Mapping[str, Quantity]
-    parameters: Mapping[str, Quantity]
-    curve: tuple[Point, ...]
-    data: Mapping[str, Any]  # revision or content hash, sizes and digests of the splits
-    links: tuple[Mapping[str, Any], ...]  # one entry per finished chain link
-    provenance: Mapping[str, Any]  # git, packages, host, device, fingerprint, started, finished
-    attempts: int = 1
+    schema: int = doc(const=RECORD_VERSION)
+    id: str = doc("16 hex digits of the SHA-256 of the resolved spec.", pattern="^[0-9a-f]{16}$")
+    spec: Mapping[str, Any] = doc("The resolved run spec.")
+    status: Literal["done", "failed"] = doc()
+    failure: Failure | None = doc("Null when done; otherwise why there is no score.")  # noqa: RUF009
+    selected: Mapping[str, Any] = doc("step, epoch, metric, value (of the validation split) of what was tested.")
+    scores: Mapping[str, Mapping[str, Quantity]] = doc(
+        'Split, then metric name; "loss" is in nats, in eval mode.',
+        propertyNames={"enum": ["train", "val", "test"]},
+    )
+    seconds: Mapping[str, Quantity] = doc(
+        "Five disjoint clocks (setup, train, eval, checkpoint, log), the wall clock, and training lost to restarts "
+        "(train_wasted). Unit s."
+    )
+    speed: Mapping[str, Quantity] = doc(
+        "Of timed training steps: step_ms_median, step_ms_p5, step_ms_p95, step_ms_mad (ms); samples_per_s, "
+        "tokens_per_s (non-padding) (1/s); padding_share."
+    )
+    memory: Mapping[str, Quantity] = doc(
+        "Bytes, of training alone (train_) and of evaluation alone (eval_): start_rss, peak_rss (CPU); "
+        "peak_allocated, peak_reserved, peak_device (CUDA)."
+    )
+    ledger: Mapping[str, Quantity] = doc(
+        "Bytes by role in one step, exact on any machine: weights, adapter, gradients, optimizer, saved_for_backward."
+    )
+    work: Mapping[str, Quantity] = doc("flops_per_step (FLOP), steps, examples_seen.")
+    parameters: Mapping[str, Quantity] = doc("Counts: total, trainable, adapter, head.")
+    curve: tuple[Point, ...] = doc("One entry per validation pass.")
+    data: Mapping[str, Any] = doc("Revision or content hash, sizes and digests of the splits.")
+    links: tuple[Mapping[str, Any], ...] = doc("One entry per finished chain link.")
+    provenance: Mapping[str, Any] = doc("git, packages, host, device, fingerprint, started, finished.")
+    attempts: int = field(default=1, metadata={"schema": {"minimum": 1}})
     notes: tuple[str, ...] = field(default=())
 
     @property
