@@ -92,7 +92,7 @@ _QUANTITIES = ("seconds", "speed", "memory", "ledger", "work", "parameters")
 
 def failure_record(run_id: str, spec: Mapping[str, Any], failure: Failure, why: str) -> Record:
     """The record of a run that left nothing but its failure; `why` no clock has a time."""
-    seconds = dict.fromkeys(CLOCKS, NotMeasured(why))
+    seconds: dict[str, Quantity] = {clock: NotMeasured(why) for clock in CLOCKS}
     return Record(RECORD_VERSION, run_id, spec, "failed", failure, {}, {}, seconds, {}, {}, {}, {}, {}, (), {}, (), {})
 
 
