@@ -4,7 +4,7 @@ BIN := .venv/bin
 # constraints.txt pins what this project is tested with, torch above all (see its first lines).
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast lint bench bench-gpu install clean
+.PHONY: demo test fast lint schema bench bench-gpu install clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
@@ -27,6 +27,9 @@ lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/pyright --level error
+
+schema: install
+	@$(BIN)/python -m harness.ledger.schema > docs/record.schema.json
 
 bench: install
 	@failed=; for file in plan overhead matmul step packing analysis; do \

@@ -11,8 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from analysis import columns, flatten
+from harness.ledger import migrate
 
-_CODE = hashlib.sha256((inspect.getsource(flatten) + inspect.getsource(columns)).encode()).hexdigest()[:12]
+_CODE = hashlib.sha256("".join(map(inspect.getsource, (flatten, columns, migrate))).encode()).hexdigest()[:12]
 _STAMP = ("id", "mtime_ns", "size")
 _CURVE_COLUMNS = ("id", "step", "epoch", "train_seconds", "train_loss", "lr", "val_score", "val_loss")
 

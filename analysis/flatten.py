@@ -1,6 +1,6 @@
 """One record as one flat row, and its validation points. Reads the JSON itself: 100,000 records must load in seconds.
 
-Refuses a record of another schema and a quantity in another unit than its column declares.
+Earlier versions are migrated. Refuses a quantity in another unit than its column declares.
 """
 
 import hashlib
@@ -11,8 +11,8 @@ from typing import Any
 import orjson
 
 from analysis.columns import COLUMNS, same_unit
-from harness.ledger.errors import RecordError
-from harness.ledger.spec import SCHEMA
+from harness.ledger.errors import RecordError, RecordVersionError
+from harness.ledger.migrate import migrated
 
 _PATHS = tuple((c.name, c.unit, tuple(c.source.split("."))) for c in COLUMNS)
 _NO_KNOBS = (
@@ -28,21 +28,22 @@ def read_flat(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     the reason.
     """
     try:
-        raw = orjson.loads(path.read_bytes())
+        raw = migrated(orjson.loads(path.read_bytes()))
         return flatten(raw), curve(raw)
+    except RecordVersionError as error:
+        return _damaged(path, str(error)), []
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"damaged: {path.name} cannot be read ({error}); delete it to run again"
-        return {"id": path.parent.name, "status": "damaged", "reason": reason, "absent": "{}"}, []
+        return _damaged(path, f"{path.name} cannot be read ({error}); delete it to run again"), []
+
+
+def _damaged(path: Path, why: str) -> dict[str, Any]:
+    return {"id": path.parent.name, "status": "damaged", "reason": f"damaged: {why}", "absent": "{}"}
 
 
 def flatten(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A record's JSON as a row of plain values: every column of COLUMNS that was measured, and `absent`, a JSON text
-    of the reasons.
+    """A record's JSON (of this version) as a row of plain values: every column of COLUMNS that was measured, and
+    `absent`, a JSON text of the reasons.
     """
-    if raw["schema"] != SCHEMA:
-        raise RecordError(
-            f"record {raw.get('id')}: schema {raw['schema']}, this version reads schema {SCHEMA}; run it again."
-        )
     row: dict[str, Any] = {"id": raw["id"], "status": raw["status"], "reason": _reason(raw)}
     metric = raw["spec"]["dataset"]["metric"]
     absent: dict[str, str] = {}

@@ -93,6 +93,8 @@ def _check_complete(rows: pd.DataFrame, partial: bool) -> list[str]:
         return []
     planned = int((rows["status"] != "skipped").sum())
     said = f"{len(holes)} of {planned} planned runs have no readable record"
+    unreadable = holes.loc[holes["status"] == "damaged", "reason"]
+    said += f" ({len(unreadable)} cannot be read: {unreadable.iloc[0]})" if len(unreadable) else ""
     if not partial:
         first = ", ".join(f"{r.label} {r.block} seed {r.seed}" for r in holes.head(3).itertuples())
         raise RecordError(

@@ -12,9 +12,7 @@ from harness.execution.lease import look
 from harness.execution.reconcile import State, Todo, set_record_aside
 from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.plan import Plan
-from harness.ledger.quantity import NotMeasured
-from harness.ledger.record import CLOCKS, Failure, Record
-from harness.ledger.spec import SCHEMA
+from harness.ledger.record import Failure, failure_record
 from harness.ledger.store import Store
 from slurm.submission import Submission, read_submission, submissions
 
@@ -78,7 +76,4 @@ def _write_failure(plan: Plan, run_id: str, store: Store, submission: Submission
     planned = next(run for run in plan.runs if run.id == run_id)
     message = f"SLURM killed the job for its memory ({submission.memory_gb} GB), twice or in the largest class"
     failure = Failure("oom", "train", 0, message)
-    seconds = {clock: NotMeasured("the job was killed") for clock in CLOCKS}
-    store.write(
-        Record(SCHEMA, run_id, planned.spec, "failed", failure, {}, {}, seconds, {}, {}, {}, {}, {}, (), {}, (), {})
-    )
+    store.write(failure_record(run_id, planned.spec, failure, "the job was killed"))

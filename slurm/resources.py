@@ -105,8 +105,8 @@ def _seconds_before(plan: Plan, store: Store) -> dict[str, float]:
     for run in plan.runs:
         seen = found.setdefault(_cell(run), [])
         if len(seen) < 3 and store.status(run.id) == "done":
-            wall = store.read(run.id).seconds.get("wall")
-            seen += [wall.value] if isinstance(wall, Measured) else []
+            walls = [record.seconds.get("wall") for record in store.records([run.id])]
+            seen += [wall.value for wall in walls if isinstance(wall, Measured)]
     return {cell: median(seconds) for cell, seconds in found.items() if seconds}
 
 

@@ -38,8 +38,8 @@ def print_record(record: Record, store: Store) -> None:
 
 
 def _split(name: str, facts: Mapping[str, Any]) -> str:
-    """`train 4,092 (51.4% shortened)`: rows, and the share of them that lost words of their context."""
-    return f"{name} {facts['n']:,}" + (f" ({facts['shortened']:.1%} shortened)" if facts["shortened"] else "")
+    """`train 4,092 (51.4% truncated)`: rows, and the share of them that lost words of their context."""
+    return f"{name} {facts['n']:,}" + (f" ({facts['truncated']:.1%} truncated)" if facts["truncated"] else "")
 
 
 def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = ()) -> None:
@@ -80,11 +80,13 @@ def _needs(one: Estimate) -> tuple[str, str, str]:
 
 def print_sweep_end(plan: Plan, store: Store) -> None:
     """The failed runs, each with its kind, where it was and its sentence."""
-    for run in plan.runs:
-        if store.status(run.id) == "failed" and (failure := store.read(run.id).failure):
-            console.print(f"failed {run.id} {_words(run.choices)}", markup=False, soft_wrap=True)
-            said = failure.message.splitlines()[0]
-            console.print(f"    {failure.kind} in {failure.phase} after step {failure.step}: {said}", markup=False)
+    choices = {run.id: run.choices for run in plan.runs if store.status(run.id) == "failed"}
+    for record in store.records(choices):
+        if failure := record.failure:
+            console.print(f"failed {record.id} {_words(choices[record.id])}", markup=False, soft_wrap=True)
+            first_line = failure.message.splitlines()[0]
+            where = f"{failure.kind} in {failure.phase} after step {failure.step}"
+            console.print(f"    {where}: {first_line}", markup=False)
 
 
 def show(quantity: Quantity) -> str:

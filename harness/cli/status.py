@@ -89,7 +89,7 @@ def seconds_left(found: Survey, store: Store) -> float | None:
 def _typical_seconds(found: Survey, store: Store) -> float | None:
     done = [row.id for row in found.rows if row.stage == "done"]
     sample = done[:: max(1, len(done) // SAMPLE)][:SAMPLE]
-    walls = [store.read(run_id).seconds.get("wall") for run_id in sample]
+    walls = [record.seconds.get("wall") for record in store.records(sample)]
     seconds = [wall.value for wall in walls if isinstance(wall, Measured)]
     return median(seconds) if seconds else None
 

@@ -19,7 +19,7 @@ from harness.ledger.errors import DataError
 from harness.ledger.identity import canonical
 from harness.ledger.paths import to_json, write_whole
 
-FORMAT = 1  # of the encoded files; a bump encodes everything anew
+FORMAT = 2  # of the encoded files; a bump encodes everything anew
 SPLITS = ("train", "validation", "test")
 Example = Mapping[str, Any]  # an encoded row, with its "id" and "length"
 
@@ -49,7 +49,7 @@ class Split(Sequence[Example]):
 
 @dataclass(frozen=True)
 class Data:
-    """facts: source (revision or SHA-256) and, by split, n, digest of the row keys, share of shortened rows."""
+    """facts: source (revision or SHA-256) and, by split, n, digest of the row keys, share of truncated rows."""
 
     train: Split
     validation: Split
@@ -108,7 +108,7 @@ def _write(spec: DatasetSpec, encoder: Encoder, table: pa.Table, part: Part, pat
 
     write_rows(path, encoded())
     n = len(part.rows)
-    return {"n": n, "digest": digest(keys[row] for row in part.rows), "shortened": shortened / n, "from": part.source}
+    return {"n": n, "digest": digest(keys[row] for row in part.rows), "truncated": shortened / n, "from": part.source}
 
 
 def _raw(table: pa.Table, rows: Sequence[int]) -> Iterator[dict[str, Any]]:

@@ -161,11 +161,11 @@ def _share(store: Store, run_id: str) -> float:
 
 def _tell_failures(ids: set[str], store: Store, console: Console) -> int:
     """Name those that failed; how many there were."""
-    failures = {run_id: store.read(run_id).failure for run_id in sorted(ids) if store.status(run_id) == "failed"}
-    for run_id, failure in failures.items():
-        assert failure is not None
-        console.print(f"failed {run_id} ({failure.kind}): {failure.message.splitlines()[0]}", markup=False)
-    return len(failures)
+    failed = [run_id for run_id in sorted(ids) if store.status(run_id) == "failed"]
+    for record in store.records(failed):
+        if failure := record.failure:
+            console.print(f"failed {record.id} ({failure.kind}): {failure.message.splitlines()[0]}", markup=False)
+    return len(failed)
 
 
 def _crash_message(worker: Worker, held: Sequence[str], deaths: Mapping[str, int]) -> str:

@@ -123,7 +123,7 @@ def held_by(pid: int, ids: Sequence[str], store: Store) -> list[str]:
 def is_settled(store: Store, run_id: str) -> bool:
     """Whether a run has a record that stands. One cut off from outside does not: it goes on."""
     status = store.status(run_id)
-    return status == "done" or (status == "failed" and not store.read(run_id).may_go_on)
+    return status == "done" or (status == "failed" and not store.may_go_on(run_id))
 
 
 def set_damaged_aside(store: Store, run_id: str) -> None:

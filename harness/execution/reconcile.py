@@ -8,10 +8,10 @@ from pathlib import Path
 
 from harness.ledger.errors import PlanError
 from harness.ledger.plan import Plan
+from harness.ledger.record import CUT_OFF
 from harness.ledger.store import Status, Store
 
 _STATUS = re.compile(rb'^  "status": "(done|failed)",?$', re.MULTILINE)  # a top-level key of an indented record
-RESUMED = ("interrupt", "timeout", "node")  # failures that came from outside (Record.may_go_on)
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class State:
     @property
     def settled(self) -> bool:
         """A record that stands. One that was cut off from outside goes on with the next sweep."""
-        return self.status == "done" or (self.status == "failed" and self.kind not in RESUMED)
+        return self.status == "done" or (self.status == "failed" and self.kind not in CUT_OFF)
 
 
 @dataclass(frozen=True)

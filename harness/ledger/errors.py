@@ -20,6 +20,10 @@ class RecordError(HarnessError):
     """A record, or a set of records, that does not hold what is asked of it."""
 
 
+class RecordVersionError(RecordError):
+    """A record of a version that this one cannot read."""
+
+
 class DataError(HarnessError):
     """Data or weights that are not here, or are not what their card says."""
 

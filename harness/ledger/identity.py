@@ -3,22 +3,30 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from typing import Any
 
-from harness.ledger.spec import SCHEMA, RunSpec
+from harness.ledger.spec import SPEC_VERSION, RunSpec
 
 
 def to_plain(value: Any, *, science_only: bool = False) -> Any:
-    """A spec as JSON-ready data. `science_only` leaves out fields marked as being for people (`about`)."""
+    """A spec as JSON-ready data. `science_only` leaves out fields marked as being for people (`about`).
+
+    A field at its neutral value is left out always: a spec from before there was such a field is equal, and its id.
+    """
     if is_dataclass(value):
         kept = [f for f in fields(value) if not science_only or f.metadata.get("science", True)]
+        kept = [f for f in kept if not _is_neutral(f, getattr(value, f.name))]
         return {f.name: to_plain(getattr(value, f.name), science_only=science_only) for f in kept}
     if isinstance(value, Mapping):
         return {key: to_plain(item, science_only=science_only) for key, item in value.items()}
     if isinstance(value, tuple | list):
         return [to_plain(item, science_only=science_only) for item in value]
     return value
+
+
+def _is_neutral(field: Field[Any], value: Any) -> bool:
+    return "neutral" in field.metadata and to_plain(value) == to_plain(field.metadata["neutral"])
 
 
 def canonical(part: Any) -> str:
@@ -34,7 +42,6 @@ def run_id(spec: RunSpec) -> str:
 
 def id_from_parts(method: str, model: str, dataset: str, recipe: str, seed: int) -> str:
     """The id from canonical parts, so that a plan of 10,000 runs serialises each part once."""
-    text = (
-        f'{{"dataset":{dataset},"method":{method},"model":{model},"recipe":{recipe},"schema":{SCHEMA},"seed":{seed}}}'
-    )
+    text = f'{{"dataset":{dataset},"method":{method},"model":{model},"recipe":{recipe}'
+    text += f',"schema":{SPEC_VERSION},"seed":{seed}}}'
     return hashlib.sha256(text.encode()).hexdigest()[:16]  # 3e-12 chance of a collision among 10,000 runs

@@ -2,6 +2,7 @@
 
 Knows dataclasses, unions of dataclasses told apart by their `kind`, Optional, Literal, tuple[X, ...], Mapping[str, X],
 and the four plain kinds. No dataclass default is used for an absent key: what a run is must be written in the config.
+Only a field that came later, with `metadata={"neutral": value}`, has that value where it is absent.
 """
 
 import types
@@ -59,6 +60,7 @@ def _dataclass(cls: Any, raw: Any, where: str) -> Any:
     for key in raw:
         if key not in hints:
             raise SpecError(f"{where}.{key}: unknown key.{nearest(str(key), hints)}")
+    raw = {f.name: f.metadata["neutral"] for f in fields(cls) if "neutral" in f.metadata} | dict(raw)
     if absent := [key for key in hints if key not in raw]:
         raise SpecError(f"{where}: {', '.join(absent)} must be given; {cls.__name__} takes {', '.join(hints)}.")
     return cls(**{key: _value(hint, raw[key], f"{where}.{key}") for key, hint in hints.items()})

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.ledger.errors import RecordError
@@ -14,7 +14,7 @@ class Measured:
 
     value: float
     unit: str
-    n: int = 1
+    n: int = field(default=1, metadata={"schema": {"minimum": 1}})
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value) or self.n < 1:
@@ -25,7 +25,7 @@ class Measured:
 class NotMeasured:
     """Absent, with the reason: `peak device memory: the run was on a CPU`."""
 
-    why: str
+    why: str = field(metadata={"schema": {"minLength": 1}})
 
 
 Quantity = Measured | NotMeasured

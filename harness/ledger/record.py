@@ -7,11 +7,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 from harness.ledger.errors import RecordError
-from harness.ledger.quantity import Quantity, quantity_from_json, quantity_to_json
-from harness.ledger.spec import SCHEMA
+from harness.ledger.migrate import RECORD_VERSION, migrated
+from harness.ledger.quantity import NotMeasured, Quantity, quantity_from_json, quantity_to_json
 
 CLOCKS = ("setup", "train", "eval", "checkpoint", "log")
 FailureKind = Literal["oom", "diverged", "data", "exception", "interrupt", "timeout", "node"]
+CUT_OFF = ("interrupt", "timeout", "node")  # kinds that came from outside: such a run goes on
+
+
+def doc(description: str = "", **schema: Any) -> Any:
+    """A field with what the JSON schema says of it beside its type."""
+    return field(metadata={"schema": ({"description": description} if description else {}) | schema})
 
 
 @dataclass(frozen=True)
@@ -19,9 +25,9 @@ class Failure:
     """Why a run has no score. `phase` is a clock's name; `step` the last finished optimizer step."""
 
     kind: FailureKind
-    phase: str
-    step: int
-    message: str
+    phase: str = doc("A clock's name.")
+    step: int = doc("The last finished optimizer step.", minimum=0)
+    message: str = doc()
     traceback: str = ""
 
 
@@ -29,54 +35,65 @@ class Failure:
 class Point:
     """One validation pass. `train_loss` is the mean of the steps since the last point, in train mode."""
 
-    step: int
-    epoch: float
-    train_seconds: float
-    train_loss: float
-    lr: float
-    val: Mapping[str, float]  # metric name -> value, `loss` among them
+    step: int = doc(minimum=0)
+    epoch: float = doc()
+    train_seconds: float = doc(minimum=0)
+    train_loss: float = doc("Mean over the steps since the last point, in train mode.")
+    lr: float = doc()
+    val: Mapping[str, float] = doc("Metric name to value, `loss` among them.")
 
 
 @dataclass(frozen=True)
 class Record:
-    """What one run said. Quantities that were not measured hold their reason.
+    """What one run said; what was not measured holds its reason. docs/record.schema.json is made of this."""
 
-    scores: split ("test", "val", "train") -> metric name -> quantity. The dataset's card names the primary one.
-    seconds: the five clocks and `wall`, `train_wasted` (work lost to a restart).
-    speed: step_ms_median, step_ms_p5, step_ms_p95, step_ms_mad, samples_per_s, tokens_per_s, padding_share.
-    memory: train_ and eval_: start_rss, peak_rss (CPU); peak_allocated, peak_reserved, peak_device (CUDA).
-    ledger: weights, adapter, gradients, optimizer, saved_for_backward (bytes; exact on any machine).
-    work: flops_per_step, steps, examples_seen.
-    parameters: total, trainable, adapter, head.
-    """
-
-    schema: int
-    id: str
-    spec: Mapping[str, Any]
-    status: Literal["done", "failed"]
-    failure: Failure | None
-    selected: Mapping[str, Any]  # step, epoch, metric, value of the checkpoint that was tested
-    scores: Mapping[str, Mapping[str, Quantity]]
-    seconds: Mapping[str, Quantity]
-    speed: Mapping[str, Quantity]
-    memory: Mapping[str, Quantity]
-    ledger: Mapping[str, Quantity]
-    work: Mapping[str, Quantity]
-    parameters: Mapping[str, Quantity]
-    curve: tuple[Point, ...]
-    data: Mapping[str, Any]  # revision or content hash, sizes and digests of the splits
-    links: tuple[Mapping[str, Any], ...]  # one entry per finished chain link
-    provenance: Mapping[str, Any]  # git, packages, host, device, fingerprint, started, finished
-    attempts: int = 1
+    schema: int = doc(const=RECORD_VERSION)
+    id: str = doc("16 hex digits of the SHA-256 of the resolved spec.", pattern="^[0-9a-f]{16}$")
+    spec: Mapping[str, Any] = doc("The resolved run spec.")
+    status: Literal["done", "failed"] = doc()
+    failure: Failure | None = doc("Null when done; otherwise why there is no score.")  # noqa: RUF009
+    selected: Mapping[str, Any] = doc("step, epoch, metric, value (of the validation split) of what was tested.")
+    scores: Mapping[str, Mapping[str, Quantity]] = doc(
+        'Split, then metric name; "loss" is in nats, in eval mode.',
+        propertyNames={"enum": ["train", "val", "test"]},
+    )
+    seconds: Mapping[str, Quantity] = doc(
+        "Five disjoint clocks (setup, train, eval, checkpoint, log), the wall clock, and training lost to restarts "
+        "(train_wasted). Unit s."
+    )
+    speed: Mapping[str, Quantity] = doc(
+        "Of timed training steps: step_ms_median, step_ms_p5, step_ms_p95, step_ms_mad (ms); samples_per_s, "
+        "tokens_per_s (non-padding) (1/s); padding_share."
+    )
+    memory: Mapping[str, Quantity] = doc(
+        "Bytes, of training alone (train_) and of evaluation alone (eval_): start_rss, peak_rss (CPU); "
+        "peak_allocated, peak_reserved, peak_device (CUDA)."
+    )
+    ledger: Mapping[str, Quantity] = doc(
+        "Bytes by role in one step, exact on any machine: weights, adapter, gradients, optimizer, saved_for_backward."
+    )
+    work: Mapping[str, Quantity] = doc("flops_per_step (FLOP), steps, examples_seen.")
+    parameters: Mapping[str, Quantity] = doc("Counts: total, trainable, adapter, head.")
+    curve: tuple[Point, ...] = doc("One entry per validation pass.")
+    data: Mapping[str, Any] = doc("Revision or content hash, sizes and digests of the splits.")
+    links: tuple[Mapping[str, Any], ...] = doc("One entry per finished chain link.")
+    provenance: Mapping[str, Any] = doc("git, packages, host, device, fingerprint, started, finished.")
+    attempts: int = field(default=1, metadata={"schema": {"minimum": 1}})
     notes: tuple[str, ...] = field(default=())
 
     @property
     def may_go_on(self) -> bool:
         """Cut off from outside rather than failed by itself: the next sweep takes it up again, from its checkpoint."""
-        return self.failure is not None and self.failure.kind in ("interrupt", "timeout", "node")
+        return self.failure is not None and self.failure.kind in CUT_OFF
 
 
 _QUANTITIES = ("seconds", "speed", "memory", "ledger", "work", "parameters")
+
+
+def failure_record(run_id: str, spec: Mapping[str, Any], failure: Failure, why: str) -> Record:
+    """The record of a run that left nothing but its failure; `why` no clock has a time."""
+    seconds: dict[str, Quantity] = {clock: NotMeasured(why) for clock in CLOCKS}
+    return Record(RECORD_VERSION, run_id, spec, "failed", failure, {}, {}, seconds, {}, {}, {}, {}, {}, (), {}, (), {})
 
 
 def record_to_json(record: Record) -> dict[str, Any]:
@@ -90,10 +107,9 @@ def record_to_json(record: Record) -> dict[str, Any]:
 
 
 def record_from_json(raw: Mapping[str, Any]) -> Record:
-    """The reverse; raises RecordError for a record of another schema or with fields missing."""
-    if raw.get("schema") != SCHEMA:
-        raise RecordError(f"record {raw.get('id')}: schema {raw.get('schema')}, this version reads schema {SCHEMA}.")
+    """The reverse, of any version up to this one; raises RecordError for a newer one, or with fields missing."""
     try:
+        raw = migrated(raw)
         parts: dict[str, Any] = dict(raw)
         parts["failure"] = None if raw["failure"] is None else Failure(**raw["failure"])
         parts["curve"] = tuple(Point(**point) for point in raw["curve"])
@@ -101,15 +117,18 @@ def record_from_json(raw: Mapping[str, Any]) -> Record:
         parts |= {name: _back(raw[name]) for name in _QUANTITIES}
         parts |= {"links": tuple(raw["links"]), "notes": tuple(raw["notes"])}
         return Record(**parts)
-    except (KeyError, TypeError) as error:
-        raise RecordError(f"record {raw.get('id')}: not a schema-{SCHEMA} record ({error}).") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        name = raw.get("id") if isinstance(raw, Mapping) else raw
+        raise RecordError(
+            f"record {name}: not of version {RECORD_VERSION} ({error!r}); delete it to run again."
+        ) from error
 
 
 def read_record(path: Path) -> Record:
     """Raises RecordError when the file is no record (truncated, say); the sentence names the file."""
     try:
         return record_from_json(json.loads(path.read_bytes()))
-    except (ValueError, AttributeError) as error:
+    except ValueError as error:
         raise RecordError(f"{path}: not a record ({error}); delete it to run again.") from error
 
 

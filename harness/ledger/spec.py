@@ -8,7 +8,7 @@ from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.model_spec import ModelSpec
 from methods.spec import MethodSpec
 
-SCHEMA = 1  # of spec and record; a bump makes every id new, so that results of different meaning never mix
+SPEC_VERSION = 1  # enters every id: a bump makes all of them new, so that results of different meaning never mix
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.ledger.errors import RecordError
 from harness.ledger.paths import to_json, write_whole
 from harness.ledger.quantity import Measured, Quantity
 from harness.ledger.record import Record
@@ -39,14 +38,10 @@ class Rate:
 
 
 def past_runs(store: Store) -> tuple[list[PastRun], list[Rate]]:
-    """Every finished run of a store that trained. A damaged record tells nothing; `peftlab status` names it."""
+    """Every finished run of a store that trained. A record that cannot be read tells nothing."""
     runs: list[PastRun] = []
     rates: list[Rate] = []
-    for path in sorted(store.root.glob("*/record.json")):
-        try:
-            record = store.read(path.parent.name)
-        except RecordError:
-            continue
+    for record in store.records():
         train = record.seconds.get("train")
         if record.status == "done" and isinstance(train, Measured) and train.value > 0:
             runs.append(_run(record, train.value))

@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.ledger.migrate import RECORD_VERSION
 from harness.ledger.plan import Planned
 from harness.ledger.quantity import Measured, Quantity
 from harness.ledger.record import Failure, Record
-from harness.ledger.spec import SCHEMA
 from harness.measure.clocks import Clocks
 from harness.measure.environment import provenance
 from harness.measure.flops import step_flops
@@ -106,7 +106,7 @@ def summary(record: Record) -> dict[str, Any]:
 def _record(planned: Planned, clocks: Clocks, state: TrainState, device: torch.device) -> Record:
     none: Mapping[str, Quantity] = {}
     return Record(
-        schema=SCHEMA,
+        schema=RECORD_VERSION,
         id=planned.id,
         spec=planned.spec,
         status="failed",

@@ -13,14 +13,14 @@ import os
 import signal
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from harness.config.settings import Settings
 from harness.ledger.paths import RunPaths, write_whole
 from harness.ledger.plan import Plan, Planned
-from harness.ledger.quantity import Measured, NotMeasured
-from harness.ledger.record import CLOCKS, Failure, Record
-from harness.ledger.spec import SCHEMA
+from harness.ledger.quantity import Measured
+from harness.ledger.record import Failure, Record, failure_record
 from harness.ledger.store import Store
 
 HELD_AT = 3  # the step at which a `held` run waits
@@ -101,13 +101,10 @@ def _save(folder: RunPaths, step: int, score: float) -> None:
 def _record(planned: Planned, score: float, folder: RunPaths) -> Record:
     recipe = planned.spec["recipe"]
     kind = recipe.get("fail") or (recipe.get("fail_once") if starts(folder) == 1 else None)
-    failure = Failure(kind, "train", recipe["steps"], "asked to fail") if kind else None
-    seconds = {clock: NotMeasured("a run that does nothing") for clock in CLOCKS}
-    scores = {} if failure else {"test": {"accuracy": Measured(score, "", 1)}}
-    status = "failed" if failure else "done"
-    return Record(
-        SCHEMA, planned.id, planned.spec, status, failure, {}, scores, seconds, {}, {}, {}, {}, {}, (), {}, (), {}
-    )
+    failure = Failure(kind or "exception", "train", recipe["steps"], "asked to fail")
+    record = failure_record(planned.id, planned.spec, failure, "a run that does nothing")
+    scores = {"test": {"accuracy": Measured(score, "", 1)}}
+    return record if kind else replace(record, status="done", failure=None, scores=scores)
 
 
 def _trouble(recipe: Mapping[str, Any], folder: RunPaths) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from harness.ledger.migrate import RECORD_VERSION
 from harness.ledger.plan import Plan, Planned, Skipped, write_plan
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Failure, Point, Record
-from harness.ledger.spec import SCHEMA
 from harness.ledger.store import Store
 
 LABELS = {
@@ -156,7 +156,7 @@ def record_of(study: Study, method: str, model: str, dataset: str, seed: int) ->
         for i in (1, 2, 3)
     )
     return Record(
-        schema=SCHEMA,
+        schema=RECORD_VERSION,
         id=run_id(method, model, dataset, seed),
         spec=spec,
         status="done",

@@ -16,6 +16,7 @@ from analysis import cache
 from analysis.columns import COLUMNS
 from analysis.load import load
 from harness.ledger.errors import PlanError, RecordError
+from harness.ledger.migrate import RECORD_VERSION
 from harness.ledger.plan import read_plan
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Record
@@ -113,9 +114,24 @@ def test_a_record_in_another_unit_is_refused(written) -> None:
         load("tiny", written(edit=in_seconds))
 
 
-def test_a_record_of_another_schema_is_refused(written) -> None:
-    with pytest.raises(RecordError, match="schema 99"):
-        load("tiny", written(edit=lambda record: replace(record, schema=99)))
+def test_a_record_of_a_newer_version_is_a_hole_with_its_sentence_and_only_that_one(written) -> None:
+    def newer(record: Record) -> Record:
+        return replace(record, schema=99) if record.spec["seed"] == 2 else record
+
+    runs = written(edit=newer)
+    with pytest.raises(RecordError, match=r"8 of 24 planned runs .* version 99 is of a newer peftlab"):
+        load("tiny", runs)
+    rows = load("tiny", runs, partial=True).rows
+    assert set(rows["seed"][rows["status"] == "damaged"]) == {2} and (rows["status"] == "done").sum() == 16
+
+
+def test_a_record_of_version_one_is_read_as_one_of_today(written) -> None:
+    def data(word: str):
+        facts = {"splits": {"train": {"n": 8, word: 0.5, "from": "train"}}}
+        return lambda record: replace(record, data=facts, schema=1 if word == "shortened" else RECORD_VERSION)
+
+    old, new = (load("tiny", written(edit=data(word))).rows for word in ("shortened", "truncated"))
+    assert list(old["split"]) == list(new["split"]), "equal data facts, whoever wrote them"
 
 
 def test_the_second_read_opens_no_record(written, monkeypatch: pytest.MonkeyPatch) -> None:

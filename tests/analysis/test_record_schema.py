@@ -4,6 +4,8 @@ is left out.
 
 import copy
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -12,10 +14,13 @@ from typing import Any
 import jsonschema
 import pytest
 
-from harness.ledger.record import Failure, Record
-from harness.ledger.spec import SCHEMA
+from harness.ledger.migrate import RECORD_VERSION
+from harness.ledger.paths import to_json
+from harness.ledger.record import Failure, Record, read_record, record_to_json
 
-DOCUMENT = json.loads((Path(__file__).parents[2] / "docs" / "record.schema.json").read_text())
+ROOT = Path(__file__).parents[2]
+DOCUMENT = json.loads((ROOT / "docs" / "record.schema.json").read_text())
+OLD_RECORDS = sorted((ROOT / "tests" / "store_v1").rglob("record.json"))
 VALID = jsonschema.Draft202012Validator(DOCUMENT)
 
 
@@ -35,11 +40,21 @@ def test_records_as_written_pass(records: dict[str, dict[str, Any]]) -> None:
         VALID.validate(record)
 
 
+def test_the_committed_schema_is_the_one_that_is_made_from_the_dataclasses() -> None:
+    made = subprocess.run([sys.executable, "-m", "harness.ledger.schema"], capture_output=True, cwd=ROOT, check=True)
+    assert (ROOT / "docs" / "record.schema.json").read_bytes() == made.stdout
+
+
+@pytest.mark.parametrize("path", OLD_RECORDS, ids=lambda path: path.parent.name)
+def test_what_the_first_version_wrote_passes_once_it_is_migrated(path: Path) -> None:
+    VALID.validate(json.loads(to_json(record_to_json(read_record(path)))))
+
+
 def test_the_schema_knows_every_field_of_the_record_and_its_version() -> None:
     names = {f.name for f in fields(Record)}
     assert set(DOCUMENT["properties"]) == names == set(DOCUMENT["required"])
-    assert DOCUMENT["properties"]["schema"]["const"] == SCHEMA
-    failure = DOCUMENT["properties"]["failure"]["anyOf"][1]
+    assert DOCUMENT["properties"]["schema"]["const"] == RECORD_VERSION
+    failure = DOCUMENT["properties"]["failure"]["anyOf"][0]
     assert set(failure["properties"]) == {f.name for f in fields(Failure)}
 
 
@@ -49,7 +64,7 @@ def test_the_schema_knows_every_field_of_the_record_and_its_version() -> None:
         lambda r: r.pop("seconds"),
         lambda r: r.update(extra=1),
         lambda r: r.update(id="short"),
-        lambda r: r.update(schema=SCHEMA + 1),
+        lambda r: r.update(schema=RECORD_VERSION + 1),
         lambda r: r.update(status="running"),
         lambda r: r.update(status="failed"),
         lambda r: r["seconds"].update(train=20.0),
@@ -60,6 +75,9 @@ def test_the_schema_knows_every_field_of_the_record_and_its_version() -> None:
         lambda r: r["scores"].pop("test"),
         lambda r: r["curve"][0].pop("lr"),
         lambda r: r["spec"].pop("seed"),
+        lambda r: r["spec"]["dataset"].pop("metric"),
+        lambda r: r["seconds"].update(train={"why": ""}),
+        lambda r: r.update(attempts=0),
     ],
 )
 def test_a_mutilated_record_does_not_pass(records: dict[str, dict[str, Any]], damage: Callable[[Any], Any]) -> None:

@@ -3,9 +3,10 @@
 import pytest
 
 from harness.execution.queue import is_settled
-from harness.execution.reconcile import RESUMED, State, reconcile, scan, set_record_aside
+from harness.execution.reconcile import State, reconcile, scan, set_record_aside
 from harness.ledger.errors import PlanError
 from harness.ledger.paths import to_json
+from harness.ledger.record import CUT_OFF
 from harness.ledger.store import Store
 from slurm.sandbox import sleepy
 
@@ -31,7 +32,7 @@ def test_only_what_is_missing_and_not_alive_is_started():
     assert todo.settled == (plan.ids[2], plan.ids[3])
 
 
-@pytest.mark.parametrize("kind", RESUMED)
+@pytest.mark.parametrize("kind", CUT_OFF)
 def test_a_run_cut_off_from_outside_is_started_again(kind):
     plan = sleepy.plan(1)
     assert reconcile(plan, {plan.ids[0]: State("failed", kind)}, alive=[]).start == plan.ids
