@@ -149,6 +149,19 @@ peftlab merge RUN DIR [runs=DIR] [--json]
 
 A plain model folder, the update in its weights, for from_pretrained of transformers.
 """,
+    "squeeze": """\
+peftlab squeeze ADAPTER_DIR OUT_DIR --rank N | --keep SHARE [--uniform] [--backend qr|exact|randomised] [--json]
+
+  peftlab squeeze my_adapter my_adapter_r8 --rank 8
+  peftlab squeeze my_adapter small --keep 0.95
+
+The closest adapter of a lower rank, by singular values: a PEFT LoRA folder, with squeeze.csv and spectrum.png.
+
+  --rank N       the rank of every module (of those above it)
+  --keep SHARE   of the variance (squared singular values): each module takes the rank that keeps it
+  --uniform      with --keep: one rank for all, that of the module that needs most
+  --backend      qr never forms the product and is exact; exact and randomised (Algorithm 1 of LoRA-Squeeze) form it
+""",
     "show": """\
 peftlab show dataset=NAME[,NAME …]
 
