@@ -57,6 +57,8 @@ COLUMNS = (
     Column("total_params", "parameters", "count", "min", "parameters.total"),
     Column("trainable_params", "trainable parameters", "count", "min", "parameters.trainable"),
     Column("adapter_params", "adapter parameters", "count", "min", "parameters.adapter"),
+    Column("contention.cpu_wait_share", "wait for a CPU while training", "share", "min", "contention.cpu_wait_share"),
+    Column("contention.marked", "times not comparable", "share", "none", "contention.marked"),
     Column("head_params", "head parameters", "count", "none", "parameters.head"),
 )
 DERIVED = (

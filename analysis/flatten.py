@@ -48,7 +48,7 @@ def flatten(raw: Mapping[str, Any]) -> dict[str, Any]:
     metric = raw["spec"]["dataset"]["metric"]
     absent: dict[str, str] = {}
     for name, unit, (section, *rest) in _PATHS:
-        found = _find(raw[section], rest, metric)
+        found = _find(raw.get(section, {}), rest, metric)
         if "value" not in found:
             absent[name] = found["why"]
             continue

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from harness.ledger.paths import RunPaths
 from harness.ledger.quantity import NotMeasured, Quantity
-from harness.ledger.record import Record
+from harness.ledger.record import NOT_COMPARABLE, Record
 from harness.ledger.store import Store
 
 
@@ -39,5 +39,5 @@ def not_comparable(record: Record, at_once: int) -> Record:
         record,
         seconds=blank(record.seconds),
         speed=blank(record.speed),
-        notes=(*record.notes, f"timings not comparable: {why}"),
+        notes=(*record.notes, NOT_COMPARABLE + why),
     )

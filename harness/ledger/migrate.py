@@ -8,7 +8,7 @@ from typing import Any
 
 from harness.ledger.errors import RecordVersionError
 
-RECORD_VERSION = 2  # of what a record says (its `schema`); ids know nothing of it
+RECORD_VERSION = 3  # of what a record says (its `schema`); ids know nothing of it
 Raw = Mapping[str, Any]
 
 
@@ -41,4 +41,12 @@ def _truncated(raw: Raw) -> Raw:
     return {**raw, "data": {**raw["data"], "splits": splits}} if splits else raw
 
 
-_FROM: Mapping[int, Callable[[Raw], Raw]] = {1: _truncated}
+def _contention(raw: Raw) -> Raw:
+    """Whether a run had its processor to itself is counted since version 3, and not known of earlier runs.
+
+    Earlier ledgers are of whichever batch came first, and earlier first runs of a worker hold its one-off set-up.
+    """
+    return {**raw, "contention": {}}
+
+
+_FROM: Mapping[int, Callable[[Raw], Raw]] = {1: _truncated, 2: _contention}

@@ -11,6 +11,7 @@ from harness.ledger.migrate import RECORD_VERSION, migrated
 from harness.ledger.quantity import NotMeasured, Quantity, quantity_from_json, quantity_to_json
 
 CLOCKS = ("setup", "train", "eval", "checkpoint", "log")
+NOT_COMPARABLE = "timings not comparable: "  # how a note begins that says why
 FailureKind = Literal["oom", "diverged", "data", "exception", "interrupt", "timeout", "node"]
 CUT_OFF = ("interrupt", "timeout", "node")  # kinds that came from outside: such a run goes on
 
@@ -80,6 +81,22 @@ class Record:
     provenance: Mapping[str, Any] = doc("git, packages, host, device, fingerprint, started, finished.")
     attempts: int = field(default=1, metadata={"schema": {"minimum": 1}})
     notes: tuple[str, ...] = field(default=())
+    contention: Mapping[str, Quantity] = field(
+        default_factory=dict,
+        metadata={
+            "schema": {
+                "description": "Who else used the processor while the run trained: cpu_seconds (of all its threads), "
+                "cpu_share, cpu_wait_seconds, cpu_wait_share (waits of all threads over the wall time of training), "
+                "cpu_steal_share, cpu_pressure_share, gpu_other_processes, gpu_slowed_share, gpu_sm_mhz; and marked: 1 "
+                "when its times may not be compared, and a note says why. Empty in records of versions 1 and 2."
+            }
+        },
+    )
+
+    @property
+    def why_not_comparable(self) -> str | None:
+        """Why times of this run may not be compared with others', nor be used to estimate any; None: they may."""
+        return next((n.removeprefix(NOT_COMPARABLE) for n in self.notes if n.startswith(NOT_COMPARABLE)), None)
 
     @property
     def may_go_on(self) -> bool:
@@ -87,7 +104,7 @@ class Record:
         return self.failure is not None and self.failure.kind in CUT_OFF
 
 
-_QUANTITIES = ("seconds", "speed", "memory", "ledger", "work", "parameters")
+_QUANTITIES = ("seconds", "speed", "memory", "ledger", "work", "parameters", "contention")
 
 
 def failure_record(run_id: str, spec: Mapping[str, Any], failure: Failure, why: str) -> Record:

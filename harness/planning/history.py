@@ -38,12 +38,17 @@ class Rate:
 
 
 def past_runs(store: Store) -> tuple[list[PastRun], list[Rate]]:
-    """Every finished run of a store that trained. A record that cannot be read tells nothing."""
+    """Every finished run of a store that trained and whose times may be compared with others'.
+
+    A damaged record tells nothing; `peftlab status` names it.
+    """
     runs: list[PastRun] = []
     rates: list[Rate] = []
     for record in store.records():
         train = record.seconds.get("train")
-        if record.status == "done" and isinstance(train, Measured) and train.value > 0:
+        if record.status != "done" or record.why_not_comparable:
+            continue
+        if isinstance(train, Measured) and train.value > 0:
             runs.append(_run(record, train.value))
             rates += _rate(record, train.value)
     return runs, rates

@@ -51,6 +51,7 @@ def load_checkpoint(context: RunContext, optimizer: torch.optim.Optimizer, state
     load_optimizer(optimizer, torch.load(home / "optimizer.pt", weights_only=True, map_location=context.device))
     context.timer.restore(facts["timer"])
     context.memory.restore(facts["memory"])
+    context.contention.restore(facts.get("contention", {}))  # earlier versions saved none
     seen = last_event(folder.events, "step")
     context.clocks.restore(facts["clocks"], seen["train_s"] if seen else None)
     if best := facts["best"]:
@@ -77,6 +78,7 @@ def _facts(context: RunContext, state: TrainState) -> dict[str, Any]:
         "attempts": state.attempts,
         "timer": context.timer.state(),
         "memory": context.memory.state(),
+        "contention": context.contention.state(),
         "clocks": context.clocks.state(),
     }
 

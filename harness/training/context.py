@@ -16,6 +16,7 @@ from harness.ledger.record import Point
 from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.measure.clocks import Clocks, StepTimer
+from harness.measure.contention import Contention
 from harness.measure.memory import Memory
 from harness.models.load import LoadedModel
 from harness.tasks.task import Task
@@ -40,6 +41,7 @@ class RunContext:
     clocks: Clocks
     timer: StepTimer
     memory: Memory
+    contention: Contention
     events: Events
 
     def autocast(self) -> AbstractContextManager[Any]:

@@ -40,7 +40,7 @@ def train(
     saved = last_event_at = time.monotonic()
     context.model.train()
     while state.step < schedule.total:
-        with context.clocks.run("train"), context.memory.window("train"):
+        with context.clocks.run("train"), context.memory.window("train"), context.contention.window():
             last_event_at = _until_evaluation(
                 context, state, optimizer, schedule, steps, last_event_at, saved + save_every, stop
             )

@@ -11,7 +11,7 @@ from torch import Tensor
 from harness.ledger.migrate import RECORD_VERSION
 from harness.ledger.plan import Planned
 from harness.ledger.quantity import Measured, Quantity
-from harness.ledger.record import Failure, Record
+from harness.ledger.record import NOT_COMPARABLE, Failure, Record
 from harness.measure.clocks import Clocks
 from harness.measure.environment import provenance
 from harness.measure.flops import step_flops
@@ -79,6 +79,8 @@ def done_record(
         parameters=_parameters(context),
         data=context.data.facts | {"model_revision": context.loaded.revision},
         links=state.links,
+        contention=context.contention.quantities(),
+        notes=_notes(context),
     )
 
 
@@ -92,7 +94,8 @@ def failed_record(
 def summary(record: Record) -> dict[str, Any]:
     """The record's numbers under flat names (test/accuracy, seconds/train): what trackers and the last event hold."""
     groups = {"seconds": record.seconds, "speed": record.speed, "memory": record.memory, "ledger": record.ledger}
-    groups |= {"work": record.work, "parameters": record.parameters} | dict(record.scores)
+    groups |= {"work": record.work, "parameters": record.parameters, "contention": record.contention}
+    groups |= dict(record.scores)
     found = {
         f"{group}/{name}": quantity.value
         for group, quantities in groups.items()
@@ -125,6 +128,11 @@ def _record(planned: Planned, clocks: Clocks, state: TrainState, device: torch.d
         provenance=provenance(device) | {"finished": datetime.now(UTC).isoformat(timespec="seconds")},
         attempts=state.attempts,
     )
+
+
+def _notes(context: RunContext) -> tuple[str, ...]:
+    why = context.contention.why_not_comparable()
+    return () if why is None else (NOT_COMPARABLE + why,)
 
 
 def _parameters(context: RunContext) -> dict[str, Quantity]:

@@ -18,6 +18,7 @@ from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.measure.clocks import Clocks, StepTimer, pick_device
+from harness.measure.contention import Contention
 from harness.measure.cpu_matmul import fast_matmul
 from harness.measure.memory import Memory
 from harness.models.checkpointing import checkpoint_blocks
@@ -106,9 +107,23 @@ def load(
         checkpoint_blocks(model)
     recipe = spec.recipe
     loader = DataLoader(data.train, data.train.lengths, task, recipe.batch_size, recipe.accumulate, seeds)
-    timer, memory = StepTimer(device), Memory(device)
+    timer, memory, contention = StepTimer(device), Memory(device), Contention(device)
     return RunContext(
-        spec, folder, loaded, model, method, task, data, loader, seeds, device, clocks, timer, memory, events
+        spec,
+        folder,
+        loaded,
+        model,
+        method,
+        task,
+        data,
+        loader,
+        seeds,
+        device,
+        clocks,
+        timer,
+        memory,
+        contention,
+        events,
     )
 
 

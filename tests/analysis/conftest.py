@@ -193,6 +193,7 @@ def record_of(study: Study, method: str, model: str, dataset: str, seed: int) ->
             "started": "2026-11-22T00:00:00Z",
             "finished": "2026-11-22T00:01:00Z",
         },
+        contention=of("1", cpu_wait_share=0.01, marked=0.0),
     )
 
 

@@ -1,5 +1,6 @@
 """One run, for real: a small pretrained ViT on scikit-learn's digits."""
 
+import json
 import math
 import os
 import shutil
@@ -21,7 +22,7 @@ from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.ledger.identity import run_id
 from harness.ledger.parse import parse
-from harness.ledger.quantity import Measured
+from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.record import CLOCKS
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
@@ -80,6 +81,44 @@ def test_five_clocks_add_up_to_the_wall_time(begin):
     seconds = {name: quantity.value for name, quantity in record.seconds.items()}
     assert sum(seconds[clock] for clock in CLOCKS) == pytest.approx(seconds["wall"], rel=0.01)
     assert 0 < seconds["train"] < seconds["wall"]
+
+
+def test_a_record_says_who_else_used_the_processor_and_marks_its_times_when_others_did(begin, monkeypatch):
+    record = run_one(*begin("method=head"))
+    counted = record.contention
+    assert 0 < counted["cpu_seconds"].value <= 1.1 * record.seconds["train"].value * torch.get_num_threads() + 0.1
+    assert counted["cpu_wait_share"].value >= 0 and isinstance(counted["gpu_sm_mhz"], NotMeasured)
+    assert counted["marked"].value == (record.why_not_comparable is not None)
+    monkeypatch.setattr("harness.measure.contention.MOST_LOST", -1.0)
+    marked = run_one(*begin("method=head", "seed=1"))
+    assert marked.contention["marked"].value == 1 and "waited for a CPU" in marked.why_not_comparable
+    assert marked.notes == (f"timings not comparable: {marked.why_not_comparable}",)
+
+
+def test_who_else_used_the_processor_is_counted_over_all_attempts(begin):
+    planned, store, settings = begin("method=lora", "checkpoint_seconds=0")
+    asked = iter([False] * 4)
+    with pytest.raises(Stopped):
+        run_one(planned, store, settings, stop=lambda: next(asked, True))
+    state = store.paths(planned.id).checkpoint / "state.json"
+    facts = json.loads(state.read_bytes())
+    facts["contention"]["wait"] += 1e6
+    state.write_text(json.dumps(facts))
+    record = run_one(planned, store, settings)
+    assert record.attempts == 2
+    assert record.contention["cpu_wait_seconds"].value >= 1e6 and record.contention["marked"].value == 1
+    assert store.read(planned.id) == record
+
+
+def test_a_record_of_an_earlier_version_has_no_contention(begin):
+    planned, store, settings = begin("method=head")
+    run_one(planned, store, settings)
+    path = store.paths(planned.id).record
+    raw = json.loads(path.read_bytes())
+    del raw["contention"]
+    path.write_text(json.dumps(raw))
+    record = store.read(planned.id)
+    assert record.contention == {} and record.scores
 
 
 def test_an_evaluation_that_sleeps_does_not_lengthen_training(begin, monkeypatch):
