@@ -16,6 +16,7 @@ from harness.ledger.parse import parse
 from harness.ledger.paths import write_whole
 from harness.ledger.plan import read_plan
 from harness.ledger.store import Store
+from harness.planning.order import work_order
 from slurm.launch import Launched, start
 from slurm.submission import Submission, read_submission
 
@@ -52,7 +53,9 @@ def _wait_for_room(runs: Path, before: Submission) -> Launched:
 
 def _start(runs: Path, before: Submission) -> Launched:
     cluster = parse(SlurmCluster, dict(before.cluster), "cluster")
-    return start(read_plan(runs, before.address), Store(runs), cluster, before.settings, runner=before.runner)
+    return start(
+        work_order(read_plan(runs, before.address)), Store(runs), cluster, before.settings, runner=before.runner
+    )
 
 
 if __name__ == "__main__":

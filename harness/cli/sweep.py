@@ -15,6 +15,7 @@ from harness.ledger.plan import Plan, Planned, plan_to_json, write_plan
 from harness.ledger.record import record_to_json
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
+from harness.planning.order import work_order
 from harness.planning.plan import plan_one, plan_sweep, read_request
 
 
@@ -44,7 +45,7 @@ def sweep(argv: list[str]) -> int:
     write_plan(settings.runs, plan)
     cluster = request.config["cluster"]
     launch = load(LAUNCHERS[cluster["kind"]])
-    code = launch(plan, Store(settings.runs), settings, cluster)
+    code = launch(work_order(plan), Store(settings.runs), settings, cluster)
     if cluster["kind"] == "local":
         report = [
             f"sweep={plan.name}",
