@@ -6,7 +6,6 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +20,7 @@ from harness.measure.flops import step_flops
 from harness.measure.memory import Memory
 from harness.measure.memory_breakdown import measure_ledger
 from harness.measure.meta_device import meta_hints
+from harness.measure.precision import autocast, uses_bfloat16
 from harness.probe.backbone import Backbone, build_backbone
 from harness.probe.entrants import Entrant, floor_entrant, method_entrant, peft_spec
 from harness.probe.request import FLOOR, PEFT_DORA, PEFT_LORA, Options, Request
@@ -45,7 +45,7 @@ def probe(request: Request, emit: Callable[[str], None] = lambda line: None) -> 
         device=device,
         seed=options.seed,
     )
-    builds = _builds(request, backbone, lambda: _autocast(options, device))
+    builds = _builds(request, backbone, lambda: autocast(options.precision, device))
     labels = LABELS | {method.name: str(method.about.get("label", method.name)) for method in request.methods}
     with fast_matmul(device):
         rows = _rows(builds, labels, options, device, backbone.tokens, emit)
@@ -216,7 +216,7 @@ def _setting(request: Request, backbone: Backbone, device: torch.device) -> dict
         "targets": {method.name: list(method.targets) for method in request.methods},
         "rank": {method.name: getattr(method.update, "rank", None) for method in request.methods},
         "device": device.type,
-        "autocast": "bfloat16" if _bfloat16(options, device) else None,
+        "autocast": "bfloat16" if uses_bfloat16(options.precision, device) else None,
         "weights": request.model.dtype,
         "dropout": "off",
         "steps": options.steps,
@@ -229,11 +229,3 @@ def _setting(request: Request, backbone: Backbone, device: torch.device) -> dict
 
 def _device(options: Options) -> torch.device:
     return torch.device("meta") if options.counts else pick_device(options.device)
-
-
-def _bfloat16(options: Options, device: torch.device) -> bool:
-    return options.precision == "bfloat16" or (options.precision == "auto" and device.type == "cuda")
-
-
-def _autocast(options: Options, device: torch.device) -> AbstractContextManager[Any]:
-    return torch.autocast(device.type, dtype=torch.bfloat16) if _bfloat16(options, device) else nullcontext()

@@ -1,7 +1,7 @@
 """What one run is made of once everything is loaded, and what changes while it trains."""
 
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,7 @@ from harness.ledger.spec import RunSpec
 from harness.measure.clocks import Clocks, StepTimer
 from harness.measure.contention import Contention
 from harness.measure.memory import Memory
+from harness.measure.precision import autocast
 from harness.models.load import LoadedModel
 from harness.tasks.task import Task
 from harness.training.loader import DataLoader
@@ -46,10 +47,7 @@ class RunContext:
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 where the recipe and the device have it, else nothing."""
-        wanted = self.spec.recipe.precision
-        if wanted == "bfloat16" or (wanted == "auto" and self.device.type == "cuda" and torch.cuda.is_bf16_supported()):
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
+        return autocast(self.spec.recipe.precision, self.device)
 
 
 @dataclass(frozen=True)
