@@ -39,6 +39,16 @@ class DataLoader:
                 yield [self.task.collate([self.examples[i] for i in rows], rng) for rows in window]
             epoch, skip = epoch + 1, 0
 
+    def reference(self) -> list[Batch]:
+        """The micro-batches of a step over the longest rows: no step of any seed holds more tokens, padding included.
+
+        Equal for every seed and method of a dataset and recipe, so that exact counts of a step are too.
+        """
+        rows = sorted(range(len(self.examples)), key=lambda row: (-self.lengths[row], row))
+        rows = rows[: self.batch_size * self.accumulate]
+        batches = [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]
+        return [self.task.collate([self.examples[i] for i in batch], torch.Generator()) for batch in batches]
+
 
 def bucketed(lengths: Sequence[int], batch_size: int, seed: int) -> list[list[int]]:
     """Every row once, in batches of similar length: shuffle, sort in pools of `POOL` batches, shuffle the batches."""

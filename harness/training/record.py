@@ -25,7 +25,7 @@ from harness.training.schedule import TrainSchedule
 
 @dataclass(frozen=True)
 class StepProfile:
-    """What one untimed step tells, the same on any machine."""
+    """What one untimed step tells, the same on any machine and for every seed."""
 
     ledger: Mapping[str, Quantity]
     flops: Quantity
@@ -40,8 +40,8 @@ class TestResult:
 
 
 def profile_first_step(context: RunContext, optimizer: torch.optim.Optimizer) -> StepProfile:
-    """The exact ledger and the FLOPs of the first optimizer step; training state is left as it was."""
-    window = next(context.loader.steps(0))
+    """The exact ledger and the FLOPs of a step over the reference batch; training state is left as it was."""
+    window = context.loader.reference()
 
     def forward_backward() -> Tensor:
         return backward(context, window)

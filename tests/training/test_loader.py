@@ -2,6 +2,7 @@
 
 import random
 
+import pytest
 import torch
 
 from harness.ledger.seeds import Seeds
@@ -44,6 +45,28 @@ def test_batches_hold_rows_of_similar_length():
 def test_a_feed_that_starts_in_the_middle_meets_the_same_batches():
     loader = _feed(accumulate=2)
     assert _steps(loader, 0, 70)[45:] == _steps(loader, 45, 25)  # 32 steps an epoch: start in the second one
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_no_step_of_any_seed_is_longer_than_the_reference_batch(accumulate):
+    def longest(window):
+        return [max(LENGTHS[int(row)] for row in batch.ids) for batch in window]
+
+    loader = _feed(accumulate=accumulate)
+    reference = loader.reference()
+    assert [len(batch.ids) for batch in reference] == [16] * accumulate
+    assert longest(reference)[0] == max(LENGTHS)
+    for seed in range(3):
+        other = _feed(seed, accumulate)
+        assert [batch.ids for batch in other.reference()] == [batch.ids for batch in reference]
+        stream = other.steps(0)
+        for _ in range(loader.steps_per_epoch):
+            assert sum(longest(next(stream))) <= sum(longest(reference))
+
+
+def test_a_split_smaller_than_a_batch_is_the_reference_batch():
+    loader = DataLoader(range(3), [5, 9, 7], Rows(), 16, 2, Seeds(0))
+    assert [batch.ids for batch in loader.reference()] == [("1", "2", "0")]
 
 
 def test_augmentation_does_not_depend_on_where_the_feed_started():

@@ -121,6 +121,14 @@ def test_a_record_of_an_earlier_version_has_no_contention(begin):
     assert record.contention == {} and record.scores
 
 
+def test_the_exact_counts_of_a_cell_are_equal_for_all_seeds(begin):
+    words = ("model=minilm", "model.size=tiny", "dataset=stdlib_docs", "recipe.max_steps=1", "recipe.evaluations=1")
+    first, second = (run_one(*begin(*words, "method=cla", f"seed={seed}")) for seed in (0, 1))
+    assert first.status == second.status == "done"
+    assert first.ledger == second.ledger
+    assert first.work["flops_per_step"] == second.work["flops_per_step"]
+
+
 def test_an_evaluation_that_sleeps_does_not_lengthen_training(begin, monkeypatch):
     slept = [0.0]  # planted in the clocks' time rather than slept: a machine that stalls changes nothing here
     monkeypatch.setattr(run_module, "Clocks", lambda device: Clocks(device, lambda: time.perf_counter() + slept[0]))
