@@ -22,6 +22,7 @@ class Settings:
     keep: Literal["adapters", "all", "none"]
     checkpoint_seconds: float
     wandb: Mapping[str, Any] | None
+    isolate: bool = False  # each run of a sweep in a fresh process: its own set-up and resident set, and slower
     sweep: str | None = None  # the name of the sweep that a run belongs to, for the tracker's grouping
 
 
@@ -34,11 +35,13 @@ class _Raw:
     keep: Literal["adapters", "all", "none"]
     checkpoint_seconds: float
     wandb: Mapping[str, Any] | None
+    isolate: bool
 
 
 def settings_from(config: Mapping[str, Any], sweep: str | None = None) -> Settings:
     """Raises SpecError when an operational key has the wrong type."""
-    raw = parse(_Raw, {key: config[key] for key in KEYS}, "config")
+    given = {key: config[key] for key in KEYS} | {"isolate": config.get("isolate", False)}  # jobs queued earlier: none
+    raw = parse(_Raw, given, "config")
     cache = Path(raw.cache) if raw.cache else default_cache()
     paths: dict[str, Any] = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": cache}
     return Settings(**vars(raw) | {name: path.expanduser().resolve() for name, path in paths.items()}, sweep=sweep)

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from harness.execution.queue import LeasedStore, RunOne, work
+from harness.execution.queue import LeasedStore, RunOne, is_settled, work
 from harness.execution.shared_device import shared
 from harness.ledger.errors import HarnessError
 from harness.ledger.plan import Planned, read_plan
@@ -35,7 +35,14 @@ def main(argv: list[str]) -> int:
     store = Store(given.runs)
     try:
         plan = read_plan(given.runs, given.plan)
-        failed = work(given.ids or plan.ids, plan, store, _runner(given, asked), stop=lambda: bool(asked))
+        ids = list(given.ids or plan.ids)
+        isolate = bool((given.settings or {}).get("isolate"))
+        if isolate:
+            ids = [run_id for run_id in ids if not is_settled(store, run_id)]
+        now = ids[:1] if isolate else ids
+        failed = bool(work(now, plan, store, _runner(given, asked), stop=lambda: bool(asked))) or given.failed_before
+        if ids[len(now) :] and not asked:
+            _go_on_afresh(argv[: len(argv) - len(given.ids)], ids[len(now) :], failed)
     except HarnessError as error:
         print(error, file=sys.stderr)
         return 2
@@ -51,8 +58,16 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--settings", type=json.loads, help="harness.config.settings.settings_to_plain, as JSON")
     parser.add_argument("--runner", default=DEFAULT_RUNNER, help="module:function that does one run")
     parser.add_argument("--at-once", type=int, default=1, help="runs that share the device; above 1 no timing counts")
+    parser.add_argument("--failed-before", action="store_true", help="a run failed before this image of the process")
     parser.add_argument("ids", nargs="*", help="run ids; none: all of the plan")
     return parser.parse_args(argv)
+
+
+def _go_on_afresh(options: Sequence[str], ids: Sequence[str], failed: bool) -> None:
+    """Become a new image of this process, under the same pid: no memory, module or kernel of the last run is left."""
+    sys.stdout.flush()
+    flag = ["--failed-before"] if failed else []
+    os.execv(sys.executable, [sys.executable, "-m", "harness.execution.worker", *options, *flag, *ids])
 
 
 def _stop_on_signals() -> list[int]:

@@ -49,6 +49,7 @@ class Clocks:
         self._stack = ["setup"]
         self._failed_in: str | None = None
         self._wasted = 0.0
+        self._one_off = False
         self._earlier_wall = 0.0  # of the attempts before this one
         self._start = self._last = now()
 
@@ -92,14 +93,35 @@ class Clocks:
         """Seconds of all attempts; the queue between them and the work that a restart lost are not in it."""
         return self._earlier_wall + self._now() - self._start
 
+    def set_up_is_the_workers(self) -> None:
+        """The process pays in this run's set-up for what later runs find ready: it is no cost of the run."""
+        self._one_off = True
+
     def quantities(self) -> dict[str, Quantity]:
-        """`Record.seconds`: the five clocks, `wall` and `train_wasted`."""
-        found = self.seconds() | {"wall": self.wall(), "train_wasted": self._wasted}
-        return {name: Measured(value, "s") for name, value in found.items()}
+        """`Record.seconds`: the five clocks, `wall` (their sum), `train_wasted` and `worker_setup`.
+
+        `setup` is absent where it is the worker's: then `worker_setup` holds it, and `wall` does not.
+        """
+        seconds = self.seconds() | {"wall": self.wall(), "train_wasted": self._wasted}
+        quantities: dict[str, Quantity] = {name: Measured(value, "s") for name, value in seconds.items()}
+        if not self._one_off:
+            return quantities | {"worker_setup": NotMeasured("an earlier run of this worker paid for it")}
+        return quantities | {
+            "setup": NotMeasured(
+                "the first run here of its model or dataset: see worker_setup, paid once by the worker"
+            ),
+            "wall": Measured(seconds["wall"] - seconds["setup"], "s"),
+            "worker_setup": Measured(seconds["setup"], "s"),
+        }
 
     def state(self) -> dict[str, Any]:
         """JSON-ready; belongs into the checkpoint."""
-        return {"seconds": self.seconds(), "wall": self.wall(), "train_wasted": self._wasted}
+        return {
+            "seconds": self.seconds(),
+            "wall": self.wall(),
+            "train_wasted": self._wasted,
+            "one_off": self._one_off,
+        }
 
     def restore(self, state: Mapping[str, Any], last_seen_train: float | None = None) -> None:
         """Go on from a checkpoint; what this attempt has spent so far is kept.
@@ -110,6 +132,7 @@ class Clocks:
         for clock, value in state["seconds"].items():
             self._seconds[clock] += value
         self._earlier_wall += state["wall"]
+        self._one_off = self._one_off or state.get("one_off", False)  # earlier versions saved none
         lost = 0.0 if last_seen_train is None else max(0.0, last_seen_train - state["seconds"]["train"])
         self._wasted += state["train_wasted"] + lost
 

@@ -9,6 +9,7 @@ runs once per step.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -26,11 +27,12 @@ class Memory:
     the memory in use on the device (other processes included): that is read when a window ends.
     """
 
-    def __init__(self, device: torch.device | str) -> None:
+    def __init__(self, device: torch.device | str, why_no_rss: str | None = None) -> None:
+        """why_no_rss: why the resident set of the process would not be that of its present work."""
         self._device = torch.device(device)
         self._bytes: dict[str, int] = {}
         self._stack: list[str] = []
-        self._why_no_rss = _why_no_rss()
+        self._why_no_rss = why_no_rss or _why_no_rss()
 
     @contextmanager
     def window(self, name: str) -> Iterator[None]:
@@ -78,22 +80,25 @@ class Memory:
         return {name: self._quantity(name) for name in names}
 
     def _quantity(self, name: str) -> Quantity:
-        if name in self._bytes:
-            return Measured(self._bytes[name], "byte")
         if name.endswith("_rss") and self._why_no_rss is not None:
             return NotMeasured(self._why_no_rss)
+        if name in self._bytes:
+            return Measured(self._bytes[name], "byte")
         if not name.endswith("_rss") and self._device.type != "cuda":
             return NotMeasured(f"the run was on a {self._device.type.upper()}, which has no such counter")
         return NotMeasured(f"no {name.split('_')[0]} window was opened")
 
-    def state(self) -> dict[str, int]:
+    def state(self) -> dict[str, Any]:
         """JSON-ready; belongs into the checkpoint."""
-        return dict(self._bytes)
+        return {**self._bytes, "why_no_rss": self._why_no_rss}
 
-    def restore(self, state: Mapping[str, int]) -> None:
-        """Go on from a checkpoint: the maximum over the windows of all attempts."""
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Go on from a checkpoint: the maximum over the windows of all attempts, where all of them have it."""
         for name, value in state.items():
-            self._raise(name, value)
+            if name == "why_no_rss":
+                self._why_no_rss = self._why_no_rss or value
+            else:
+                self._raise(name, value)
 
 
 def _reset_peak_rss() -> None:

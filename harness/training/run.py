@@ -10,6 +10,7 @@ import torch
 from harness.config.settings import Settings
 from harness.data.load import Encoder, load_data
 from harness.ledger.events import Events
+from harness.ledger.identity import canonical
 from harness.ledger.parse import parse
 from harness.ledger.paths import RunPaths, to_json, write_whole
 from harness.ledger.plan import Planned
@@ -21,6 +22,7 @@ from harness.measure.clocks import Clocks, StepTimer, pick_device
 from harness.measure.contention import Contention
 from harness.measure.cpu_matmul import fast_matmul
 from harness.measure.memory import Memory
+from harness.measure.process_history import begin_run, why_shared
 from harness.models.checkpointing import checkpoint_blocks
 from harness.models.load import load_model
 from harness.tasks.build import build as build_task
@@ -73,6 +75,8 @@ def _live(
 ) -> Record:
     spec = parse(RunSpec, planned.spec, "run")
     write_whole(folder.spec, to_json(dict(planned.spec)))
+    if begin_run(canonical(spec.model), canonical(spec.dataset), _library(spec)):
+        clocks.set_up_is_the_workers()
     context = load(spec, folder, settings, device, clocks, events)
     optimizer = build_optimizer(context.method, spec.recipe)
     schedule = train_schedule(spec.recipe, context.loader.steps_per_epoch)
@@ -91,6 +95,11 @@ def _live(
     return done_record(planned, context, state, schedule, profile, tested)
 
 
+def _library(spec: RunSpec) -> str:
+    """What a method imports beside the rest: the peft library takes seconds."""
+    return "peft" if spec.method.update.kind == "peft" else "torch"
+
+
 def load(
     spec: RunSpec, folder: RunPaths, settings: Settings, device: torch.device, clocks: Clocks, events: Events
 ) -> RunContext:
@@ -107,7 +116,7 @@ def load(
         checkpoint_blocks(model)
     recipe = spec.recipe
     loader = DataLoader(data.train, data.train.lengths, task, recipe.batch_size, recipe.accumulate, seeds)
-    timer, memory, contention = StepTimer(device), Memory(device), Contention(device)
+    timer, memory, contention = StepTimer(device), Memory(device, why_shared()), Contention(device)
     return RunContext(
         spec,
         folder,

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,33 @@ def until(ready):
 
 def starts(store, run_id, what="start"):
     return sleepy.starts(store.paths(run_id), what)
+
+
+COUNTS = """
+from slurm.sandbox import sleepy
+RUNS = []
+def run(planned, store, settings, stop):
+    RUNS.append(planned.id)
+    with open(store.root / "counts", "a") as file:
+        file.write(f"{len(RUNS)}\\n")
+    return sleepy.run(planned, store, settings, stop)
+"""
+
+
+@pytest.mark.parametrize(("isolate", "counts"), [(True, "1 1 1"), (False, "1 2 3")])
+def test_isolated_runs_are_done_each_by_a_fresh_process(store, tmp_path, monkeypatch, isolate, counts):
+    (tmp_path / "counting.py").write_text(COUNTS)
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{REPOSITORY}")
+    plan = sleepy.plan(4)
+    plan = replace(plan, runs=(*plan.runs[:2], *sleepy.plan(4, fail=True).runs[2:3], *plan.runs[3:]))
+    write_plan(store.root, plan)
+    config = read_request([f"runs={store.root}", f"isolate={str(isolate).lower()}"]).config
+    cluster = {"processes": 1, "threads": 1}
+    store.paths(plan.ids[3]).folder.mkdir()
+    assert sleepy.run(plan.runs[3], store, None, lambda: False).status == "done"  # done before: no process for it
+    assert local.launch(plan, store, settings_from(config), cluster, runner="counting:run") == 1
+    assert (store.root / "counts").read_text().split() == counts.split()
+    assert [store.status(run_id) for run_id in plan.ids] == ["done", "done", "failed", "done"]
 
 
 def test_a_killed_worker_is_named_and_replaced(store, capfd):

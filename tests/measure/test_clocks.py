@@ -101,6 +101,22 @@ def test_queued_kernels_are_billed_to_the_window_that_queued_them(monkeypatch: p
     assert clocks.seconds()["train"] == 5 and clocks.seconds()["eval"] == 1
 
 
+def test_set_up_that_the_worker_pays_once_is_apart_from_the_clocks_and_from_the_wall_also_after_a_requeue() -> None:
+    now = FakeTime()
+    first = Clocks("cpu", now)
+    first.set_up_is_the_workers()
+    now.now += 9
+    with first.run("train"):
+        now.now += 2
+    second = Clocks("cpu", now)
+    second.restore(first.state())
+    for clocks in (first, second):
+        seconds = clocks.quantities()
+        assert seconds["worker_setup"] == Measured(9, "s") and isinstance(seconds["setup"], NotMeasured)
+        assert seconds["wall"] == seconds["train"] == Measured(2, "s")
+    assert isinstance(Clocks("cpu", now).quantities()["worker_setup"], NotMeasured)
+
+
 def test_clocks_go_on_after_a_requeue_and_lost_work_is_its_own_number() -> None:
     now = FakeTime()
     first = Clocks("cpu", now)

@@ -52,6 +52,18 @@ def test_the_peak_is_the_largest_of_all_windows_and_attempts() -> None:
     assert second.quantities()["train_peak_rss"] == first.quantities()["train_peak_rss"]
 
 
+def test_a_resident_set_that_another_run_shares_is_absent_and_stays_so_after_a_requeue() -> None:
+    shared = Memory("cpu", "another run is in it")
+    with shared.window("train"):
+        _touch(1)
+    alone = Memory("cpu")
+    with alone.window("train"):
+        _touch(1)
+    alone.restore(shared.state())
+    for memory in (shared, alone):
+        assert memory.quantities()["train_peak_rss"] == NotMeasured("another run is in it")
+
+
 def test_what_a_cpu_has_no_counter_for_is_absent_with_a_reason() -> None:
     found = Memory("cpu").quantities()
     assert "CPU" in found["train_peak_allocated"].why

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -27,7 +28,7 @@ def test_seeds_come_one_after_the_other_and_the_runs_of_a_block_together(quickst
     runs = work_order(quickstart).runs
     places = [(run.choices["seed"], run.choices["model"], run.choices["dataset"]) for run in runs]
     assert [seed for seed, *_ in places] == [seed for seed in range(40) for _ in range(12)]
-    changes = 1 + sum(a != b for a, b in zip(places, places[1:], strict=False))
+    changes = 1 + sum(a != b for a, b in pairwise(places))
     assert changes == 40 * 3
 
 
