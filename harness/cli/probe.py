@@ -52,7 +52,11 @@ def print_probe(probe: Probe) -> None:
     for row in probe.rows:
         cells = [f"[dim]{row.why}[/]"] if row.why else [cell(probe, row) for _, cell in columns]
         table.add_row(row.label + (" ~" if row.noisy else ""), *cells)
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    console = Console(width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+    for row in probe.rows:
+        if row.why_not_comparable:
+            console.print(f"~ {row.label}: {row.why_not_comparable}", markup=False)
 
 
 def title(probe: Probe) -> str:
@@ -67,7 +71,7 @@ def title(probe: Probe) -> str:
 CAPTION = (
     "step: median of all timed steps [5 %, 95 %]. Ratios: median over rounds [95 % interval by bootstrap over rounds]; "
     "CPU: ratio of the process's CPU time. link end: what a chain pays once a link; no step here ends one. "
-    "~: spread beyond 3 %, the machine was not idle. saved: kept for backward."
+    "~: times are not comparable, for the reason below. saved: kept for backward."
 )
 _LINK_END = "link_end_ms_median"
 

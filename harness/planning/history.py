@@ -60,7 +60,7 @@ def past_probes(folder: Path) -> Iterator[Rate]:
         try:
             raw = json.loads(path.read_bytes())
             device = raw["provenance"]["device"]["name"]
-            timed = [row for row in raw["rows"] if "step_ms_median" in row.get("speed", {})]
+            timed = [row for row in raw["rows"] if "step_ms_median" in row.get("speed", {}) and not row.get("noisy")]
             for row in timed:
                 rate = row["exact"]["flops_per_step"]["value"] / (1e-3 * row["speed"]["step_ms_median"]["value"])
                 yield Rate(row["name"], raw["setting"]["model"], raw["size"], rate, "probe", device)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from harness.ledger.quantity import Measured, Quantity, quantity_to_json
+from harness.measure.contention import why_not_comparable
 
 RESAMPLES = 2000
 NOISY = 0.03  # MAD / median of the step time beyond which a row is flagged (a machine that is not ours alone)
@@ -46,13 +47,24 @@ class Row:
     )  # ledger, flops_per_step, trainable: equal on any machine
     memory: Mapping[str, Quantity] = field(default_factory=dict)
     speed: Mapping[str, Quantity] = field(default_factory=dict)
+    contention: Mapping[str, Quantity] = field(default_factory=dict)  # as of a run, over the timed rounds
     rounds: tuple[Round, ...] = ()
 
     @property
-    def noisy(self) -> bool:
-        """Whether the step times spread so much that the machine cannot have been ours alone."""
+    def why_not_comparable(self) -> str | None:
+        """Why times of this entrant may not be compared: as of a run, or because equal steps took unequal times."""
+        counts = {name: q.value for name, q in self.contention.items() if isinstance(q, Measured)}
+        if why := why_not_comparable(counts):
+            return why
         median, mad = self.speed.get("step_ms_median"), self.speed.get("step_ms_mad")
-        return isinstance(median, Measured) and isinstance(mad, Measured) and mad.value > NOISY * median.value
+        if isinstance(median, Measured) and isinstance(mad, Measured) and mad.value > NOISY * median.value:
+            return f"equal steps spread by {mad.value / median.value:.0%} (at most {NOISY:.0%} is comparable)"
+        return None
+
+    @property
+    def noisy(self) -> bool:
+        """Whether the times of this entrant may not be compared."""
+        return self.why_not_comparable is not None
 
 
 @dataclass(frozen=True)
@@ -109,10 +121,11 @@ def _row_to_json(probe: Probe, row: Row) -> dict[str, Any]:
             ratios[f"{kind}_over_{reference}"] = None if ratio is None else vars(ratio)
         for name in ("saved_for_backward", "flops_per_step"):
             ratios[f"{name}_over_{reference}"] = probe.exact_ratio(row, reference, name)
-    groups = {"exact": row.exact, "memory": row.memory, "speed": row.speed}
+    groups = {"exact": row.exact, "memory": row.memory, "speed": row.speed, "contention": row.contention}
     plain = {group: {name: quantity_to_json(q) for name, q in found.items()} for group, found in groups.items()}
     rounds = [{"ms": list(one.ms), "cpu_ms": one.cpu_ms} for one in row.rounds]
-    return {"name": row.name, "label": row.label, "noisy": row.noisy} | plain | {"ratios": ratios, "rounds": rounds}
+    mark = {"noisy": row.noisy, "why_not_comparable": row.why_not_comparable}
+    return {"name": row.name, "label": row.label} | mark | plain | {"ratios": ratios, "rounds": rounds}
 
 
 def _each(rounds: Sequence[Round], cpu: bool) -> list[float]:

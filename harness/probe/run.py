@@ -6,6 +6,7 @@ import random
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from harness.ledger.quantity import Measured, Quantity
 from harness.measure.clocks import StepTimer, pick_device, synchronise
+from harness.measure.contention import Contention
 from harness.measure.cpu_matmul import fast_matmul
 from harness.measure.environment import provenance
 from harness.measure.flops import step_flops
@@ -67,13 +69,15 @@ def _rows(
         rows[name] = _examined(Row(name, labels[name]), build, options, device)
     if not options.counts:
         good = {name: build for name, build in builds.items() if rows[name].why is None}
-        timed = _timed(good, options, device, emit)
+        contention = {name: Contention(device) for name in good}
+        timed = _timed(good, contention, options, device, emit)
         for name in good:
             if name not in timed:
                 rows[name] = replace(rows[name], why="out of memory beside the other entrants; probe it alone")
                 continue
-            speed = _speed(timed[name], options.batch, tokens)
-            rows[name] = replace(rows[name], speed={**speed, **rows[name].speed}, rounds=tuple(timed[name]))
+            speed = _speed(timed[name], options.batch, tokens) | rows[name].speed
+            others = contention[name].quantities()
+            rows[name] = replace(rows[name], speed=speed, contention=others, rounds=tuple(timed[name]))
     return list(rows.values())
 
 
@@ -150,9 +154,16 @@ def _link_end(entrant: Entrant, device: torch.device) -> dict[str, Quantity]:
 
 
 def _timed(
-    builds: Mapping[str, Build], options: Options, device: torch.device, emit: Callable[[str], None]
+    builds: Mapping[str, Build],
+    contention: Mapping[str, Contention],
+    options: Options,
+    device: torch.device,
+    emit: Callable[[str], None],
 ) -> dict[str, list[Round]]:
-    """Every entrant's rounds; one that runs out of memory is absent. Warm-up is a round whose times are dropped."""
+    """Every entrant's rounds; one that runs out of memory is absent. Warm-up is a round whose times are dropped.
+
+    What else used the processor meanwhile is added to `contention`.
+    """
     alive: dict[str, Entrant] = {}
     found: dict[str, list[Round]] = {name: [] for name in builds}
     chance = random.Random(options.seed)
@@ -164,13 +175,14 @@ def _timed(
         for name in order:
             try:
                 alive[name] = alive.get(name) or builds[name]()
-                one = _round(alive[name], size, device)
+                with contention[name].window() if number else nullcontext():
+                    timed = _round(alive[name], size, device)
             except torch.OutOfMemoryError:
                 alive.pop(name, None)
                 del found[name]
                 continue
             if number:
-                found[name].append(one)
+                found[name].append(timed)
     return found
 
 

@@ -204,3 +204,19 @@ def test_methods_with_one_label_are_told_apart(written) -> None:
 
 def test_the_runs_folder_may_be_named_as_text(written) -> None:
     assert len(load("tiny", str(Path(written()))).rows) == 24
+
+
+def test_memory_of_a_step_is_the_ledger_on_a_cpu_and_what_was_allocated_on_a_gpu(written) -> None:
+    def on_gpu(record: Record) -> Record:
+        return replace(record, memory={**record.memory, "train_peak_allocated": Measured(123e9, "byte")})
+
+    on_cpu, gpu = (load("tiny", written(edit=edit)).rows for edit in (lambda record: record, on_gpu))
+    roles = ["weights_bytes", "adapter_bytes", "gradients_bytes", "optimizer_bytes", "saved_bytes"]
+    assert (on_cpu["step_bytes"] == on_cpu[roles].sum(axis=1)).all()
+    assert (gpu["step_bytes"] == 123e9).all() and (gpu[roles].sum(axis=1) < 123e9).all()
+
+
+def test_a_record_of_an_earlier_version_has_no_mark_and_says_so(written) -> None:
+    frame = load("tiny", written(edit=lambda record: replace(record, contention={})))
+    assert frame.rows["contention.marked"].isna().all()
+    assert "not in the record" in json.loads(frame.rows["absent"].iloc[0])["contention.marked"]

@@ -13,6 +13,7 @@ import torch
 from harness.cli.probe import main, print_probe
 from harness.ledger.errors import SpecError
 from harness.ledger.quantity import Measured
+from harness.measure.contention import MOST_LOST, Contention
 from harness.planning.history import past_probes
 from harness.probe import run as probe_run
 from harness.probe.backbone import build_backbone
@@ -162,7 +163,9 @@ def test_every_round_has_every_entrant_in_an_order_of_its_own() -> None:
     names = list("abcdef")
     options = Options(steps=8, rounds=8, warmup=1)
     builds = {name: lambda name=name: _recording(name, steps) for name in names}
-    rounds = probe_run._timed(builds, options, torch.device("cpu"), lambda line: None)
+    rounds = probe_run._timed(
+        builds, {name: Contention("cpu") for name in builds}, options, torch.device("cpu"), lambda line: None
+    )
     orders = [tuple(steps[i : i + 6]) for i in range(0, len(steps), 6)]
     assert len(orders) == 9 and all(sorted(order) == names for order in orders)
     assert len(set(orders)) > 4
@@ -173,7 +176,9 @@ def test_steps_are_shared_out_over_the_rounds() -> None:
     steps: list[str] = []
     options = Options(steps=7, rounds=3, warmup=2)
     builds = {"a": lambda: _recording("a", steps)}
-    rounds = probe_run._timed(builds, options, torch.device("cpu"), lambda line: None)
+    rounds = probe_run._timed(
+        builds, {name: Contention("cpu") for name in builds}, options, torch.device("cpu"), lambda line: None
+    )
     assert [len(one.ms) for one in rounds["a"]] == [3, 2, 2]
 
 
@@ -184,7 +189,9 @@ def test_an_entrant_that_runs_out_of_memory_leaves_and_the_others_go_on() -> Non
     steps: list[str] = []
     builds = {"large": lambda: SimpleNamespace(step=fail), "a": lambda: _recording("a", steps)}
     options = Options(steps=3, rounds=3, warmup=1)
-    rounds = probe_run._timed(builds, options, torch.device("cpu"), lambda line: None)
+    rounds = probe_run._timed(
+        builds, {name: Contention("cpu") for name in builds}, options, torch.device("cpu"), lambda line: None
+    )
     assert list(rounds) == ["a"] and len(rounds["a"]) == 3
 
 
@@ -211,6 +218,17 @@ def test_a_row_is_flagged_when_its_step_times_spread() -> None:
         return Row("a", "A", speed={"step_ms_median": Measured(100, "ms"), "step_ms_mad": Measured(mad, "ms")})
 
     assert row(3.1).noisy and not row(2.9).noisy
+
+
+def test_a_row_is_flagged_as_a_run_is_when_others_had_the_processor() -> None:
+    def row(share: float) -> Row:
+        return Row("a", "A", contention={"cpu_wait_share": Measured(share, "1")})
+
+    assert row(MOST_LOST).why_not_comparable is None and not row(MOST_LOST).noisy
+    assert "waited for a CPU" in str(row(MOST_LOST + 0.01).why_not_comparable)
+    plain = probe_to_json(Probe({}, (row(0.5),), {}))["rows"][0]
+    assert plain["noisy"] and "50%" in plain["why_not_comparable"]
+    assert plain["contention"]["cpu_wait_share"]["value"] == 0.5
 
 
 def test_times_of_the_process_and_of_the_wall_are_kept_apart() -> None:
@@ -252,6 +270,8 @@ def test_the_verb_prints_a_table_or_json_and_keeps_it_for_plans(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("PEFTLAB_CACHE", str(tmp_path))
+    monkeypatch.setattr("harness.probe.result.NOISY", 1e9)  # whatever else this machine does while tests run
+    monkeypatch.setattr("harness.measure.contention.MOST_LOST", 1e9)
     words = ["method=head", *SMALL]
     assert main(words) == 0
     table = capsys.readouterr().out
@@ -261,6 +281,9 @@ def test_the_verb_prints_a_table_or_json_and_keeps_it_for_plans(
     rates = list(past_probes(tmp_path / "probes"))  # the second probe replaced the first: the setting is the same
     assert {rate.method for rate in rates} >= {"head", "floor"} and all(rate.flop_per_second > 0 for rate in rates)
     assert len(list((tmp_path / "probes").iterdir())) == 1
+    monkeypatch.setattr("harness.measure.contention.MOST_LOST", -1.0)
+    assert main(words) == 0 and "~ Head only: its threads waited for a CPU" in capsys.readouterr().out
+    assert not list(past_probes(tmp_path / "probes"))  # times that are not comparable are no rate
     assert main(["method=cla", "method.update.rank=100000", *words[1:], "--json"]) == 1
     with pytest.raises(SpecError, match="unknown flag '--jsn'"):
         main([*words, "--jsn"])
