@@ -60,8 +60,8 @@ class Record:
     )
     seconds: Mapping[str, Quantity] = doc(
         "Five disjoint clocks (setup, train, eval, checkpoint, log), the wall clock, training lost to restarts "
-        "(train_wasted), and the one-off set-up that the worker paid in this run (worker_setup: setup is absent then, and "
-        "wall is without it). Unit s."
+        "(train_wasted), and the one-off set-up that the worker paid in this run (worker_setup: setup is absent then, "
+        "and wall is without it). Unit s."
     )
     speed: Mapping[str, Quantity] = doc(
         "Of timed training steps: step_ms_median, step_ms_p5, step_ms_p95, step_ms_mad (ms); samples_per_s, "
