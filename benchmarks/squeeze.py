@@ -1,9 +1,8 @@
 """`peftlab squeeze` on the adapter of an 8B model: time against a dense SVD per module, and peak memory.
 
-The adapter is synthetic: 32 layers of the seven linear modules of Llama-3-8B at rank 64 in bfloat16, squeezed to rank 8.
-The dense decomposition of W-sized products is what the peft library does (`peft.tuners.lora.conversion`). It is timed on
-the smallest module, k, where it loses least: its cost grows with a power of the width more than ours, and a whole adapter
-would take it hours.
+The adapter is synthetic: 32 layers of the seven linear modules of Llama-3-8B at rank 64 in bfloat16, squeezed to rank
+8. The dense decomposition of W-sized products is what the peft library does (`peft.tuners.lora.conversion`). It is
+timed on the smallest module, k, where it loses least: a whole adapter would take it hours.
 """
 
 import json
@@ -12,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -53,7 +53,7 @@ def _ratio(out: int, width: int) -> tuple[float, float, float]:
     return median(ours), median(dense), median(dense) / median(ours)
 
 
-def _seconds(work) -> float:
+def _seconds(work: Callable[[], object]) -> float:
     start = time.perf_counter()
     work()
     return time.perf_counter() - start
