@@ -11,7 +11,7 @@ from harness.ledger.migrate import RECORD_VERSION, migrated
 from harness.ledger.quantity import NotMeasured, Quantity, quantity_from_json, quantity_to_json
 
 CLOCKS = ("setup", "train", "eval", "checkpoint", "log")
-FailureKind = Literal["oom", "diverged", "data", "exception", "interrupt", "timeout", "node"]
+FailureKind = Literal["oom", "diverged", "data", "exception", "interrupt", "timeout", "node", "source"]
 CUT_OFF = ("interrupt", "timeout", "node")  # kinds that came from outside: such a run goes on
 
 

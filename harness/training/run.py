@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -73,6 +74,8 @@ def _live(
     spec = parse(RunSpec, planned.spec, "run")
     write_whole(folder.spec, to_json(dict(planned.spec)))
     context = load(spec, folder, settings, device, clocks, events)
+    if planned.source:
+        context = replace(context, source=RunPaths(folder.folder.with_name(planned.source)).adapter)
     optimizer = build_optimizer(context.method, spec.recipe)
     schedule = train_schedule(spec.recipe, context.loader.steps_per_epoch)
     profile = profile_first_step(context, optimizer)
