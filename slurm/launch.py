@@ -78,7 +78,8 @@ def start(
         needed |= {i: Need(gigabytes, needed[i].seconds, again=True) for i, gigabytes in verdict.more_memory.items()}
         innocent = not_the_nodes_fault(store.root, verdict)
         excluded = bad_nodes(store.root, cluster.bad_node_after, time.time(), innocent)
-        packs = sorted(pack(ids, needed, cluster), key=lambda each: not each.again)[: _room(cluster)]
+        sources = {run.id: run.source for run in plan.runs if run.source}
+        packs = sorted(pack(ids, needed, cluster, sources), key=lambda each: not each.again)[: _room(cluster)]
         base = Submission("", plan.name, plan.digest, 0, False, (), settings, asdict(cluster), runner, "")
         arrays = _submit(packs, store.root, base, cluster, excluded)
     runs = sum(len(each.ids) for each in packs)

@@ -18,27 +18,46 @@ class Pack:
     again: bool  # second tries, with more memory
 
 
-def pack(ids: Sequence[str], needs: Mapping[str, Need], cluster: SlurmCluster) -> list[Pack]:
-    """Fill jobs in the plan's order up to `minutes` and `max_pack`; runs of one memory class share jobs."""
+def pack(
+    ids: Sequence[str], needs: Mapping[str, Need], cluster: SlurmCluster, sources: Mapping[str, str] | None = None
+) -> list[Pack]:
+    """Fill jobs in the plan's order up to `minutes` and `max_pack`; runs of one memory class share jobs.
+
+    `sources`: run -> the run that it starts from. Both are in one job, in that order, however long it becomes.
+    """
     open_packs: dict[tuple[int, bool], list[str]] = {}
     packs = []
     budget = cluster.minutes * 60.0 * cluster.at_once
 
+    def seconds(runs: Sequence[str]) -> float:
+        return sum(needs[run_id].seconds for run_id in runs)
+
     def close(kind: tuple[int, bool]) -> None:
         runs = open_packs.pop(kind)
-        packs.append(Pack(tuple(runs), kind[0], sum(needs[i].seconds for i in runs) / cluster.at_once, kind[1]))
+        packs.append(Pack(tuple(runs), kind[0], seconds(runs) / cluster.at_once, kind[1]))
 
-    for run_id in ids:
-        need = needs[run_id]
-        kind = (need.memory_gb, need.again)
-        current = open_packs.setdefault(kind, [])
-        full = len(current) == cluster.max_pack or sum(needs[i].seconds for i in current) + need.seconds > budget
-        if current and full:
+    for family in families(ids, sources or {}):
+        kind = (max(needs[i].memory_gb for i in family), any(needs[i].again for i in family))
+        together = [*open_packs.setdefault(kind, []), *family]
+        full = len(together) > cluster.max_pack or seconds(together) > budget
+        if open_packs[kind] and full:
             close(kind)
-        open_packs.setdefault(kind, []).append(run_id)
+        open_packs.setdefault(kind, []).extend(family)
     for kind in list(open_packs):
         close(kind)
     return packs
+
+
+def families(ids: Sequence[str], sources: Mapping[str, str]) -> list[list[str]]:
+    """Runs with what they start from, as far as that is among `ids`: sources first, and in the order of first sight."""
+    here = frozenset(ids)
+    grown: dict[str, list[str]] = {}
+    for run_id in ids:
+        root = run_id
+        while sources.get(root) in here:
+            root = sources[root]
+        grown.setdefault(root, []).append(run_id)
+    return list(grown.values())
 
 
 def limit_minutes(seconds: float, cluster: SlurmCluster) -> int:

@@ -24,7 +24,8 @@ FOLLOW_SECONDS = 0.5
 
 
 def retry(argv: list[str]) -> int:
-    """`peftlab retry SWEEP | RUN [--failed KIND]`: make failed runs missing, so that the next sweep does them."""
+    """`peftlab retry SWEEP | RUN [--failed KIND]`: make failed runs missing, so that the next sweep does them; with
+    a source run, those that failed because it did."""
     parser = Parser("retry")
     parser.add_argument(
         "--failed", metavar="KIND", help=f"only failures of this kind: {', '.join(get_args(FailureKind))}"
@@ -38,6 +39,7 @@ def retry(argv: list[str]) -> int:
     ids = (find_run(store, words["run"]),) if "run" in words else read_plan(given.runs, _sweep(given.runs, words)).ids
     states = scan(store, ids)
     chosen = [i for i in ids if states[i].status == "failed" and given.failed in (None, states[i].kind)]
+    chosen += _starting_from(store, chosen)
     for run_id in chosen:
         set_record_aside(store, run_id, "failed")
     if given.json:
@@ -45,6 +47,16 @@ def retry(argv: list[str]) -> int:
     else:
         print(f"{len(chosen)} failed runs are missing again; issue your sweep command to do them.")
     return 0
+
+
+def _starting_from(store: Store, sources: Sequence[str]) -> list[str]:
+    """The runs of any plan that failed because one of these did, or one that started from it."""
+    plans = [read_plan(store.root, path.stem) for path in (store.root / "plans").glob("*.json")]
+    targets, freed = {run.id: run.source for plan in plans for run in plan.runs if run.source}, list(sources)
+    states = scan(store, targets)
+    for source in freed:  # grows while it is read: targets of targets
+        freed += [i for i, its in targets.items() if its == source and states[i].kind == "source" and i not in freed]
+    return freed[len(sources) :]
 
 
 def cancel(argv: list[str]) -> int:

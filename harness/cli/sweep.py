@@ -11,7 +11,7 @@ from harness.data.hub import require
 from harness.execution.queue import is_settled, work
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
-from harness.ledger.plan import Plan, Planned, plan_to_json, write_plan
+from harness.ledger.plan import Plan, Planned, lineage, plan_to_json, write_plan
 from harness.ledger.record import record_to_json
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
@@ -100,7 +100,7 @@ def _do(planned: Planned, store: Store, settings: Settings) -> None:
     require(spec.model, spec.dataset, settings.cache)  # seconds, before torch is loaded
     from harness.training.run import run_one
 
-    single = Plan("", (planned,), (), {})
-    work([planned.id], single, store, lambda one, leased: run_one(one, leased, settings), stop=lambda: False)
+    alone = Plan("", lineage(planned), (), {})
+    work([planned.id], alone, store, lambda one, leased: run_one(one, leased, settings), stop=lambda: False)
     if not is_settled(store, planned.id):
         raise PlanError(f"run {planned.id} is being done by another process; follow: peftlab logs {planned.id} -f")

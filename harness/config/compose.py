@@ -60,6 +60,9 @@ def parse_overrides(words: Sequence[str]) -> list[Override]:
 
 def canonical_key(key: str) -> str:
     """A key as the config has it: `size` is model.size; `peft.r` an option of the library's, in the yaml or not."""
+    if key.startswith("source."):  # of the run that this one starts from
+        inner = canonical_key(key.removeprefix("source."))
+        return f"++source.{inner.removeprefix('++')}" if inner.startswith("++") else f"source.{inner}"
     if key.startswith("peft.") and key not in ALIASES:
         return f"++method.update.options.{key.removeprefix('peft.')}"
     return ALIASES.get(key, key)

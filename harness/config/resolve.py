@@ -54,6 +54,21 @@ def words_of(axis: str, words: Sequence[str]) -> list[str]:
     return [word for word in words if word.lstrip("+~").split("=")[0].split(".")[0] == axis]
 
 
+def source_words(words: Sequence[str]) -> list[str]:
+    """The words of the run that a cell starts from; none when it starts from the pretrained model.
+
+    `source.method=lora` is its method; model, dataset, recipe and seed are the cell's own but for what `source.…` says.
+    """
+    own = {_key(word): word for word in words if _key(word).split(".")[0] in ("model", "dataset", "recipe", "seed")}
+    inner = {_key(word): word.replace("source.", "", 1) for word in words if _key(word).startswith("source.")}
+    inner = {key.removeprefix("source."): word for key, word in inner.items()}
+    return [*(own | inner).values()] if inner else []
+
+
+def _key(word: str) -> str:
+    return word.lstrip("+~").partition("=")[0]
+
+
 def _library_method(words: Sequence[str]) -> dict[str, Any]:
     """A method's config; `method=peft peft.type=IA3` starts from no other type's options, under a name of its own."""
     kinds = [word.partition("=")[2].upper() for word in words if word.startswith(f"{TYPE}=")]

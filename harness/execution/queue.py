@@ -6,17 +6,22 @@ process holds is left to it, and a record is written only while the lease is sti
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from harness.execution.lease import Lease, LeaseLost, claim, heartbeat, look, this_process
 from harness.ledger.paths import RunPaths
 from harness.ledger.plan import Plan, Planned
-from harness.ledger.record import Record
+from harness.ledger.record import Failure, Record, failure_record
 from harness.ledger.store import Store
 
 log = logging.getLogger("peftlab.work")
+
+POLL_SECONDS = 1.0  # between looks at a source run that another process is at
+Ended = Literal["ok", "failed", "later"]
 
 DEATHS_OF_A_RUN = 2  # a run that kills its worker this often is left alone, so that the others get their turn
 
@@ -67,24 +72,60 @@ RunOne = Callable[[Planned, LeasedStore], Record | None]
 def work(ids: Sequence[str], plan: Plan, store: Store, run_one: RunOne, *, stop: Callable[[], bool]) -> list[str]:
     """Run what has no record yet; returns the ids that failed here, or could not be recorded.
 
-    Ids that the plan no longer has are left out: the plan says what is wanted.
+    Ids that the plan no longer has are left out: the plan says what is wanted. A run that starts from another is done
+    after it: its source is done first here, or waited for while another process is at it; a failed one fails it.
     """
     planned = {run.id: run for run in plan.runs}
-    failed = []
-    for run_id in ids:
-        if stop():
-            break
-        if run_id not in planned:
-            log.warning("%s is no longer in the plan '%s'; left out", run_id, plan.name)
-        elif not _run(planned[run_id], store, run_one):
-            failed.append(run_id)
+    failed: list[str] = []
+    waiting = list(ids)
+    while waiting:
+        before, later = waiting, []
+        for run_id in before:
+            if stop():
+                return failed
+            if run_id not in planned:
+                log.warning("%s is no longer in the plan '%s'; left out", run_id, plan.name)
+            elif (ended := _run(planned[run_id], planned, store, run_one)) == "later":
+                later.append(run_id)
+            elif ended == "failed":
+                failed.append(run_id)
+        waiting = later
+        if waiting:
+            time.sleep(POLL_SECONDS)
     return failed
 
 
-def _run(planned: Planned, store: Store, run_one: RunOne) -> bool:
-    """False when the run failed. A run done before, held elsewhere or stopped has not failed."""
+def _run(planned: Planned, plan: Mapping[str, Planned], store: Store, run_one: RunOne) -> Ended:
+    """A run done before, held elsewhere or stopped has not failed. later: another process is at its source."""
     if is_settled(store, planned.id):
-        return True
+        return "ok"
+    if planned.source is None or store.status(planned.source) == "done":
+        return "ok" if _claim_and_run(planned, store, run_one) else "failed"
+    source = plan.get(planned.source)
+    ended = "failed" if source is None else _run(source, plan, store, run_one)
+    if store.status(planned.source) == "done":
+        return _run(planned, plan, store, run_one)
+    if is_settled(store, planned.source):
+        return "ok" if _claim_and_run(planned, store, _source_failed) else "failed"
+    if ended == "failed":
+        log.error("%s has no record: the run %s that it starts from has none", planned.id, planned.source)
+        return "failed"
+    return "later"
+
+
+def _source_failed(planned: Planned, store: LeasedStore) -> Record:
+    """The record of a run that starts from a failed one: it can never begin."""
+    failures = [record.failure for record in store.records([planned.source or ""])]
+    why = next((each.message for each in failures if each), "its record cannot be read")
+    message = f"source run {planned.source} failed: {why}"
+    failure = Failure("source", "setup", 0, message)
+    record = failure_record(planned.id, planned.spec, failure, "its source run failed, so it did not begin")
+    store.write(record)
+    return record
+
+
+def _claim_and_run(planned: Planned, store: Store, run_one: RunOne) -> bool:
+    """False when the run failed."""
     try:
         lease = claim(store.paths(planned.id).folder)
         if lease is None:

@@ -37,11 +37,13 @@ def canonical(part: Any) -> str:
 def run_id(spec: RunSpec) -> str:
     """16 hex digits of the SHA-256 of the resolved spec; a changed default is a changed id."""
     method, model, dataset, recipe = map(canonical, (spec.method, spec.model, spec.dataset, spec.recipe))
-    return id_from_parts(method, model, dataset, recipe, spec.seed)
+    source = None if spec.source is None else run_id(spec.source)
+    return id_from_parts(method, model, dataset, recipe, spec.seed, source)
 
 
-def id_from_parts(method: str, model: str, dataset: str, recipe: str, seed: int) -> str:
-    """The id from canonical parts, so that a plan of 10,000 runs serialises each part once."""
+def id_from_parts(method: str, model: str, dataset: str, recipe: str, seed: int, source: str | None = None) -> str:
+    """The id from canonical parts (`source`: an id), so that a plan of 10,000 runs serialises each part once."""
     text = f'{{"dataset":{dataset},"method":{method},"model":{model},"recipe":{recipe}'
-    text += f',"schema":{SPEC_VERSION},"seed":{seed}}}'
+    text += f',"schema":{SPEC_VERSION},"seed":{seed}'
+    text += "}" if source is None else f',"source":"{source}"}}'
     return hashlib.sha256(text.encode()).hexdigest()[:16]  # 3e-12 chance of a collision among 10,000 runs

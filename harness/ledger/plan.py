@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.ledger.errors import PlanError
+from harness.ledger.identity import run_id
+from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
+from harness.ledger.spec import RunSpec
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,7 @@ class Planned:
     id: str
     choices: Mapping[str, Any]  # method, model, dataset, recipe, seed, and overrides such as method.update.rank
     spec: Mapping[str, Any]
+    source: str | None = None  # id of the run that it starts from, which the plan lists before it
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,21 @@ class Plan:
         return tuple(run.id for run in self.runs)
 
 
+def lineage(planned: Planned) -> tuple[Planned, ...]:
+    """A run after the run that it starts from, and that one's own source before it."""
+    spec = planned.spec.get("source")
+    if spec is None:
+        return (planned,)
+    choices = {axis: spec[axis]["name"] for axis in ("method", "model", "dataset", "recipe")} | {"seed": spec["seed"]}
+    return *lineage(planned_from_spec(choices, spec)), planned
+
+
+def planned_from_spec(choices: Mapping[str, Any], spec: Mapping[str, Any]) -> Planned:
+    """A run by its spec alone. Raises SpecError when it is none."""
+    parsed = parse(RunSpec, spec, "run")
+    return Planned(run_id(parsed), choices, spec, run_id(parsed.source) if parsed.source else None)
+
+
 def plan_path(runs: Path, name: str) -> Path:
     """Plans lie beside the run folders: runs/plans/<sweep>.json, the newest plan of that sweep, and every one that was
     ever written as runs/plans/<sweep>/<digest>.json: a queued job keeps to the plan it was submitted with."""
@@ -70,7 +89,7 @@ def write_plan(runs: Path, plan: Plan) -> Path:
 
 
 def plan_to_json(plan: Plan) -> dict[str, Any]:
-    """Plain data; each distinct method, model, dataset and recipe is stored once, under a number."""
+    """Plain data; each distinct method, model, dataset and recipe is stored once, a source run as its id."""
     parts: dict[str, dict[str, Any]] = {axis: {} for axis in ("method", "model", "dataset", "recipe")}
     texts: dict[int, str] = {}  # runs of a cell share their parts: each object is serialised once
 
@@ -83,6 +102,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     positions: dict[str, dict[str, int]] = {axis: {} for axis in parts}
     runs = [
         [run.id, dict(run.choices), [number(axis, run.spec[axis]) for axis in parts], run.spec["seed"]]
+        + ([run.source] if run.source else [])
         for run in plan.runs
     ]
     skipped = [[dict(s.choices), s.why] for s in plan.skipped]
@@ -111,5 +131,8 @@ def read_plan(runs: Path, name: str) -> Plan:
     def spec(numbers: list[int], seed: int) -> dict[str, Any]:
         return {axis: raw["parts"][axis][n] for axis, n in zip(axes, numbers, strict=True)} | {"seed": seed}
 
-    runs_ = tuple(Planned(i, choices, spec(numbers, seed)) for i, choices, numbers, seed in raw["runs"])
-    return Plan(raw["name"], runs_, tuple(Skipped(c, why) for c, why in raw["skipped"]), raw["about"])
+    runs_: dict[str, Planned] = {}
+    for each, choices, numbers, seed, *source in raw["runs"]:
+        started_from = {"source": runs_[source[0]].spec} if source else {}
+        runs_[each] = Planned(each, choices, spec(numbers, seed) | started_from, source[0] if source else None)
+    return Plan(raw["name"], tuple(runs_.values()), tuple(Skipped(c, why) for c, why in raw["skipped"]), raw["about"])

@@ -12,7 +12,7 @@ from harness.ledger.quantity import NotMeasured, Quantity, quantity_from_json, q
 
 CLOCKS = ("setup", "train", "eval", "checkpoint", "log")
 NOT_COMPARABLE = "timings not comparable: "  # how a note begins that says why
-FailureKind = Literal["oom", "diverged", "data", "exception", "interrupt", "timeout", "node"]
+FailureKind = Literal["oom", "diverged", "data", "exception", "interrupt", "timeout", "node", "source"]
 CUT_OFF = ("interrupt", "timeout", "node")  # kinds that came from outside: such a run goes on
 
 

@@ -47,3 +47,4 @@ class RunSpec:
     dataset: DatasetSpec
     recipe: RecipeSpec
     seed: int
+    source: "RunSpec | None" = field(default=None, metadata={"neutral": None})  # the run whose adapter it starts from

@@ -24,6 +24,16 @@ def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str |
     return method_why_not(method, targets=model.targets, smallest=_width(model), head=head)
 
 
+def why_no_source(method: MethodSpec) -> str | None:
+    """A sentence when a method would train from the pretrained model whatever source run it is given, else None.
+
+    The kind of its update or of its schedule says that it starts from a run: `starts_from_run = True` in its class.
+    """
+    if any(getattr(part, "starts_from_run", False) for part in (method.update, method.schedule)):
+        return None
+    return f"{method.name} starts from the pretrained model; a source run would change nothing of it."
+
+
 def _width(model: ModelSpec) -> int | None:
     """Of the hidden states: what every target but `down`, which is wider, takes in."""
     values = {**model.config, **(family_of(model).tiny if model.size == "tiny" else {})}

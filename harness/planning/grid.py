@@ -110,8 +110,21 @@ def _keys(sweep: SweepSpec) -> Iterator[tuple[str, Iterable[str]]]:
     yield from (("sweep.set", [*rule.where, *rule.set]) for rule in sweep.set)
 
 
+def check_source_key(key: str) -> None:
+    """Raises SpecError unless `key` is of a part of a source run, as source.method.update.rank is."""
+    inner = key
+    while inner.startswith("source."):
+        inner = inner.removeprefix("source.")
+    if inner.split(".")[0] not in PARTS:
+        raise SpecError(
+            f"{key}: unknown key. A source run has a method, model, dataset and recipe; its seed is its targets'."
+        )
+
+
 def _check_key(key: str, place: str) -> None:
     if key == "seed":
         raise SpecError(f"{place}.seed: the seeds of a sweep stand under `seeds`, for all of its cells.")
-    if _bare(key).split(".")[0] not in PARTS:
+    if _bare(key).startswith("source."):
+        check_source_key(_bare(key))
+    elif _bare(key).split(".")[0] not in PARTS:
         raise SpecError(f"{place}.{key}: unknown key.{nearest(key.split('.')[0], PARTS)}")

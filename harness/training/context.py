@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -44,6 +45,7 @@ class RunContext:
     memory: Memory
     contention: Contention
     events: Events
+    source: Path | None = None  # adapter/ of the run that this one starts from
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 where the recipe and the device have it, else nothing."""

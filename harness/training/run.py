@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -78,6 +79,8 @@ def _live(
     if begin_run(canonical(spec.model), canonical(spec.dataset), _library(spec)):
         clocks.set_up_is_the_workers()
     context = load(spec, folder, settings, device, clocks, events)
+    if planned.source:
+        context = replace(context, source=RunPaths(folder.folder.with_name(planned.source)).adapter)
     optimizer = build_optimizer(context.method, spec.recipe)
     schedule = train_schedule(spec.recipe, context.loader.steps_per_epoch)
     profile = profile_first_step(context, optimizer)

@@ -123,3 +123,10 @@ def test_a_node_is_bad_when_different_runs_died_there_lately(tmp_path):
     (tmp_path / "jobs/deaths.jsonl").write_text("\n".join(lines) + "\n")
     assert list(bad_nodes(tmp_path, 2, now=6000)) == ["n2"]
     assert bad_nodes(tmp_path, 2, now=6000 + 90_000) == {}
+
+
+def test_a_source_and_its_targets_are_one_job_in_that_order():
+    needed = {"a": Need(4, 60.0), "s": Need(8, 60.0), "b": Need(4, 60.0), "t": Need(4, 60.0), "u": Need(4, 60.0)}
+    packs = pack(["a", "s", "b", "t", "u"], needed, cluster(max_pack=2), {"t": "s", "u": "t", "b": "gone"})
+    assert sorted(each.ids for each in packs) == [("a", "b"), ("s", "t", "u")]
+    assert {each.ids: each.memory_gb for each in packs}["s", "t", "u"] == 8
