@@ -254,3 +254,32 @@ def test_lower_perplexity_is_better_everywhere(written) -> None:
     (best,) = [o.method for o in advise(everything(runs), {}, None, None) if o.best]
     assert best == "Full fine-tuning"
     assert verdicts(frame)[0].best == "Full fine-tuning"
+
+
+def test_few_blocks_are_too_few_to_tell_and_the_number_needed_is_said(written) -> None:
+    blocks = tuple(("minilm", d) for d in ("trec50", "mrpc", "cola"))
+    found = comparison(load("tiny", written(blocks=blocks)))
+    assert found is not None
+    notes = " ".join(rank_table(found, "LoRA").notes)
+    assert (
+        "3 datasets are too few to tell any of the 6 pairs apart, however large the differences: 8 are needed" in notes
+    )
+    assert "3 datasets are too few to tell any method from LoRA alone apart" in notes
+    assert "It speaks of datasets like these, for this model" in notes
+    assert "Not told apart" not in notes
+
+
+def test_blocks_of_one_model_are_one_cluster(written) -> None:
+    blocks = (("minilm", "trec50"), ("minilm", "mrpc"), ("vit", "trec50"), ("vit", "mrpc"))
+    found = comparison(load("tiny", written(blocks=blocks)))
+    assert found is not None and (found.ranking.clusters, found.ranking.over) == (2, "models")
+    assert "within each of the 2 models" in rank_table(found).notes[0]
+
+
+def test_equal_counts_share_rank_and_win(written) -> None:
+    """Both have 1,000 of 1,500 right, in another order of the seeds."""
+    counts = {"lora": [331, 333, 336], "cla": [336, 331, 333], "full": [300, 300, 301], "head": [200, 201, 200]}
+    found = comparison(load("tiny", written(score=lambda m, _d, s: counts[m][s] / 500)))
+    assert found is not None
+    ranks = dict(zip(found.methods, found.ranking.ranks.tolist(), strict=True))
+    assert ranks["LoRA"] == ranks["cLA"] == 1.5
