@@ -16,7 +16,7 @@ from analysis.load import to_frame
 from analysis.metric import number
 from analysis.stats.intervals import Estimate
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import estimate_of, finite, score_text
+from analysis.tables.cells import estimate_of, finite, interval_text, score_text
 from analysis.verdict import alike, named, quickest_of
 from harness.ledger.errors import RecordError
 from harness.ledger.plan import Plan
@@ -129,7 +129,7 @@ def _sentence(frame: Frame, block: str, options: tuple[Option, ...]) -> str:
 
 def _said(frame: Frame, o: Option) -> str:
     metric = frame.shown(o.block)
-    half = f" ± {number(o.score.half, metric.digits)}" if o.score.n > 1 else ""
+    half = interval_text(o.score, lambda v: number(v, metric.digits))
     unit = f" {metric.unit}" if metric.unit else ""
     costs = [f"{value:.3g} {unit}" for value, unit in ((o.peak_gb, "GB"), (o.hours, "h")) if value is not None]
     score = f"{metric.name} {number(o.score.mean, metric.digits)}{half}{unit}"

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from analysis.frame import Frame
 from analysis.metric import number
-from analysis.tables.cells import estimate_of, measured, told_apart
+from analysis.tables.cells import estimate_of, interval_text, measured, told_apart
 from analysis.tables.competitive import Difference, differences
 from analysis.tables.tuning import Tuned, tuned
 
@@ -108,7 +108,7 @@ def _rivals(frame: Frame, block: str, best: str, rivals: tuple[str, ...], quicke
 def _score_and_cost(frame: Frame, block: str, method: str) -> str:
     runs, metric = frame.cell(block, method), frame.shown(block)
     score, unit = estimate_of(runs, "shown"), f" {metric.unit}" if metric.unit else ""
-    half = f" ± {number(score.half, metric.digits)}" if score.n > 1 else ""
+    half = interval_text(score, lambda v: number(v, metric.digits))
     n = f"{score.n} of {len(runs)} runs" if score.n < len(runs) else f"{score.n} run{'s' * (score.n > 1)}"
     found = {name: measured(runs, name) for name in ("train_s", "saved_bytes")}
     costs = [f"{found['train_s'].mean():,.1f} s of training"] if len(found["train_s"]) else []

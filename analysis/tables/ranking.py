@@ -62,8 +62,8 @@ def pair_table(found: Comparison) -> Table:
     )
     family = (
         f"Exact two-sided signed-rank tests. Wilcoxon's takes the {found.ranking.n} blocks as independent; the other "
-        f"flips the signs of all blocks of one of the {found.ranking.clusters} {found.ranking.over} together, and Holm over "
-        f"all {len(pairs)} pairs is of it."
+        f"flips the signs of all blocks of one of the {found.ranking.clusters} {found.ranking.over} together, and Holm "
+        f"over all {len(pairs)} pairs is of it."
     )
     return Table(
         "pairs", "Every pair of methods", heads, rows, (family, *found.notes), pd.DataFrame(as_json(found)["pairwise"])
@@ -84,8 +84,8 @@ def _omnibus_notes(found: Comparison) -> tuple[str, ...]:
         return ("Friedman's test needs three methods that differ somewhere, and two blocks.",)
     statistic = "F unbounded" if f.statistic != f.statistic else f"F = {f.statistic:.2f}"
     return (
-        f"Friedman χ² = {chi.statistic:.2f}, Iman–Davenport {statistic}; p {_equals(rank.p)} by relabelling methods within "
-        f"each of the {rank.clusters} {rank.over}. It speaks of {rank.over} like these{_held(rank.over)}.",
+        f"Friedman χ² = {chi.statistic:.2f}, Iman–Davenport {statistic}; p {_equals(rank.p)} by relabelling methods "
+        f"within each of the {rank.clusters} {rank.over}. It speaks of {rank.over} like these{_held(rank.over)}.",
     )
 
 

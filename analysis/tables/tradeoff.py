@@ -6,9 +6,19 @@ Failed and missing runs stand in it with their reason.
 import pandas as pd
 
 from analysis.frame import Frame
+from analysis.scale import scale_of
 from analysis.stats.power import detectable_note
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import MARK_NOTE, footer, mean_cell, method_cell, score_cell, slug, supported_marks
+from analysis.tables.cells import (
+    MARK_NOTE,
+    PLUS_MINUS,
+    footer,
+    mean_cell,
+    method_cell,
+    score_cell,
+    slug,
+    supported_marks,
+)
 
 MB = 1e-6
 _COSTS = (
@@ -37,9 +47,11 @@ def tradeoff(frame: Frame, block: str) -> Table:
         )
         rows.append((method_cell(method), score, *costs))
     notes = (
-        "± is half of the 95 % t interval over seeds, (n) the runs behind it. MB = 1,000,000 bytes.",
+        f"{PLUS_MINUS} MB = 1,000,000 bytes.",
         MARK_NOTE,
-        *detectable_note(frame.values(block, "shown"), frame.control, metric),
+        *detectable_note(
+            frame.values(block, "shown"), frame.control, metric, scale_of(frame.block(block), "shown").step
+        ),
         footer(frame, (block,)),
     )
     return Table(

@@ -47,9 +47,9 @@ GOLDEN = f"""\
 
 {HEADS}
 | :--- | ---: | ---: | ---: | ---: | ---: | ---: |
-| Full fine-tuning | <u>82.00 ± {2 * HALF:.2f} (3)</u> | 40.4 | 404.0 | 1,004 | 60.6 | 1,000,000 |
-| Head only | 51.00 ± {HALF:.2f} (3) | 8.1 | 80.8 | 681 | 12.1 | 390 |
-| LoRA | **91.00 ± {HALF:.2f} (3)** | 24.2 | 242.4 | 842 | 36.4 | 4,486 |
+| Full fine-tuning | <u>82.00 ± {2 * HALF:.2f} (3)</u> | 40.4 ± 1.0 | 404.0 ± 9.9 | 1,004 | 60.6 | 1,000,000 |
+| Head only | 51.00 ± {HALF:.2f} (3) | 8.1 ± 0.2 | 80.8 ± 2.0 | 681 | 12.1 | 390 |
+| LoRA | **91.00 ± {HALF:.2f} (3)** | 24.2 ± 0.6 | 242.4 ± 6.0 | 842 | 36.4 | 4,486 |
 | cLA | missing [1] | – | – | – | – | – |
 
 1. 3 of 3 runs: missing: no record yet; \\`peftlab status\\` says whether it runs
@@ -242,9 +242,13 @@ def test_the_room_gives_what_it_names() -> None:
 
 def test_lower_perplexity_is_better_everywhere(written) -> None:
     perplexity = {"full": 3.0, "head": 5.0, "lora": 4.0, "cla": 3.5}
-    runs = written(blocks=(("gpt2", "e2e"),), seeds=(0, 1, 2, 3, 4), score=lambda m, _d, s: perplexity[m] + 0.1 * s)
+    runs = written(
+        blocks=(("gpt2", "e2e"),),
+        seeds=(0, 1, 2, 3, 4),
+        score=lambda m, _d, s: perplexity[m] + 0.1 * s + 0.01 * (ord(m[0]) * (s + 1) % 7),
+    )
     frame, block = load("tiny", runs), "Gpt2 / E2E"
-    assert r"\textbf{3.200 $\pm$ " in latex(table2(frame))
+    assert r"\textbf{3.2" in latex(table2(frame))
     assert [row[1].mark for row in tradeoff(frame, block).rows] == ["best", "", "third", "second"]
     assert heat_table(frame).set_index("method")["scaled"].idxmax() == "Full fine-tuning"
     front = means(frame, "train_s").set_index("method")["on_front"]
