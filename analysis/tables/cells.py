@@ -150,6 +150,21 @@ MARK_NOTE = (
 )
 
 
+def far_off(frame: Frame, block: str) -> tuple[str, ...]:
+    """A warning for each method with a seed far off its others: further than five times the median distance of seeds
+    from their method's median, over the block, and five steps of the score. Intervals and tests do not hold then.
+    """
+    values, step = frame.values(block, "shown"), scale_of(frame.block(block), "shown").step
+    distance = (values - values.median()).abs()
+    usual = float(np.nanmedian(distance.where(distance > 0))) if (distance > 0).any(axis=None) else 0.0
+    limit = 5 * max(1.4826 * usual, step)
+    return tuple(
+        f"Seed {column.idxmax()} of {m} is far off its others: a seed like it makes ± and tests wrong."
+        for m, column in distance.items()
+        if column.notna().sum() >= 3 and column.max() > limit > 0
+    )
+
+
 def footer(frame: Frame, blocks: tuple[str, ...] | None = None) -> str:
     """Plan digest, n, commit and environment, from the records themselves."""
     rows = frame.rows[frame.rows["block"].isin(blocks or frame.blocks)]

@@ -12,6 +12,7 @@ from analysis.table import Cell, Head, Table
 from analysis.tables.cells import (
     MARK_NOTE,
     PLUS_MINUS,
+    far_off,
     footer,
     mean_cell,
     method_cell,
@@ -19,6 +20,7 @@ from analysis.tables.cells import (
     slug,
     supported_marks,
 )
+from analysis.times import times_comparable
 
 MB = 1e-6
 _COSTS = (
@@ -52,6 +54,8 @@ def tradeoff(frame: Frame, block: str) -> Table:
         *detectable_note(
             frame.values(block, "shown"), frame.control, metric, scale_of(frame.block(block), "shown").step
         ),
+        *far_off(frame, block),
+        *_times_note(frame, block),
         footer(frame, (block,)),
     )
     return Table(
@@ -62,6 +66,11 @@ def tradeoff(frame: Frame, block: str) -> Table:
         notes,
         _data(frame, block),
     )
+
+
+def _times_note(frame: Frame, block: str) -> tuple[str, ...]:
+    comparable, why = times_comparable(frame.block(block))
+    return () if comparable else (f"Times are not comparable: {why}.",)
 
 
 def tradeoffs(frame: Frame) -> tuple[Table, ...]:
