@@ -16,8 +16,9 @@ from analysis.load import to_frame
 from analysis.metric import number
 from analysis.stats.intervals import Estimate
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import estimate_of, finite, score_text
-from analysis.verdict import alike, named, quickest_of
+from analysis.tables.cells import estimate_of, finite, interval_text, score_text
+from analysis.times import quickest_of
+from analysis.verdict import alike, named
 from harness.ledger.errors import RecordError
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
@@ -121,15 +122,20 @@ def _sentence(frame: Frame, block: str, options: tuple[Option, ...]) -> str:
     said = f"{block}: {top.method} ({_said(frame, top)})"
     if not rivals:
         return f"{said}; nothing else that fits is as good, or nothing else fits."
-    quickest = quickest_of(frame, block, [top.method, *rivals])
+    quickest, why = quickest_of(frame, block, [top.method, *rivals])
     few = ", with fewer than 3 common seeds" if top.score.n < 3 else ""
-    last = f"the quickest of them is {quickest} ({_said(frame, here[quickest])})" if quickest != top.method else ""
-    return f"{said}; not told apart from it{few}: {named(list(rivals))}; {last or 'it is the quickest of them'}."
+    if quickest is None:
+        last = f"none is called the quickest: {why}"
+    elif quickest == top.method:
+        last = "it is the quickest of them"
+    else:
+        last = f"the quickest of them is {quickest} ({_said(frame, here[quickest])})"
+    return f"{said}; not told apart from it{few}: {named(list(rivals))}; {last}."
 
 
 def _said(frame: Frame, o: Option) -> str:
     metric = frame.shown(o.block)
-    half = f" ± {number(o.score.half, metric.digits)}" if o.score.n > 1 else ""
+    half = interval_text(o.score, lambda v: number(v, metric.digits))
     unit = f" {metric.unit}" if metric.unit else ""
     costs = [f"{value:.3g} {unit}" for value, unit in ((o.peak_gb, "GB"), (o.hours, "h")) if value is not None]
     score = f"{metric.name} {number(o.score.mean, metric.digits)}{half}{unit}"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.figures.style import INK, PAPER, Picture, colour, marker, panels, short, styled
+from analysis.figures.style import INK, PAPER, Picture, colour, marker, panels, short, styled, whiskers
 from analysis.frame import Frame
 from analysis.metric import number
 from analysis.tables.competitive import Difference, differences
@@ -38,7 +38,7 @@ def _panel(axis: Any, frame: Frame, block: str, found: list[Difference]) -> None
             where = axis.get_yaxis_transform()
             axis.text(0.02, y, "no common seed", transform=where, fontsize=7.5, va="center", fontstyle="italic")
             continue
-        half = None if d.estimate.n < 3 else [[d.estimate.half], [d.estimate.half]]
+        half = whiskers(d.estimate)
         sure = d.holm < 0.05
         axis.errorbar(
             d.estimate.mean,

@@ -19,7 +19,7 @@ def rank_diagram(found: Comparison) -> Picture:
     """
     ranks, names = found.ranking.ranks, found.methods
     order = sorted(range(len(names)), key=lambda i: (ranks[i], names[i]))
-    groups, half = found.ranking.cliques, (len(order) + 1) // 2
+    groups, half = (found.ranking.cliques if found.ranking.testable else ()), (len(order) + 1) // 2
     top = 0.55 + 0.28 * len(groups)
     depth = 0.62 + 0.42 * half
     figure = Figure(figsize=(7.2, 0.9 + 0.36 * (top + depth)), layout="constrained")
@@ -69,15 +69,17 @@ def _scale(axis: Axes, k: int, top: float, depth: float) -> None:
 
 
 def _title(axis: Axes, found: Comparison) -> None:
-    chi = found.ranking.iman_davenport
-    p = "not testable" if chi.p != chi.p else "p < .001" if chi.p < 0.001 else f"p = {chi.p:.3f}"
-    axis.set_title(f"Mean rank over {found.ranking.n} blocks (1 is best); Iman–Davenport {p}", fontsize=9.5)
+    rank = found.ranking
+    p = "not testable" if rank.p != rank.p else "p < .001" if rank.p < 0.001 else f"p = {rank.p:.3f}"
+    few = (
+        "" if rank.testable else f"; {rank.clusters} {rank.over} are too few to tell pairs apart ({rank.needed} needed)"
+    )
+    axis.set_title(f"Mean rank over {rank.n} blocks (1 is best); Friedman, relabelled, {p}{few}", fontsize=9.5)
 
 
 def _alt(found: Comparison, order: list[int]) -> str:
-    ranked = ", ".join(f"{found.methods[i]} {found.ranking.ranks[i]:.2f}" for i in order)
-    groups = "; ".join(", ".join(found.methods[i] for i in g) for g in found.ranking.cliques) or "none"
-    return (
-        f"Critical difference diagram over {found.ranking.n} blocks. Mean ranks: {ranked}. Groups that "
-        f"cannot be told apart: {groups}."
-    )
+    rank = found.ranking
+    ranked = ", ".join(f"{found.methods[i]} {rank.ranks[i]:.2f}" for i in order)
+    groups = "; ".join(", ".join(found.methods[i] for i in g) for g in rank.cliques) or "none"
+    told = f"Groups that cannot be told apart: {groups}." if rank.testable else "Too few blocks to tell pairs apart."
+    return f"Critical difference diagram over {rank.n} blocks. Mean ranks: {ranked}. {told}"

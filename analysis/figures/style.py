@@ -16,6 +16,8 @@ import pandas as pd
 from matplotlib import style
 from matplotlib.figure import Figure
 
+from analysis.stats.intervals import Estimate
+
 P = ParamSpec("P")
 R = TypeVar("R", bound="Picture | None")
 STYLE = Path(__file__).with_name("peftlab.mplstyle")
@@ -96,6 +98,11 @@ def colour(methods: tuple[str, ...], method: str) -> str:
 def marker(methods: tuple[str, ...], method: str) -> str:
     """A method keeps its marker in every picture of a sweep."""
     return MARKERS[methods.index(method) % len(MARKERS)]
+
+
+def whiskers(found: Estimate) -> list[list[float]] | None:
+    """The lengths of an error bar below and above its mean; None where there is no interval."""
+    return [[found.mean - found.low], [found.high - found.mean]] if found.known else None
 
 
 def panels(count: int, *, width: float = 3.6, height: float = 2.9, columns: int = 3) -> tuple[Figure, list]:

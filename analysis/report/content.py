@@ -83,7 +83,7 @@ def _blocks(frame: Frame) -> Section:
     lead = "Methods over all blocks. A block in which some method is incomplete does not enter ranks, and is named."
     if found is None and len(frame.blocks) > 1:
         lead = "No ranks: fewer than two blocks have every run of every method (the heat map shows the holes)."
-    tables = _some(pooled_table(frame)) + ((rank_table(found), pair_table(found)) if found else ())
+    tables = _some(pooled_table(frame)) + ((rank_table(found, frame.control), pair_table(found)) if found else ())
     pictures = (heat_map(frame), *([rank_diagram(found)] if found else [])) if len(frame.blocks) > 1 else ()
     return Section("blocks", "Over all blocks", lead, tables, pictures)
 

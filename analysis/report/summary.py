@@ -27,6 +27,7 @@ def summary(frame: Frame) -> dict[str, Any]:
                 "block": v.block,
                 "best": v.best,
                 "alike": list(v.alike),
+                "as_good": list(v.as_good),
                 "quickest": v.quickest,
                 "said": list(v.sentences),
             }

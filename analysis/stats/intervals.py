@@ -13,7 +13,7 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval; `low` and `high` are NaN where n < 2 (one run has no spread)."""
+    """A mean with its interval; `low` and `high` are NaN where there is none: below three values, without spread."""
 
     mean: float
     low: float
@@ -25,21 +25,49 @@ class Estimate:
         """Half the width of the interval."""
         return (self.high - self.low) / 2
 
+    @property
+    def known(self) -> bool:
+        """True where there is an interval."""
+        return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
-def t_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
-    """Student's t interval of the mean of `values` (n,), with the sample SD (ddof = 1).
+    @property
+    def symmetric(self) -> bool:
+        """False where the end of the scale cut the interval."""
+        return abs((self.high - self.mean) - (self.mean - self.low)) <= 1e-9 * max(1.0, abs(self.mean))
 
-    NaN values must be taken out before.
+    def within(self, low: float, high: float) -> "Estimate":
+        """The same, cut to a scale that ends at `low` and `high`: the truth never lies beyond."""
+        return Estimate(self.mean, max(self.low, low), min(self.high, high), self.n) if self.known else self
+
+
+def spread(values: ArrayLike, step: float = 0.0) -> float:
+    """Sample SD (ddof = 1) of `values` (n >= 2,), never below half of `step`, the resolution they are read with; 0
+    where they differ by rounding only and no step is known.
+
+    A score whose true value is midway between two steps varies by half a step, however alike a few readings are.
+    """
+    x = np.asarray(values, float)
+    if np.ptp(x) <= 1e-12 * float(np.abs(x).max()):
+        return step / 2
+    return max(float(x.std(ddof=1)), step / 2)
+
+
+def t_interval(values: ArrayLike, level: float = 0.95, step: float = 0.0) -> Estimate:
+    """Student's t interval of the mean of `values` (n,), with the SD of `spread`.
+
+    Two values have none (S1: no claim below three), and neither have equal ones of unknown resolution. NaN values must
+    be taken out before.
     """
     x = np.asarray(values, dtype=float)
     if not np.isfinite(x).all():
         raise ValueError("t_interval: a value that is not finite; leave failed runs out and count them")
     if x.size == 0:
         return Estimate(np.nan, np.nan, np.nan, 0)
-    if x.size == 1:
-        return Estimate(float(x[0]), np.nan, np.nan, 1)
-    half = t_quantile((1 + level) / 2, x.size - 1) * float(x.std(ddof=1)) / float(np.sqrt(x.size))
-    return Estimate(float(x.mean()), float(x.mean()) - half, float(x.mean()) + half, int(x.size))
+    mean, sd = float(x.mean()), spread(x, step) if x.size >= 3 else 0.0
+    if sd == 0:
+        return Estimate(mean, np.nan, np.nan, int(x.size))
+    half = t_quantile((1 + level) / 2, x.size - 1) * sd / float(np.sqrt(x.size))
+    return Estimate(mean, mean - half, mean + half, int(x.size))
 
 
 @cache

@@ -20,19 +20,17 @@ class PairedTest:
     p: float
 
 
-def paired_t(a: ArrayLike, b: ArrayLike) -> PairedTest:
-    """Student's paired t test of a - b, both (n_seeds,).
-
-    Differences without spread give p = 0, or 1 when all are zero.
-    """
+def paired_t(a: ArrayLike, b: ArrayLike, step: float = 0.0) -> PairedTest:
+    """Student's paired t test of a - b, both (n_seeds,); see `t_p`."""
     difference = np.asarray(a, float) - np.asarray(b, float)
-    return PairedTest(t_interval(difference), float(t_p(difference)))
+    return PairedTest(t_interval(difference, step=step), float(t_p(difference, step)))
 
 
-def t_p(differences: ArrayLike) -> NDArray[np.float64]:
+def t_p(differences: ArrayLike, step: float = 0.0) -> NDArray[np.float64]:
     """Two-sided p of the one-sample t test along the last axis, NaN values left out; (..., n) -> (...).
 
-    NaN below two.
+    The SD is never below half of `step`, the scores' resolution (`intervals.spread`). Equal differences of unknown
+    resolution are untestable by t: they have the p of the sign-flip test, 2^(1-n). NaN below two.
     """
     d = np.asarray(differences, float)
     here = ~np.isnan(d)
@@ -40,10 +38,10 @@ def t_p(differences: ArrayLike) -> NDArray[np.float64]:
     some = np.maximum(n, 1)
     mean = np.where(here, d, 0.0).sum(axis=-1) / some
     squares = np.where(here, (d - mean[..., None]) ** 2, 0.0).sum(axis=-1)
-    error = np.sqrt(squares / np.maximum(n - 1, 1) / some)
+    error = np.maximum(np.sqrt(squares / np.maximum(n - 1, 1)), step / 2) / np.sqrt(some)
     flat = error <= 1e-12 * np.maximum(np.abs(mean), 1e-300)  # no spread: rounding is not evidence
     t = np.abs(mean) / np.where(flat, 1.0, error)
-    p = np.where(flat, (mean == 0).astype(float), 2 * stats.t.sf(t, np.maximum(n - 1, 1)))
+    p = np.where(flat, np.where(mean == 0, 1.0, 2.0 ** (1 - some)), 2 * stats.t.sf(t, np.maximum(n - 1, 1)))
     return np.where(n >= 2, p, np.nan)
 
 
@@ -81,9 +79,9 @@ def pairs(m: int) -> NDArray[np.intp]:
     return np.stack(np.triu_indices(m, 1), axis=1)
 
 
-def pairwise_t(scores: ArrayLike) -> NDArray[np.float64]:
-    """Holm-adjusted p of every paired t test; scores (..., n_seeds, n_methods), NaN where a run has none. -> (..., m,
-    m).
+def pairwise_t(scores: ArrayLike, step: float = 0.0) -> NDArray[np.float64]:
+    """Holm-adjusted p of every paired t test; scores (..., n_seeds, n_methods), NaN where a run has none; `step` as in
+    `t_p`. -> (..., m, m).
 
     A pair uses the seeds that both methods have; fewer than three of them are no test (no claim below 3 seeds).
     """
@@ -91,7 +89,7 @@ def pairwise_t(scores: ArrayLike) -> NDArray[np.float64]:
     i, j = pairs(x.shape[-1]).T
     differences = np.swapaxes(x[..., i] - x[..., j], -1, -2)  # (..., pairs, seeds)
     enough = (~np.isnan(differences)).sum(axis=-1) >= 3
-    adjusted = holm(np.where(enough, t_p(differences), np.nan))
+    adjusted = holm(np.where(enough, t_p(differences, step), np.nan))
     table = np.full((*x.shape[:-2], x.shape[-1], x.shape[-1]), np.nan)
     table[..., i, j] = table[..., j, i] = adjusted
     return table

@@ -6,6 +6,7 @@ from numpy.typing import ArrayLike
 from scipy import optimize, stats
 
 from analysis.metric import Shown, number
+from analysis.stats.intervals import spread
 
 
 def detectable(sd: float, n: int, power: float = 0.8, alpha: float = 0.05) -> float:
@@ -28,23 +29,27 @@ def detectable(sd: float, n: int, power: float = 0.8, alpha: float = 0.05) -> fl
     return sd * float(optimize.brentq(missing, 0.0, upper, xtol=1e-10))  # type: ignore[arg-type]
 
 
-def detectable_note(values: pd.DataFrame, control: str | None, metric: Shown) -> tuple[str, ...]:
-    """The sentence under a table; values: (seeds, methods). Empty where no pair has two seeds."""
+def detectable_note(values: pd.DataFrame, control: str | None, metric: Shown, step: float = 0.0) -> tuple[str, ...]:
+    """The sentence under a table; values: (seeds, methods), `step` their resolution. Empty where no method has three
+    seeds in common with the control.
+
+    The test is the first step of Holm over all comparisons with the control: the power is that of this test.
+    """
     if control not in values:
         return ()
-    differences = [(values[m] - values[control]).dropna() for m in values if m != control]
-    differences = [d for d in differences if len(d) >= 2]
+    differences = [d for m in values if m != control and len(d := (values[m] - values[control]).dropna()) >= 3]
     if not differences:
         return ()
-    n = int(np.median([len(d) for d in differences]))
-    sd = float(np.median([d.std(ddof=1) for d in differences]))
-    least = number(detectable(sd, n), metric.digits)
+    n, family = int(np.median([len(d) for d in differences])), len(differences)
+    sd = float(np.median([spread(d, step) for d in differences]))
+    least = number(detectable(sd, n, alpha=0.05 / family), metric.digits)
     unit = " points" if metric.in_points else ""
-    return (
-        f"With {n} seeds, a difference to {control} below {least}{unit} is not likely to be found (80 "
-        "% power, paired t, "
-        f"p < .05; median SD of the differences {number(sd, metric.digits)}).",
+    holm = f", first step of Holm over {family} comparisons" if family > 1 else ""
+    said = (
+        f"With {n} seeds, a difference to {control} below {least}{unit} is not likely to be found (80 % power, paired "
+        f"t, p < .05{holm}; median SD of the differences {number(sd, metric.digits)})."
     )
+    return (said,) if sd > 0 else ()
 
 
 def expected_best(trials: ArrayLike, k: int) -> float:

@@ -1,16 +1,20 @@
-"""Ranks across blocks (model × dataset): mean ranks, Friedman, Iman–Davenport, pairwise Wilcoxon with Holm, cliques.
+"""Ranks across blocks (model × dataset): mean ranks, Friedman, Iman–Davenport, signed ranks with Holm, cliques.
 
-Demšar 2006 (JMLR 7) for the tests; Benavoli et al. 2016 (JMLR 17) for pairwise Wilcoxon instead of Nemenyi. Scores are
-higher-better here: the caller turns round what is lower-better. Refuses holes: a block must have every method.
+Demšar 2006 (JMLR 7) for the tests; Benavoli et al. 2016 (JMLR 17) for pairwise Wilcoxon instead of Nemenyi. What
+decides is exact and relabels whole clusters of blocks. Scores are higher-better here: the caller turns round what is
+lower-better. Refuses holes: a block must have every method.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from analysis.stats import exact
 from analysis.stats.paired import holm, pairs
+from analysis.stats.permutation import clusters_needed, relabelling_p, sign_flip_p
 
 Floats = NDArray[np.float64]
 
@@ -26,13 +30,14 @@ class Omnibus:
 
 @dataclass(frozen=True)
 class Pair:
-    """One pairwise comparison: indices of the methods, Wilcoxon p raw and Holm-adjusted, blocks won, lost and tied by
-    `a`.
+    """One pairwise comparison: indices of the methods, exact Wilcoxon p over blocks, p with signs flipped by cluster,
+    the latter Holm-adjusted over all pairs; blocks won, lost and tied by `a`.
     """
 
     a: int
     b: int
     p: float
+    clustered: float
     holm: float
     wins: int
     losses: int
@@ -42,26 +47,55 @@ class Pair:
 @dataclass(frozen=True)
 class Ranking:
     """All of it; `ranks` (n_methods,) mean ranks, 1 is best; `cliques` groups that the pairwise tests cannot tell
-    apart.
+    apart. `p` is the relabelling p of Friedman's statistic. `n` blocks in `clusters` clusters, which are `over`
+    (models, say); `needed` of them are the fewest with which some pair could be told apart.
     """
 
     ranks: Floats
     friedman: Omnibus
     iman_davenport: Omnibus
+    p: float
     pairs: tuple[Pair, ...]
     cliques: tuple[tuple[int, ...], ...]
     n: int
+    clusters: int
+    needed: int
+    over: str
+
+    @property
+    def testable(self) -> bool:
+        """False where not even the clearest pair could be told apart."""
+        return self.clusters >= self.needed
 
 
-def ranking(scores: ArrayLike, alpha: float = 0.05) -> Ranking:
-    """Everything at once, for scores (n_blocks, n_methods), higher better, no holes."""
+def ranking(
+    scores: ArrayLike, alpha: float = 0.05, clusters: Sequence[object] | None = None, over: str = "blocks"
+) -> Ranking:
+    """Everything at once, for scores (n_blocks, n_methods), higher better, no holes.
+
+    clusters (n_blocks,): blocks of one cluster (a model, say) are not independent. None: every block is its own.
+    over: what the clusters are, in the plural.
+    """
     x = np.asarray(scores, float)
     if x.ndim != 2 or np.isnan(x).any():
         raise ValueError("ranking: scores must be (blocks, methods) without holes; drop incomplete blocks and say so")
-    ranks = stats.rankdata(-x, axis=1).mean(axis=0) if len(x) else np.full(x.shape[1], np.nan)
-    chi = friedman(x)
-    found = pairwise(x)
-    return Ranking(ranks, chi, iman_davenport(chi, *x.shape), found, cliques(ranks, found, alpha), len(x))
+    x = exact.rationals(x).astype(float)
+    names = list(range(len(x))) if clusters is None else list(clusters)
+    by_block = stats.rankdata(-x, axis=1)
+    ranks = by_block.mean(axis=0) if len(x) else np.full(x.shape[1], np.nan)
+    chi, compared = friedman(x), pairwise(x, names)
+    p = np.nan if np.isnan(chi.p) else relabelling_p(by_block, names)
+    groups, needed = cliques(ranks, compared, alpha), clusters_needed(len(compared), alpha)
+    distinct = len({str(c) for c in names})
+    f = iman_davenport(chi, *x.shape)
+    return Ranking(ranks, chi, f, p, compared, groups, len(x), distinct, needed, over)
+
+
+def against(found: Ranking, control: int) -> dict[int, float]:
+    """Method -> p against the control, Holm over these comparisons alone: a smaller family than all pairs."""
+    mine = [pair for pair in found.pairs if control in (pair.a, pair.b)]
+    adjusted = holm([pair.clustered for pair in mine])
+    return {pair.b if pair.a == control else pair.a: float(p) for pair, p in zip(mine, adjusted, strict=True)}
 
 
 def friedman(x: Floats) -> Omnibus:
@@ -83,34 +117,27 @@ def iman_davenport(chi: Omnibus, blocks: int, methods: int) -> Omnibus:
     return Omnibus(float(f), float(stats.f.sf(f, *df)), df)
 
 
-def pairwise(x: Floats) -> tuple[Pair, ...]:
-    """Two-sided Wilcoxon signed-rank test of every pair over blocks, with Holm over all pairs; wins counted on the
-    blocks.
+def pairwise(x: Floats, clusters: Sequence[object]) -> tuple[Pair, ...]:
+    """Two-sided signed-rank tests of every pair over blocks, and by cluster with Holm over all pairs; wins counted on
+    the blocks.
     """
     which = pairs(x.shape[1])
-    raw = np.array([wilcoxon_p(x[:, i] - x[:, j]) for i, j in which])
-    adjusted = holm(raw)
+    apart = [exact.differences(x[:, i], x[:, j]) for i, j in which]
+    raw = [wilcoxon_p(d) for d in apart]
+    independent = len({str(c) for c in clusters}) == len(x)
+    clustered = raw if independent else [sign_flip_p(d, clusters) for d in apart]
+    rows = zip(which.tolist(), apart, raw, clustered, holm(clustered), strict=True)
     return tuple(
-        Pair(
-            int(i),
-            int(j),
-            float(p),
-            float(h),
-            int((x[:, i] > x[:, j]).sum()),
-            int((x[:, i] < x[:, j]).sum()),
-            int((x[:, i] == x[:, j]).sum()),
-        )
-        for (i, j), p, h in zip(which, raw, adjusted, strict=True)
+        Pair(i, j, p, c, float(h), int((d > 0).sum()), int((d < 0).sum()), int((d == 0).sum()))
+        for (i, j), d, p, c, h in rows
     )
 
 
 def wilcoxon_p(differences: Floats) -> float:
-    """scipy's two-sided p, exact where scipy is exact; 1 where all differences are zero, NaN without any."""
-    if differences.size == 0:
-        return np.nan
-    if not differences.any():
-        return 1.0
-    return float(stats.wilcoxon(differences).pvalue)
+    """Exact two-sided Wilcoxon signed-rank p, with ties and zeros; 1 where all differences are zero, NaN without
+    any.
+    """
+    return sign_flip_p(differences, range(len(differences)))
 
 
 def cliques(ranks: Floats, found: tuple[Pair, ...], alpha: float) -> tuple[tuple[int, ...], ...]:

@@ -3,13 +3,16 @@ supported.
 """
 
 import json
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from analysis.columns import column as declared
 from analysis.frame import Frame
 from analysis.metric import number
+from analysis.scale import scale_of
 from analysis.stats.intervals import Estimate, t_interval
 from analysis.stats.paired import pairwise_t
 from analysis.table import Cell, Mark
@@ -30,15 +33,22 @@ def measured(rows: pd.DataFrame, column: str) -> NDArray[np.float64]:
 
 
 def estimate_of(rows: pd.DataFrame, column: str) -> Estimate:
-    """t interval over the finished runs of `rows` that measured `column`."""
-    return t_interval(measured(rows, column))
+    """t interval over the finished runs of `rows` that measured `column`, which knows the column's scale."""
+    values, scale = measured(rows, column), scale_of(rows, column)
+    return t_interval(values, step=scale.step).within(scale.low, scale.high)
+
+
+def interval_text(found: Estimate, text: Callable[[float], str]) -> str:
+    """` ± 0.40`; ` [97.90, 100.00]` where the scale's end cuts the interval; empty where there is none."""
+    if not found.known:
+        return ""
+    return f" ± {text(found.half)}" if found.symmetric else f" [{text(found.low)}, {text(found.high)}]"
 
 
 def score_text(found: Estimate, digits: int, planned: int) -> str:
-    """`90.12 ± 0.40 (5)`; `(4/5)` where a planned run has no score; no ± from a single run."""
+    """`90.12 ± 0.40 (5)`; `(4/5)` where a planned run has no score; no ± below three runs."""
     n = f"({found.n})" if found.n == planned else f"({found.n}/{planned})"
-    half = f" ± {number(found.half, digits)}" if found.n > 1 else ""
-    return f"{number(found.mean, digits)}{half} {n}"
+    return f"{number(found.mean, digits)}{interval_text(found, lambda v: number(v, digits))} {n}"
 
 
 def score_cell(rows: pd.DataFrame, column: str, digits: int, mark: Mark = "") -> Cell:
@@ -53,13 +63,18 @@ def score_cell(rows: pd.DataFrame, column: str, digits: int, mark: Mark = "") ->
 
 
 def mean_cell(rows: pd.DataFrame, column: str, digits: int, factor: float = 1.0) -> Cell:
-    """The mean of a cost over finished runs, or the reason why there is none."""
-    values = measured(rows, column)
-    if not len(values):
+    """The mean of a cost over finished runs, or the reason why there is none. A time has its interval as a score has,
+    and its n where not every finished run measured it.
+    """
+    found = estimate_of(rows, column)
+    if found.n == 0:
         return absent_cell(rows, column)
-    mean = float(values.mean()) * factor
+    mean = found.mean * factor
     digits += digits > 0 and mean < 1  # a tenth of a second is no difference between 0.1 and 0.1
-    return Cell(f"{mean:,.{digits}f}", mean)
+    timed = declared(column).unit in ("s", "ms")
+    width = interval_text(found, lambda v: f"{v * factor:,.{digits}f}") if timed else ""
+    n = f" ({found.n})" if timed and found.n < rows["done"].sum() else ""
+    return Cell(f"{mean:,.{digits}f}{width}{n}", mean)
 
 
 def absent_cell(rows: pd.DataFrame, column: str) -> Cell:
@@ -100,7 +115,8 @@ def told_apart(frame: Frame, block: str, column: str) -> pd.DataFrame:
     NaN where fewer than three seeds are common.
     """
     values = frame.values(block, column).dropna(axis=1, how="all")
-    return pd.DataFrame(pairwise_t(values.to_numpy()), index=values.columns, columns=values.columns)
+    p = pairwise_t(values.to_numpy(), scale_of(frame.block(block), column).step)
+    return pd.DataFrame(p, index=values.columns, columns=values.columns)
 
 
 def supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[str, Mark]:
@@ -122,10 +138,31 @@ def supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[
     return marks
 
 
+PLUS_MINUS = (
+    "± is half of the 95 % t interval over seeds like these, on this test set ([low, high] where the end of the scale "
+    "cuts it); (n) the runs behind it. Below three runs there is none. Times have the n of their row where none is "
+    "given. Where seeds differ by less than one test "
+    "example it is wider than 95 % needs."
+)
 MARK_NOTE = (
     "Best bold, second underlined, third italic: only a method that lost no run, and only where a paired t test over "
     "seeds (Holm over all pairs of the block, p < .05) supports it."
 )
+
+
+def far_off(frame: Frame, block: str) -> tuple[str, ...]:
+    """A warning for each method with a seed far off its others: further than five times the median distance of seeds
+    from their method's median, over the block, and five steps of the score. Intervals and tests do not hold then.
+    """
+    values, step = frame.values(block, "shown"), scale_of(frame.block(block), "shown").step
+    distance = (values - values.median()).abs()
+    usual = float(np.nanmedian(distance.where(distance > 0))) if (distance > 0).any(axis=None) else 0.0
+    limit = 5 * max(1.4826 * usual, step)
+    return tuple(
+        f"Seed {column.idxmax()} of {m} is far off its others: a seed like it makes ± and tests wrong."
+        for m, column in distance.items()
+        if column.notna().sum() >= 3 and column.max() > limit > 0
+    )
 
 
 def footer(frame: Frame, blocks: tuple[str, ...] | None = None) -> str:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.frame import Frame
 from analysis.metric import number
+from analysis.scale import scale_of
 from analysis.stats.equivalence import Competitive, competitive
 from analysis.stats.intervals import Estimate, t_interval
 from analysis.stats.paired import holm, t_p
@@ -20,7 +21,9 @@ from analysis.tables.ranking import p_cell
 
 @dataclass(frozen=True)
 class Difference:
-    """One method minus the control in one block, turned so that higher is better; `holm` over the block's methods."""
+    """One method minus the control in one block, turned so that higher is better; `holm` over the block's methods, the
+    interval not adjusted.
+    """
 
     block: str
     method: str
@@ -41,11 +44,13 @@ def _of_block(frame: Frame, block: str) -> list[Difference]:
         return []
     methods = [m for m in values if m != frame.control]
     pairs = [(values[m] - values[frame.control]).dropna().to_numpy() for m in methods]
-    raw = np.array([float(t_p(d)) if len(d) >= 3 else np.nan for d in pairs])
+    scale = scale_of(frame.block(block), "shown")
+    raw = np.array([float(t_p(d, scale.step)) if len(d) >= 3 else np.nan for d in pairs])
     judged = frame.margin is not None and frame.shown(block).in_points
-    said = competitive(pairs, frame.margin) if judged and frame.margin else [None] * len(pairs)
+    said = competitive(pairs, frame.margin, scale.step) if judged and frame.margin else [None] * len(pairs)
+    far = scale.high - scale.low
     return [
-        Difference(block, str(m), t_interval(d), float(p), float(h), c)
+        Difference(block, str(m), t_interval(d, step=scale.step).within(-far, far), float(p), float(h), c)
         for m, d, p, h, c in zip(methods, pairs, raw, holm(raw), said, strict=True)
     ]
 
@@ -59,26 +64,27 @@ def competitive_table(frame: Frame) -> Table | None:
     heads = (
         Head("model / dataset"),
         Head("method"),
-        Head(f"difference to {frame.control}", "+ is better"),
-        Head("p"),
-        Head("with Holm"),
+        Head(f"difference to {frame.control}", "+ is better; each 95 %, not adjusted"),
+        Head("p", "not adjusted"),
+        Head("p", f"Holm over the methods against {frame.control}"),
         Head(_question(frame)),
     )
     notes = [
-        "Mean paired difference over common seeds [95 % t interval] (n). Holm within each block over "
-        "its methods against "
-        f"{frame.control}, the control named by the sweep; fewer than 3 common seeds are no test."
+        "Mean paired difference over common seeds [95 % t interval] (n): of seeds like these, on this test set. Holm "
+        f"within each block over its methods against {frame.control}, the control named by the sweep; the intervals "
+        "are each for itself. Fewer than 3 common seeds are no test and have no interval."
     ]
     if frame.margin:
         notes.append(
-            f"Competitive: one-sided t test of “not worse by {frame.margin:g}” (Holm, p < .05); no: "
-            "worse by more than that; "
-            "otherwise there are not enough runs to say. The margin was fixed in the sweep."
+            f"Competitive: one-sided t test of “not worse by {frame.margin:g}” (p < .05, Holm over the same methods); "
+            "no: worse by more than that; otherwise there are not enough runs to say. The margin is the sweep's own."
         )
     notes += [
         f"{block}: {note}"
         for block in frame.blocks
-        for note in detectable_note(frame.values(block, "shown"), frame.control, frame.shown(block))
+        for note in detectable_note(
+            frame.values(block, "shown"), frame.control, frame.shown(block), scale_of(frame.block(block), "shown").step
+        )
     ]
     return Table(
         f"against-{slug(frame.control or '')}",
@@ -99,7 +105,7 @@ def _row(frame: Frame, d: Difference) -> tuple[Cell, ...]:
     if found.n == 0:
         text = Cell("no common seed", mark="absent")
     else:
-        width = f" [{number(found.low, digits)}, {number(found.high, digits)}]" if found.n > 1 else ""
+        width = f" [{number(found.low, digits)}, {number(found.high, digits)}]" if found.known else ""
         text = Cell(f"{number(found.mean, digits)}{width} ({found.n})", found.mean)
     no_margin = "the margin is in points" if frame.margin else "no margin in the sweep"
     verdict = Cell(no_margin, mark="absent") if d.competitive is None else Cell(d.competitive.verdict)

@@ -1,8 +1,10 @@
 """What was planned and what became of it: counts per cell, and every run that gave no score, with its reason."""
 
+import numpy as np
 import pandas as pd
 
 from analysis.frame import Frame
+from analysis.stats import exact
 from analysis.table import Cell, Head, Mark, Table
 from analysis.tables.cells import footer
 
@@ -71,4 +73,5 @@ def _turned(frame: Frame, block: str) -> pd.Series:
     """Means of methods whose planned runs are all done: a mean over survivors is no score of a cell."""
     values, runs = frame.values(block, "shown"), frame.block(block).groupby("label")["seed"].count()
     whole = values.loc[:, values.notna().sum() == runs.reindex(values.columns)]
-    return whole.mean() * (1 if frame.better(block) == "max" else -1)
+    means = exact.mean(whole.to_numpy()) if len(whole) else np.full(whole.shape[1], np.nan)  # equal counts tie
+    return pd.Series(means, whole.columns) * (1 if frame.better(block) == "max" else -1)

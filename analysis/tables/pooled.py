@@ -13,6 +13,7 @@ from analysis.compare import Comparison, compare
 from analysis.frame import Frame
 from analysis.metric import number
 from analysis.stats.pooled import Pooled, pooled_improvement, pooled_iqm
+from analysis.stats.ranks import ranking
 from analysis.table import Cell, Head, Table
 from analysis.tables.cells import SEED, footer
 from analysis.tables.coverage import means_of_blocks
@@ -32,7 +33,16 @@ def comparison(frame: Frame) -> Comparison | None:
         return name.removeprefix(" / ").removesuffix(" / score")
 
     dropped = {plain(name): lost for name, lost in found.dropped.items()}
-    return replace(found, blocks=tuple(map(plain, found.blocks)), dropped=dropped)
+    blocks = tuple(map(plain, found.blocks))
+    clusters, over = _clusters(frame, blocks)
+    return replace(found, blocks=blocks, dropped=dropped, ranking=ranking(found.scores, clusters=clusters, over=over))
+
+
+def _clusters(frame: Frame, blocks: tuple[str, ...]) -> tuple[list[str], str]:
+    """What each block is a draw of: its model where there are several, else its dataset."""
+    first = [frame.block(block).iloc[0] for block in blocks]
+    models = [str(row["model"]) for row in first]
+    return (models, "models") if len(set(models)) > 1 else ([str(row["dataset"]) for row in first], "datasets")
 
 
 def normalised(frame: Frame) -> tuple[NDArray[np.float64], tuple[str, ...]]:

@@ -7,7 +7,7 @@ from analysis.metric import number, scientific
 from analysis.published import published_value
 from analysis.stats.intervals import Estimate
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import estimate_of, footer
+from analysis.tables.cells import estimate_of, footer, interval_text
 
 _COLUMN = {"table2": "shown", "table3": "gap_abs"}
 _TITLE = {"table2": "Score beside the published Table 2", "table3": "G(W) beside the published Table 3"}
@@ -26,7 +26,7 @@ def beside_published(frame: Frame, which: str) -> Table | None:
             ours = estimate_of(runs, _COLUMN[which])
             if theirs is None or ours.n == 0:
                 continue
-            inside = None if ours.n < 2 else bool(ours.low <= theirs <= ours.high)
+            inside = None if not ours.known else bool(ours.low <= theirs <= ours.high)
             rows.append(_row(frame, block, method, ours, theirs, inside, which))
             data.append((block, method, ours.mean, ours.low, ours.high, ours.n, theirs, ours.mean - theirs, inside))
     if not rows:
@@ -71,8 +71,8 @@ def _row(
     def text(value: float) -> str:
         return scientific(value) if which == "table3" else number(value, frame.shown(block).digits)
 
-    half = f" ± {text(ours.half)}" if ours.n > 1 else ""
-    said = "one run, no interval" if inside is None else "yes" if inside else "no"
+    half = interval_text(ours, text)
+    said = "too few runs for an interval" if inside is None else "yes" if inside else "no"
     return (
         Cell(block),
         Cell(method),

@@ -4,11 +4,15 @@ import pandas as pd
 
 from analysis.compare import Comparison, as_json, sign_p
 from analysis.metric import number
+from analysis.stats.permutation import clusters_needed
+from analysis.stats.ranks import against
 from analysis.table import Cell, Head, Table
 
 
-def rank_table(found: Comparison) -> Table:
-    """Methods by mean rank, with the number of blocks in which each is best."""
+def rank_table(found: Comparison, control: str | None = None) -> Table:
+    """Methods by mean rank, with the number of blocks in which each is best. `control`: comparisons to it alone are a
+    smaller family than all pairs, and stand in a note.
+    """
     plain = as_json(found)
     order = sorted(found.methods, key=lambda m: (plain["mean_ranks"][m], m))
     rows = [
@@ -20,7 +24,8 @@ def rank_table(found: Comparison) -> Table:
         for m in order
     ]
     dropped = [f"Left out, because methods are missing: {b} ({', '.join(lost)})." for b, lost in found.dropped.items()]
-    notes = (*_omnibus_notes(found), *_clique_notes(found), *dropped, *_imputed_note(found))
+    told = (*_omnibus_notes(found), *_clique_notes(found), *_control_note(found, control))
+    notes = (*told, *dropped, *_imputed_note(found))
     heads = (Head("method"), Head("mean rank", "", "min"), Head("best in", "blocks", "max"))
     data = pd.DataFrame(
         {
@@ -40,6 +45,7 @@ def pair_table(found: Comparison) -> Table:
         (
             Cell(f"{names[p.a]} – {names[p.b]}"),
             p_cell(p.p),
+            p_cell(p.clustered),
             p_cell(p.holm),
             p_cell(sign_p(p.wins, p.losses)),
             Cell(f"{p.wins} / {p.losses} / {p.ties}", p.wins - p.losses),
@@ -48,12 +54,17 @@ def pair_table(found: Comparison) -> Table:
     )
     heads = (
         Head("pair"),
-        Head("Wilcoxon p"),
-        Head("with Holm"),
+        Head("Wilcoxon p", f"{found.ranking.n} blocks"),
+        Head("sign-flip p", f"{found.ranking.clusters} {found.ranking.over}"),
+        Head(f"Holm over {len(pairs)}"),
         Head("sign test p"),
         Head("won / lost / tied", "blocks"),
     )
-    family = f"Two-sided Wilcoxon signed-rank tests over {found.ranking.n} blocks; Holm over all {len(pairs)} pairs."
+    family = (
+        f"Exact two-sided signed-rank tests. Wilcoxon's takes the {found.ranking.n} blocks as independent; the other "
+        f"flips the signs of all blocks of one of the {found.ranking.clusters} {found.ranking.over} together, and Holm "
+        f"over all {len(pairs)} pairs is of it."
+    )
     return Table(
         "pairs", "Every pair of methods", heads, rows, (family, *found.notes), pd.DataFrame(as_json(found)["pairwise"])
     )
@@ -67,15 +78,20 @@ def p_cell(p: float) -> Cell:
 
 
 def _omnibus_notes(found: Comparison) -> tuple[str, ...]:
-    chi, f = found.ranking.friedman, found.ranking.iman_davenport
+    rank = found.ranking
+    chi, f = rank.friedman, rank.iman_davenport
     if chi.p != chi.p:
         return ("Friedman's test needs three methods that differ somewhere, and two blocks.",)
     statistic = "F unbounded" if f.statistic != f.statistic else f"F = {f.statistic:.2f}"
     return (
-        f"Friedman χ² = {chi.statistic:.2f} on {chi.df[0]:g} df, p {_equals(chi.p)}; Iman–Davenport "
-        f"{statistic} on {f.df[0]:g} and "
-        f"{f.df[1]:g} df, p {_equals(f.p)}.",
+        f"Friedman χ² = {chi.statistic:.2f}, Iman–Davenport {statistic}; p {_equals(rank.p)} by relabelling methods "
+        f"within each of the {rank.clusters} {rank.over}. It speaks of {rank.over} like these{_held(rank.over)}.",
     )
+
+
+def _held(over: str) -> str:
+    """What a test over `over` holds fixed."""
+    return {"models": ", on these datasets", "datasets": ", for this model"}.get(over, ", each taken as independent")
 
 
 def _equals(p: float) -> str:
@@ -83,8 +99,26 @@ def _equals(p: float) -> str:
 
 
 def _clique_notes(found: Comparison) -> tuple[str, ...]:
-    groups = ["{" + ", ".join(found.methods[i] for i in group) + "}" for group in found.ranking.cliques]
+    rank = found.ranking
+    if not rank.testable:
+        return (_too_few(f"any of the {len(rank.pairs)} pairs", rank.clusters, rank.over, rank.needed),)
+    groups = ["{" + ", ".join(found.methods[i] for i in group) + "}" for group in rank.cliques]
     return (f"Not told apart by the pairwise tests: {'; '.join(groups)}.",) if groups else ()
+
+
+def _control_note(found: Comparison, control: str | None) -> tuple[str, ...]:
+    if control not in found.methods:
+        return ()
+    rank, tested = found.ranking, against(found.ranking, found.methods.index(control))
+    needed = clusters_needed(len(tested))
+    if rank.clusters < needed:
+        return (_too_few(f"any method from {control} alone", rank.clusters, rank.over, needed),)
+    different = [found.methods[i] for i, p in tested.items() if p < 0.05]
+    return (f"Different from {control} (Holm over {len(tested)} comparisons): {', '.join(different) or 'none'}.",)
+
+
+def _too_few(what: str, clusters: int, over: str, needed: int) -> str:
+    return f"{clusters} {over} are too few to tell {what} apart, however large the differences: {needed} are needed."
 
 
 def _imputed_note(found: Comparison) -> tuple[str, ...]:

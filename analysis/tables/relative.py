@@ -71,5 +71,5 @@ def _cell(found: Estimate, runs: pd.DataFrame, column: str, is_control: bool) ->
         return cell
     if is_control:
         return Cell(f"1 ({found.n})", 1.0)
-    width = f" [{number(found.low, 3)}, {number(found.high, 3)}]" if found.n > 1 else ""
+    width = f" [{number(found.low, 3)}, {number(found.high, 3)}]" if np.isfinite(found.low) else ""
     return Cell(f"{number(found.mean, 3)}{width} ({found.n})", found.mean)

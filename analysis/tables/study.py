@@ -5,9 +5,17 @@ import pandas as pd
 from analysis.frame import Frame
 from analysis.metric import scientific
 from analysis.table import Cell, Head, Mark, Table
-from analysis.tables.cells import MARK_NOTE, absent_cell, estimate_of, footer, lost, score_cell, supported_marks
-
-_SPLIT = "± is half of the 95 % t interval over seeds, (n) the runs behind it."
+from analysis.tables.cells import (
+    MARK_NOTE,
+    PLUS_MINUS,
+    absent_cell,
+    estimate_of,
+    footer,
+    interval_text,
+    lost,
+    score_cell,
+    supported_marks,
+)
 
 
 def table2(frame: Frame) -> Table:
@@ -19,7 +27,7 @@ def table2(frame: Frame) -> Table:
         cells = [_score(frame, block, method, marks) for method in frame.methods]
         rows.append((Cell(block), Cell(f"{metric.axis} {arrow}"), *cells))
     heads = (Head("model / dataset"), Head("metric"), *(Head(m) for m in frame.methods))
-    notes = (_SPLIT, MARK_NOTE, footer(frame))
+    notes = (PLUS_MINUS, MARK_NOTE, footer(frame))
     return Table("table2", f"{frame.title}: test score", heads, tuple(rows), notes, _data(frame, "shown"))
 
 
@@ -36,7 +44,7 @@ def table3(frame: Frame) -> Table:
         "G(W) = |test loss − training loss|, both re-evaluated in eval mode; a negative signed gap has "
         "its sign in the CSV."
     )
-    notes = (lead, _SPLIT, MARK_NOTE, footer(frame))
+    notes = (lead, PLUS_MINUS, MARK_NOTE, footer(frame))
     return Table(
         "table3", f"{frame.title}: generalization error G(W)", heads, tuple(rows), notes, _data(frame, "gap_abs")
     )
@@ -56,7 +64,7 @@ def _gap(frame: Frame, block: str, method: str, marks: dict[str, Mark]) -> Cell:
     found = estimate_of(runs, "gap_abs")
     if found.n == 0:
         return absent_cell(runs, "gap_abs")
-    half = f" ± {scientific(found.half)}" if found.n > 1 else ""
+    half = interval_text(found, scientific)
     n = f"({found.n})" if found.n == len(runs) else f"({found.n}/{len(runs)})"
     why = lost(runs, "gap_abs") if found.n < len(runs) else ""
     return Cell(f"{scientific(found.mean)}{half} {n}", found.mean, marks.get(method, ""), why)

@@ -6,9 +6,21 @@ Failed and missing runs stand in it with their reason.
 import pandas as pd
 
 from analysis.frame import Frame
+from analysis.scale import scale_of
 from analysis.stats.power import detectable_note
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import MARK_NOTE, footer, mean_cell, method_cell, score_cell, slug, supported_marks
+from analysis.tables.cells import (
+    MARK_NOTE,
+    PLUS_MINUS,
+    far_off,
+    footer,
+    mean_cell,
+    method_cell,
+    score_cell,
+    slug,
+    supported_marks,
+)
+from analysis.times import times_comparable
 
 MB = 1e-6
 _COSTS = (
@@ -37,9 +49,13 @@ def tradeoff(frame: Frame, block: str) -> Table:
         )
         rows.append((method_cell(method), score, *costs))
     notes = (
-        "± is half of the 95 % t interval over seeds, (n) the runs behind it. MB = 1,000,000 bytes.",
+        f"{PLUS_MINUS} MB = 1,000,000 bytes.",
         MARK_NOTE,
-        *detectable_note(frame.values(block, "shown"), frame.control, metric),
+        *detectable_note(
+            frame.values(block, "shown"), frame.control, metric, scale_of(frame.block(block), "shown").step
+        ),
+        *far_off(frame, block),
+        *_times_note(frame, block),
         footer(frame, (block,)),
     )
     return Table(
@@ -50,6 +66,11 @@ def tradeoff(frame: Frame, block: str) -> Table:
         notes,
         _data(frame, block),
     )
+
+
+def _times_note(frame: Frame, block: str) -> tuple[str, ...]:
+    comparable, why = times_comparable(frame.block(block))
+    return () if comparable else (f"Times are not comparable: {why}.",)
 
 
 def tradeoffs(frame: Frame) -> tuple[Table, ...]:

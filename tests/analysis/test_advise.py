@@ -103,7 +103,7 @@ def test_what_is_not_told_apart_and_quicker_is_named(written) -> None:
     frame = everything(written())
     (said, _) = sentences(frame, advise(frame, {}, None, None))
     assert said.startswith("Minilm / MRPC: LoRA (accuracy 85.17")
-    assert "not told apart from it: cLA; the quickest of them is cLA" in said
+    assert "not told apart from it: cLA; none is called the quickest: the seeds do not support" in said
 
 
 def test_survivors_are_called_survivors(written) -> None:

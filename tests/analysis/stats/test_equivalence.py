@@ -2,9 +2,11 @@
 
 import numpy as np
 import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
-from analysis.stats.equivalence import competitive, tost
+from analysis.stats.equivalence import competitive, one_sided, tost
 
 
 def test_tost_is_statsmodels_tost() -> None:
@@ -20,6 +22,19 @@ def test_the_three_answers() -> None:
 
 def test_two_seeds_are_not_enough_runs() -> None:
     assert competitive([[0.0, 0.0]], margin=1.0)[0].verdict == "not enough runs"
+
+
+def test_equal_differences_are_no_proof() -> None:
+    """Three pairs alike: the sign-flip p of one side is 1/8; with a resolution the SD is half a step."""
+    assert one_sided([0.0, 0.0, 0.0], -1.0) == 1 / 8
+    assert competitive([[0.0, 0.0, 0.0]], margin=1.0)[0].verdict == "not enough runs"
+    assert one_sided([0.0, 0.0, 0.0], -1.0, step=0.2) == pytest.approx(stats.t.sf(np.sqrt(3) / 0.1, 2))
+
+
+def test_every_p_of_a_family_is_adjusted_by_holm() -> None:
+    d = np.random.default_rng(2).normal(0.2, 0.3, (3, 6))
+    found = [c.p_equivalent for c in competitive(list(d), margin=1.0)]
+    assert found == pytest.approx(list(multipletests([tost(x, 1.0) for x in d], method="holm")[1]))
 
 
 def test_better_than_the_control_is_competitive() -> None:

@@ -19,6 +19,18 @@ def test_one_run_has_no_spread_and_none_has_no_mean() -> None:
     assert t_interval([3.0]).mean == 3.0
     assert np.isnan(t_interval([3.0]).half)
     assert np.isnan(t_interval([]).mean)
+    assert not t_interval([3.0, 4.0]).known  # two runs: 12.7 times their SD is no interval
+
+
+def test_equal_values_have_no_interval_but_that_of_their_resolution() -> None:
+    assert not t_interval([90.1, 90.1, 90.1]).known
+    assert t_interval([90.1] * 3, step=0.1).half == pytest.approx(stats.t.ppf(0.975, 2) * 0.05 / np.sqrt(3))
+
+
+def test_an_interval_is_cut_where_the_scale_ends() -> None:
+    cut = t_interval([99.0, 97.0, 100.0]).within(0, 100)
+    assert (cut.high, cut.symmetric) == (100, False)
+    assert cut.low == t_interval([99.0, 97.0, 100.0]).low
 
 
 def test_a_value_that_is_not_finite_is_refused() -> None:

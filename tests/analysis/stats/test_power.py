@@ -8,6 +8,7 @@ import pytest
 from statsmodels.stats.power import TTestPower
 
 from analysis.metric import Shown
+from analysis.stats.paired import t_p
 from analysis.stats.power import detectable, detectable_note, expected_best
 
 
@@ -35,6 +36,24 @@ def test_more_trials_than_there_are_is_refused() -> None:
 
 
 def test_the_note_is_silent_without_a_control() -> None:
-    values = pd.DataFrame({"a": [1.0, 2.0], "b": [1.5, 2.0]})
+    values = pd.DataFrame({"a": [1.0, 2.0, 2.0], "b": [1.5, 2.0, 2.1]})
     assert detectable_note(values, "lora", Shown("accuracy", 100, "%", 2)) == ()
     assert "80 % power" in detectable_note(values, "a", Shown("accuracy", 100, "%", 2))[0]
+
+
+def test_the_note_has_the_power_of_holms_first_step() -> None:
+    """Three comparisons: each at .05 / 3, as Holm's first step asks for."""
+    d = [1.0, -1.0, 0.0]
+    values = pd.DataFrame({"a": [0.0, 0, 0], "b": d, "c": d, "e": d})
+    (note,) = detectable_note(values, "a", Shown("accuracy", 100, "%", 2))
+    least = float(note.split("below ")[1].split()[0])
+    studies = np.random.default_rng(1).normal(least, 1.0, (40_000, 3))
+    assert np.mean(t_p(studies) < 0.05 / 3) == pytest.approx(0.8, abs=0.01)
+    assert "first step of Holm over 3 comparisons" in note
+
+
+def test_the_note_knows_the_resolution_of_the_scores() -> None:
+    values = pd.DataFrame({"a": [0.0, 0, 0], "b": [1.0, 1, 1]})
+    assert detectable_note(values, "a", Shown("accuracy", 100, "%", 2)) == ()
+    (note,) = detectable_note(values, "a", Shown("accuracy", 100, "%", 2), step=1.0)
+    assert "median SD of the differences 0.50" in note
