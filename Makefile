@@ -4,7 +4,7 @@ BIN := .venv/bin
 # constraints.txt pins what this project is tested with, torch above all (see its first lines).
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast lint schema bench bench-gpu install clean
+.PHONY: demo test fast lint schema bench bench-gpu mutate install clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
@@ -38,6 +38,10 @@ bench: install
 
 bench-gpu: install
 	@$(BIN)/python benchmarks/step.py --gpu
+
+# Small faults put into the source one at a time; those that no test notices are listed. Some minutes.
+mutate: install
+	@$(BIN)/python -m tests.mutate
 
 clean:
 	rm -rf .venv build *.egg-info

@@ -75,7 +75,7 @@ def _rows(
             if name not in timed:
                 rows[name] = replace(rows[name], why="out of memory beside the other entrants; probe it alone")
                 continue
-            speed = _speed(timed[name], options.batch, tokens) | rows[name].speed
+            speed = {**_speed(timed[name], options.batch, tokens), **rows[name].speed}
             others = contention[name].quantities()
             rows[name] = replace(rows[name], speed=speed, contention=others, rounds=tuple(timed[name]))
     return list(rows.values())
