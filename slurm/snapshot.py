@@ -3,19 +3,18 @@
 import hashlib
 import os
 import shutil
-import subprocess
 import uuid
 from pathlib import Path
 
-import harness
 from harness.ledger.paths import to_json, write_whole
+from harness.ledger.source import ROOT, git_state
 
 PACKAGES = ("harness", "methods", "slurm", "conf")
 
 
 def snapshot(runs: Path) -> Path:
     """runs/snapshots/<digest>, made if absent; equal code is one copy. SOURCE.json says of which commit."""
-    root = Path(harness.__file__).resolve().parents[1]
+    root = ROOT
     files = _files(root)
     home = runs / "snapshots" / _digest(root, files)
     if home.is_dir():
@@ -25,7 +24,7 @@ def snapshot(runs: Path) -> Path:
         target = part / file.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-    write_whole(part / "SOURCE.json", to_json(_source(root)))
+    write_whole(part / "SOURCE.json", to_json(git_state(root)))
     try:
         os.rename(part, home)  # whole or not at all
     except OSError:  # another submitter was faster; its copy is equal
@@ -44,19 +43,3 @@ def _digest(root: Path, files: list[Path]) -> str:
         digest.update(f"{file.relative_to(root)}\0{file.stat().st_size}\0".encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _source(root: Path) -> dict[str, str | bool | None]:
-    """Commit, and whether tracked files differed from it; null outside a git checkout."""
-
-    def git(*words: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(root), *words], capture_output=True, text=True, check=True
-        ).stdout.strip()
-
-    try:
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != root:
-            return {"commit": None, "dirty": None}
-        return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "-uno"))}
-    except (OSError, subprocess.CalledProcessError):
-        return {"commit": None, "dirty": None}

@@ -9,13 +9,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from harness.cli.status import parse_args, sweeps
+from harness.cli.status import parse_args
 from harness.execution.jobs import live_jobs
 from harness.execution.lease import look, process_lives, this_process
 from harness.execution.reconcile import scan, set_record_aside
 from harness.execution.sweep_state import holder_of
 from harness.ledger.arguments import Parser
 from harness.ledger.errors import PlanError, RecordError, SpecError, nearest
+from harness.ledger.lookup import find_run, plans, sweeps
 from harness.ledger.plan import plan_path, read_plan
 from harness.ledger.record import FailureKind
 from harness.ledger.store import Store
@@ -51,8 +52,8 @@ def retry(argv: list[str]) -> int:
 
 def _starting_from(store: Store, sources: Sequence[str]) -> list[str]:
     """The runs of any plan that failed because one of these did, or one that started from it."""
-    plans = [read_plan(store.root, path.stem) for path in (store.root / "plans").glob("*.json")]
-    targets, freed = {run.id: run.source for plan in plans for run in plan.runs if run.source}, list(sources)
+    targets = {run.id: run.source for plan in plans(store.root) for run in plan.runs if run.source}
+    freed = list(sources)
     states = scan(store, targets)
     for source in freed:  # grows while it is read: targets of targets
         freed += [i for i, its in targets.items() if its == source and states[i].kind == "source" and i not in freed]
@@ -143,20 +144,6 @@ def _print_failure(store: Store, run_id: str) -> None:
         print(failure.traceback, end="")
 
 
-def find_run(store: Store, word: str) -> str:
-    """The run that a prefix of an id means: one that has a folder, or that is planned. Raises RecordError when there is
-    none, or more than one."""
-    begun = {path.name for path in store.root.glob("*") if is_id(path.name)}
-    found = sorted(run_id for run_id in begun if run_id.startswith(word))
-    if not found:
-        plans = (read_plan(store.root, path.stem) for path in (store.root / "plans").glob("*.json"))
-        found = sorted({run_id for plan in plans for run_id in plan.ids if run_id.startswith(word)})
-    if len(found) == 1:
-        return found[0]
-    several = f"{len(found)} runs begin so: {', '.join(found[:5])}" if found else "no run begins so"
-    raise RecordError(f"run '{word}': {several} in {store.root}; `peftlab status` shows what there is.")
-
-
 def logs_of(store: Store, run_id: str) -> list[Path]:
     """Where a run's words are: its events, what it printed, and what SLURM said of the job that is or was at it."""
     folder = store.paths(run_id)
@@ -164,10 +151,6 @@ def logs_of(store: Store, run_id: str) -> list[Path]:
     job = seen.holder.job if seen and seen.holder else ""
     of_job = sorted((store.root / "jobs").glob(f"*/{job}_0_log.err")) if job else []
     return [path for path in (folder.events, folder.log, *of_job) if path.is_file()]
-
-
-def is_id(name: str) -> bool:
-    return len(name) == 16 and all(letter in "0123456789abcdef" for letter in name)
 
 
 def _sweep(runs: Path, words: dict[str, str]) -> str:

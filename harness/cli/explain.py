@@ -8,13 +8,13 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.cli.arguments import flags_of
-from harness.cli.control import find_run
 from harness.config.resolve import PARTS, Resolver
 from harness.config.settings import settings_from
 from harness.execution.jobs import live_jobs
 from harness.execution.sweep_state import Row, survey
 from harness.ledger.errors import RecordError, SpecError
-from harness.ledger.plan import Plan, Planned, read_plan
+from harness.ledger.lookup import find_run, plans
+from harness.ledger.plan import Plan, Planned
 from harness.ledger.store import Store
 from harness.planning.plan import plan_one, read_request
 
@@ -64,10 +64,8 @@ def diff(argv: list[str]) -> int:
 def planned_run(store: Store, word: str) -> Planned:
     """The run that a prefix of an id means, with its spec: from its folder, or from the plan that wants it."""
     run_id = find_run(store, word)
-    for path in (store.root / "plans").glob("*.json"):
-        for run in read_plan(store.root, path.stem).runs:
-            if run.id == run_id:
-                return run
+    if planned := next((run for plan in plans(store.root) for run in plan.runs if run.id == run_id), None):
+        return planned
     path = store.paths(run_id).spec
     if not path.is_file():
         raise RecordError(f"run {run_id} has no spec in {store.root}: it did not begin, and no sweep plans it now.")

@@ -12,7 +12,8 @@ from typing import Any
 from harness.execution.jobs import live_jobs
 from harness.execution.sweep_state import STAGES, Survey, survey
 from harness.ledger.arguments import Parser
-from harness.ledger.errors import PlanError, SpecError, nearest
+from harness.ledger.errors import SpecError, nearest
+from harness.ledger.lookup import plans, sweeps
 from harness.ledger.plan import read_plan
 from harness.ledger.quantity import Measured
 from harness.ledger.store import Store
@@ -26,18 +27,20 @@ def main(argv: list[str]) -> int:
     parser = Parser("status")
     parser.add_argument("--watch", action="store_true", help="again every two seconds, until nothing runs or waits")
     given, words = parse_args(parser, argv, ("sweep",))
-    names = [words["sweep"]] if "sweep" in words else sweeps(given.runs)
+    sweep = words.get("sweep")
+    if sweep is None:
+        sweeps(given.runs)  # raises when there is none
     if given.json:
-        print(json.dumps([to_plain(found, given.runs) for found in _surveys(names, given.runs)]))
+        print(json.dumps([to_plain(found, given.runs) for found in _surveys(sweep, given.runs)]))
         return 0
     from harness.cli.status_view import show, watch  # rich is loaded only for people
 
     if not given.watch:
-        for found in _surveys(names, given.runs):
+        for found in _surveys(sweep, given.runs):
             show(found, seconds_left(found, Store(given.runs)))
         return 0
     watch(
-        lambda: [(found, seconds_left(found, Store(given.runs))) for found in _surveys(names, given.runs)],
+        lambda: [(found, seconds_left(found, Store(given.runs))) for found in _surveys(sweep, given.runs)],
         WATCH_SECONDS,
     )
     return 0
@@ -61,17 +64,11 @@ def parse_args(
     return given, words
 
 
-def sweeps(runs: Path) -> list[str]:
-    """Every sweep that was planned in this store. Raises PlanError when there is none."""
-    names = sorted(path.stem for path in (runs / "plans").glob("*.json"))
-    if not names:
-        raise PlanError(f"no sweep was planned in {runs}; start one with: peftlab sweep sweep=quickstart")
-    return names
-
-
-def _surveys(names: Sequence[str], runs: Path) -> list[Survey]:
+def _surveys(sweep: str | None, runs: Path) -> list[Survey]:
+    """Of one sweep, or of every one whose plan can be read."""
     jobs = live_jobs(runs)
-    return [survey(read_plan(runs, name), Store(runs), jobs) for name in names]
+    wanted = plans(runs) if sweep is None else [read_plan(runs, sweep)]
+    return [survey(plan, Store(runs), jobs) for plan in wanted]
 
 
 def seconds_left(found: Survey, store: Store) -> float | None:

@@ -125,7 +125,13 @@ def read_plan(runs: Path, name: str) -> Plan:
             f"no plan of sweep '{name}' in {path.parent}; planned so far: {', '.join(known) or 'none'}. "
             f"Start one with: peftlab sweep sweep={name}"
         )
-    raw = json.loads(path.read_bytes())
+    try:
+        return _plan_from_json(json.loads(path.read_bytes()))
+    except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+        raise PlanError(f"{path}: not a plan ({error!r}); the same sweep command writes it anew.") from error
+
+
+def _plan_from_json(raw: Mapping[str, Any]) -> Plan:
     axes = list(raw["parts"])
 
     def spec(numbers: list[int], seed: int) -> dict[str, Any]:

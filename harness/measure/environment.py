@@ -9,18 +9,17 @@ import importlib.metadata
 import json
 import os
 import platform
-import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from harness.ledger.source import ROOT, git_state
 from harness.measure.cpu_matmul import matmul_kernels
 
 # What computes: a different version of one of these may change a score or a time.
 PACKAGES = ("torch", "transformers", "peft", "numpy", "datasets", "tokenizers", "safetensors", "evaluate", "accelerate")
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -53,20 +52,6 @@ def package_versions() -> dict[str, str | None]:
     return {name: _version(name) for name in PACKAGES}
 
 
-@cache
-def git_state(root: Path) -> dict[str, Any]:
-    """Commit, and whether tracked files differ from it; null outside a git checkout of this project."""
-    if (snapshot := root / "SOURCE.json").is_file():  # the copy of the code that a queued job runs
-        return json.loads(snapshot.read_bytes())
-    try:
-        top = _git(root, "rev-parse", "--show-toplevel", "HEAD").splitlines()
-        if Path(top[0]).resolve() != root:  # installed somewhere inside another project's checkout
-            return {"commit": None, "dirty": None}
-        return {"commit": top[1], "dirty": bool(_git(root, "status", "--porcelain", "--untracked-files=no"))}
-    except (OSError, subprocess.SubprocessError):  # no git, no repository, or no commit yet
-        return {"commit": None, "dirty": None}
-
-
 def device_name(device: torch.device) -> str:
     """The GPU's or the CPU's model name."""
     return torch.cuda.get_device_name(device) if _is_cuda(device) else _cpu_name()
@@ -94,8 +79,3 @@ def _version(name: str) -> str | None:
         return importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         return None
-
-
-def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True, timeout=10)
-    return done.stdout

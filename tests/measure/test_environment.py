@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
+from harness.ledger.source import git_state
 from harness.measure import environment as module
-from harness.measure.environment import environment, fingerprint, git_state, provenance
+from harness.measure.environment import environment, fingerprint, provenance
 
 
 def _git(folder: Path, *words: str) -> None:
