@@ -46,7 +46,7 @@ def test_runs_that_are_added_leave_the_order_of_the_others(quickstart: Plan) -> 
 
 def test_a_run_comes_after_the_one_it_starts_from(quickstart: Plan) -> None:
     ids = quickstart.ids
-    source = dict(zip(ids, ids[1:], strict=False))  # each starts from its neighbour: one chain through the whole plan
+    source = dict(pairwise(ids))  # each starts from its neighbour: one chain through the whole plan
     chained = replace(quickstart, runs=tuple(replace(run, source=source.get(run.id)) for run in quickstart.runs))
     assert work_order(chained).ids == tuple(reversed(ids))
     last = tuple(replace(run, source=ids[-1] if run.id == ids[0] else None) for run in quickstart.runs)
