@@ -12,8 +12,9 @@ def work_order(plan: Plan) -> Plan:
     """The plan by seed, then by block (model, dataset, recipe) in its own order, then by methods as drawn for each.
 
     A run comes after the one that it starts from. A sweep that is cut off has whole seeds, and the runs that are
-    compared are done close together in time. Drawn from the sweep's name, the seed and the run's id, so the order is the same everywhere, and runs that are added later
-    leave that of the others as it is. The digest stays; tables keep the order of the plan that was written.
+    compared are done close together in time. Drawn from the sweep's name, the seed and the run's id, so the order is
+    the same everywhere, and runs that are added later leave that of the others as it is. The digest stays; tables keep
+    the order of the plan that was written.
     """
     seeds = {seed: number for number, seed in enumerate(dict.fromkeys(run.spec["seed"] for run in plan.runs))}
     blocks = {block: number for number, block in enumerate(dict.fromkeys(map(_block, plan.runs)))}
