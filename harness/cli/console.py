@@ -11,7 +11,7 @@ from harness.ledger.plan import Plan, Planned
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Record
 from harness.ledger.store import Store
-from harness.planning.estimate import Estimate, cell_of, notes, size, span
+from harness.planning.estimate import Estimate, cell_of, format_bytes, format_duration, notes
 
 console = Console(highlight=False)
 UNITS = {"byte": (2**20, "MiB"), "s": (1, "s"), "ms": (1, "ms"), "FLOP": (1e9, "GFLOP")}
@@ -75,7 +75,7 @@ def _seeds(seeds: Sequence[int]) -> str:
 def _needs(one: Estimate) -> tuple[str, str, str]:
     """Three cells: memory, time, and where they are from when that is not what the notes say."""
     sources = ([] if one.ledger else [one.memory_from]) + [one.seconds_from]
-    return size(one.bytes), span(one.seconds), "; ".join(sources)
+    return format_bytes(one.bytes), format_duration(one.seconds), "; ".join(sources)
 
 
 def print_sweep_end(plan: Plan, store: Store) -> None:

@@ -18,7 +18,7 @@ from harness.ledger.parse import parse
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.spec import RecipeSpec, RunSpec
 from harness.ledger.store import Store
-from harness.planning.history import PastRun, Rate, past_probes, past_runs, science, task_of
+from harness.planning.history import PastRun, Rate, canonical_spec, past_probes, past_runs, task_of
 from harness.planning.step_cost_cache import StepCost, key_of, step_costs
 from harness.training.schedule import train_schedule
 
@@ -59,13 +59,13 @@ def estimates(plan: Plan, store: Store, cache: Path) -> list[Estimate]:
     ledgers = step_costs((runs[0].spec for runs in cells.values()), cache / LEDGERS, _count)
     runs, rates = past_runs(store)
     known = _Known(runs, [*rates, *past_probes(cache / PROBES)])
-    found = []
+    needed = []
     for cell in cells.values():
         paper = ledgers[key_of(cell[0].spec)]
         seconds, source = _seconds(cell[0].spec, known, paper.flops)
         choices = {axis: value for axis, value in cell[0].choices.items() if axis != "seed"}
-        found.append(Estimate(choices, len(cell), paper.bytes, paper.why or ON_PAPER, seconds, source))
-    return found
+        needed.append(Estimate(choices, len(cell), paper.bytes, paper.why or ON_PAPER, seconds, source))
+    return needed
 
 
 def cell_of(choices: Mapping[str, Any]) -> str:
@@ -73,16 +73,24 @@ def cell_of(choices: Mapping[str, Any]) -> str:
     return json.dumps({key: value for key, value in choices.items() if key != "seed"}, sort_keys=True)
 
 
-def estimate_to_json(one: Estimate) -> dict[str, Any]:
+def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
     """Plain data, for `peftlab plan --json`."""
-    return vars(one) | {"choices": dict(one.choices), "ledger": dict(one.ledger), "bytes": one.bytes}
+    return vars(estimate) | {
+        "choices": dict(estimate.choices),
+        "ledger": dict(estimate.ledger),
+        "bytes": estimate.bytes,
+    }
 
 
-def notes(found: Sequence[Estimate]) -> list[str]:
+def notes(cells: Sequence[Estimate]) -> list[str]:
     """What the numbers of a plan are, and the training time of all its runs, a sentence each."""
-    known = [one.seconds * one.runs for one in found if one.seconds is not None]
-    missing = sum(one.runs for one in found if one.seconds is None)
-    total = f"training of all runs, one after the other: {span(sum(known))}" if known else "training time: not known"
+    known = [cell.seconds * cell.runs for cell in cells if cell.seconds is not None]
+    missing = sum(cell.runs for cell in cells if cell.seconds is None)
+    total = (
+        f"training of all runs, one after the other: {format_duration(sum(known))}"
+        if known
+        else "training time: not known"
+    )
     if missing:
         total += f"; {missing} runs without an estimate: no record to go by (peftlab probe model=NAME gives a rate)"
     return [
@@ -93,14 +101,14 @@ def notes(found: Sequence[Estimate]) -> list[str]:
     ]
 
 
-def size(count: float | None) -> str:
+def format_bytes(count: float | None) -> str:
     """Bytes as a person reads them."""
     if count is None:
         return "–"
     return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
 
 
-def span(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """Seconds as a person reads them."""
     if seconds is None:
         return "–"
@@ -117,12 +125,11 @@ def _count(spec: RunSpec) -> StepCost:
 
 def _seconds(spec: Mapping[str, Any], known: _Known, flops: float | None) -> tuple[float | None, str]:
     """Training seconds: of the cell's own records, of other methods', or FLOPs over a measured rate."""
-    like = [one for one in known.runs if (one.model, one.task) == (science(spec["model"]), task_of(spec))]
-    own = [one.train_seconds for one in like if one.method == science(spec["method"])]
-    if own:
-        return median(own), _counted(own, "record")
+    like = [run for run in known.runs if (run.model, run.task) == (canonical_spec(spec["model"]), task_of(spec))]
+    if own := [run for run in like if run.method == canonical_spec(spec["method"])]:
+        return _median(own, "")
     if like:
-        return median(one.train_seconds for one in like), f"{_counted(like, 'record')} of other methods"
+        return _median(like, " of other methods")
     if flops is None:
         return None, "no record yet"
     steps, rates = _steps(spec, known.runs), _nearest(spec, known.rates)
@@ -130,24 +137,31 @@ def _seconds(spec: Mapping[str, Any], known: _Known, flops: float | None) -> tup
         return None, "no record yet; the card does not say how many rows"
     if not rates:
         return None, f"no record yet; {_flops(steps * flops)}"
-    rate = median(one.flop_per_second for one in rates)
-    sources = " and ".join(_counted(range(n), source) for source, n in Counter(one.source for one in rates).items())
+    rate = median(rate.flop_per_second for rate in rates)
+    sources = " and ".join(_counted(range(n), source) for source, n in Counter(rate.source for rate in rates).items())
     return steps * flops / rate, f"FLOPs at {_flops(rate)}/s: {sources}, {rates[0].device}"
+
+
+def _median(runs: Sequence[PastRun], whose: str) -> tuple[float, str]:
+    """Training seconds on the device that was fastest: times of several devices are never mixed."""
+    device = min(runs, key=lambda run: run.train_seconds).device
+    there = [run.train_seconds for run in runs if run.device == device]
+    return median(there), f"{_counted(there, 'record')}{whose}, {device or 'an unknown device'}"
 
 
 def _nearest(spec: Mapping[str, Any], rates: Sequence[Rate]) -> list[Rate]:
     """The rates of the fastest device: of the same model and method, else of the same model, else all."""
     model, method = (spec["model"]["name"], spec["model"]["size"]), spec["method"]["name"]
-    same = [one for one in rates if (one.model, one.size) == model]
-    found = [one for one in same if one.method == method] or same or list(rates)
-    fastest = max(found, key=lambda one: one.flop_per_second, default=None)
-    return [one for one in found if fastest and one.device == fastest.device]
+    same = [rate for rate in rates if (rate.model, rate.size) == model]
+    nearest = [rate for rate in same if rate.method == method] or same or list(rates)
+    fastest = max(nearest, key=lambda rate: rate.flop_per_second, default=None)
+    return [rate for rate in nearest if fastest and rate.device == fastest.device]
 
 
 def _steps(spec: Mapping[str, Any], runs: Sequence[PastRun]) -> int | None:
     """Optimizer steps of a run; None when neither a record nor the card says how long its training split is."""
     recipe = parse(RecipeSpec, spec["recipe"], "recipe")
-    seen = [one.examples for one in runs if one.dataset == science(spec["dataset"]) and one.examples]
+    seen = [run.examples for run in runs if run.dataset == canonical_spec(spec["dataset"]) and run.examples]
     rows = seen[0] if seen else _rows(spec["dataset"])
     if not rows:
         return recipe.max_steps
@@ -161,8 +175,8 @@ def _rows(dataset: Mapping[str, Any]) -> int | None:
     return round(rows * (1 - held)) if rows else None
 
 
-def _counted(found: Sequence[object], noun: str) -> str:
-    return f"{len(found)} {noun}{'s' if len(found) != 1 else ''}"
+def _counted(things: Sequence[object], noun: str) -> str:
+    return f"{len(things)} {noun}{'s' if len(things) != 1 else ''}"
 
 
 def _flops(count: float) -> str:

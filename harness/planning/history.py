@@ -22,6 +22,7 @@ class PastRun:
     task: str  # dataset and recipe, rates left out
     dataset: str
     train_seconds: float
+    device: str
     examples: int | None  # of the training split
 
 
@@ -76,13 +77,19 @@ def keep_probe(folder: Path, probe: Mapping[str, Any], size: str) -> None:
     write_whole(path, to_json({**probe, "size": size}))
 
 
+def device_of(record: Record) -> tuple[str, str]:
+    """Type (cpu, cuda) and name of what a run was on; "" where the record does not say."""
+    device = record.provenance.get("device")
+    return (str(device.get("type", "")), str(device.get("name", ""))) if isinstance(device, Mapping) else ("", "")
+
+
 def task_of(spec: Mapping[str, Any]) -> str:
     """Dataset and recipe, rates left out: they differ between methods and cost no time."""
     recipe = {key: value for key, value in spec["recipe"].items() if key not in ("about", "lr", "head_lr")}
-    return json.dumps([science(spec["dataset"]), recipe], sort_keys=True)
+    return json.dumps([canonical_spec(spec["dataset"]), recipe], sort_keys=True)
 
 
-def science(part: Mapping[str, Any]) -> str:
+def canonical_spec(part: Mapping[str, Any]) -> str:
     """A part of a spec as text, without what is for people."""
     return json.dumps({key: value for key, value in part.items() if key != "about"}, sort_keys=True)
 
@@ -90,11 +97,12 @@ def science(part: Mapping[str, Any]) -> str:
 def _run(record: Record, seconds: float) -> PastRun:
     spec = record.spec
     return PastRun(
-        method=science(spec["method"]),
-        model=science(spec["model"]),
+        method=canonical_spec(spec["method"]),
+        model=canonical_spec(spec["model"]),
         task=task_of(spec),
-        dataset=science(spec["dataset"]),
+        dataset=canonical_spec(spec["dataset"]),
         train_seconds=seconds,
+        device=device_of(record)[1],
         examples=record.data.get("splits", {}).get("train", {}).get("n"),
     )
 
@@ -104,7 +112,7 @@ def _rate(record: Record, seconds: float) -> list[Rate]:
     if not flops or not steps:
         return []
     method, model = record.spec["method"]["name"], record.spec["model"]
-    device = record.provenance["device"]["name"]
+    device = device_of(record)[1]
     return [Rate(method, model["name"], model["size"], flops * steps / seconds, "record", device)]
 
 

@@ -104,14 +104,25 @@ def test_time_is_the_median_of_the_cells_own_records_before_anyone_elses(ran, to
     words = (*WORDS, "method=lora,cla", "seed=range(3)")
     lora, cla = ([run for run in planned(*words).runs if run.choices["method"] == name] for name in ("lora", "cla"))
     record = ran("method=lora", "seed=0")
+    device = record.provenance["device"]["name"]
     for run, seconds in zip(lora, (10.0, 30.0, 20.0), strict=True):
         told(record, run, seconds)
     told(record, cla[0], 7.0)
     first, second = needs(*words)
-    assert (first.seconds, first.seconds_from, first.runs) == (20.0, "3 records", 3)
-    assert (second.seconds, second.seconds_from) == (7.0, "1 record")
+    assert (first.seconds, first.seconds_from, first.runs) == (20.0, f"3 records, {device}", 3)
+    assert (second.seconds, second.seconds_from) == (7.0, f"1 record, {device}")
     (other,) = needs(*WORDS, "method=asym", "recipe.lr=1e-5")
-    assert (other.seconds, other.seconds_from) == (15.0, "4 records of other methods")
+    assert (other.seconds, other.seconds_from) == (15.0, f"4 records of other methods, {device}")
+
+
+def test_times_of_two_devices_are_never_mixed_and_the_device_is_named(ran, told, tmp_path, needs):
+    runs = planned(*WORDS, "method=lora", "seed=range(4)").runs
+    record = ran("method=lora", "seed=0")
+    gpu = replace(record, provenance={**record.provenance, "device": {"type": "cuda", "name": "GPU"}})
+    for origin, run, seconds in ((record, runs[0], 90.0), (gpu, runs[1], 5.0), (gpu, runs[2], 7.0)):
+        told(origin, run, seconds)
+    (estimate,) = needs(*WORDS, "method=lora")
+    assert (estimate.seconds, estimate.seconds_from) == (6.0, "2 records, GPU")
 
 
 def test_without_a_record_of_the_task_time_is_scaled_by_flops(ran, tmp_path, needs):

@@ -44,5 +44,17 @@ def test_runs_that_are_added_leave_the_order_of_the_others(quickstart: Plan) -> 
     assert list(work_order(fewer).ids) == kept
 
 
+def test_a_run_comes_after_the_one_it_starts_from(quickstart: Plan) -> None:
+    ids = quickstart.ids
+    source = dict(pairwise(ids))  # each starts from its neighbour: one chain through the whole plan
+    chained = replace(quickstart, runs=tuple(replace(run, source=source.get(run.id)) for run in quickstart.runs))
+    assert work_order(chained).ids == tuple(reversed(ids))
+    last = tuple(replace(run, source=ids[-1] if run.id == ids[0] else None) for run in quickstart.runs)
+    order = list(work_order(replace(quickstart, runs=last)).ids)
+    assert order.index(ids[-1]) + 1 == order.index(ids[0])
+    rest = [run_id for run_id in order if run_id not in (ids[0], ids[-1])]
+    assert rest == [run_id for run_id in work_order(quickstart).ids if run_id not in (ids[0], ids[-1])]
+
+
 def test_sweeps_of_other_names_have_other_orders(quickstart: Plan) -> None:
     assert work_order(replace(quickstart, name="another")).ids != work_order(quickstart).ids

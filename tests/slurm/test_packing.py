@@ -9,10 +9,11 @@ import yaml
 from harness.ledger.cluster_spec import ClusterSpec, SlurmCluster
 from harness.ledger.parse import parse
 from harness.ledger.store import Store
+from harness.planning.sizing import host_gigabytes, parameters
 from slurm.arrays import split
 from slurm.nodes import bad_nodes
 from slurm.packing import Pack, limit_minutes, pack
-from slurm.resources import Need, estimate_memory_gb, needs, parameters
+from slurm.resources import Need, needs
 from slurm.sandbox import sleepy
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -81,7 +82,7 @@ def test_full_fine_tuning_is_estimated_above_an_adapter():
     model = yaml.safe_load((CONF / "model/roberta_base.yaml").read_text())
     spec = {"model": model, "dataset": {}, "recipe": {"batch_size": 32}}
     full, lora = ({**spec, "method": {"update": {"kind": kind}}} for kind in ("full", "low_rank"))
-    assert estimate_memory_gb(full) > estimate_memory_gb(lora) + 1.5
+    assert host_gigabytes(full) > host_gigabytes(lora) + 1.5
 
 
 def test_the_estimate_of_a_cell_is_the_median_of_its_records(tmp_path):
@@ -94,9 +95,14 @@ def test_the_estimate_of_a_cell_is_the_median_of_its_records(tmp_path):
         store.paths(run.id).folder.mkdir()
         sleepy.run(run, store, None, lambda: False)
         record = store.read(run.id)
-        timed = replace(record, seconds={"wall": Measured(seconds, "s")})
+        device = {"device": {"type": "cpu", "name": "CPU"}}
+        timed = replace(record, seconds={"wall": Measured(seconds, "s")}, provenance=device)
         write_whole(store.paths(run.id).record, to_json(record_to_json(timed)))
-    assert needs(plan, plan.ids[3:], store, cluster())[plan.ids[3]].seconds == 120.0
+    assert needs(plan, plan.ids[3:], store, cluster(gpus=0))[plan.ids[3]].seconds == 120.0
+    assert needs(plan, plan.ids[3:], store, cluster(gpus=1))[plan.ids[3]].seconds == 60.0  # no time from another device
+    marked = replace(timed, notes=("timings not comparable: its threads waited for a CPU",))
+    write_whole(store.paths(marked.id).record, to_json(record_to_json(marked)))
+    assert needs(plan, plan.ids[3:], store, cluster(gpus=0))[plan.ids[3]].seconds == 110.0
     assert needs(plan, plan.ids[3:], store, cluster(run_minutes=2.5))[plan.ids[3]].seconds == 150.0
 
 
