@@ -19,6 +19,7 @@ from methods.spec import MethodSpec
 from methods.spec import SiteUpdate as SiteUpdateSpec
 from methods.training import Training
 from methods.update.base import SiteUpdate
+from methods.update.init import factor
 from methods.update.low_rank import LowRankUpdate
 from methods.update.low_rank_linear import low_rank_linear
 from tests.growing import install
@@ -246,3 +247,27 @@ def test_begin_refuses_what_has_no_room(lab, name):
     method = lab.attach(lab.tiny(), lab.spec(name, **changes[name]))
     with pytest.raises(ValueError, match=f"^{name}: .*4"):
         method.begin(Training(4, 2, 1e-3))
+
+
+@pytest.mark.parametrize("shape", [(4, 64), (64, 4)])
+def test_kaimings_bound_is_of_the_inputs_which_are_the_columns(shape):
+    values = factor("kaiming_uniform", shape, torch.Generator().manual_seed(0))
+    bound = shape[1] ** -0.5
+    assert 0.9 * bound < values.abs().max() <= bound
+
+
+def test_the_cast_error_of_a_link_is_what_rounding_w_lost(lab):
+    """Against W0 + s·B·A in float32 and the bfloat16 weights that are there."""
+    tiny = lab.tiny("llama", dtype=torch.bfloat16)
+    tiny.autocast = True
+    method = lab.attach(tiny, lab.spec("cola", links=2))
+    start = lab.weights(tiny, method)
+    lab.train(tiny, method, 3, total=4)
+    (link,) = method.history()
+    lost, size = 0.0, 0.0
+    for site in method.sites:
+        state = {n: method.tensors()[f"link.0.{site.path}.{n}"] for n in "ab"}
+        delta = 2.0 * state["b"] @ state["a"]
+        size += delta.square().sum().item()
+        lost += (start[site.path].float() + delta - site.weight.float()).square().sum().item()
+    assert link["cast_error"] == pytest.approx((lost / size) ** 0.5, rel=1e-4) and link["cast_error"] > 1e-3
