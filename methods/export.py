@@ -41,17 +41,17 @@ def peft_adapter(method: Method) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 def _module_factors(method: AdapterMethod) -> dict[str, tuple[Tensor, Tensor]]:
     """Module path -> (B (out, n), A (n, in)) of all its sites."""
-    found: dict[str, tuple[Tensor, Tensor]] = {}
+    by_module: dict[str, tuple[Tensor, Tensor]] = {}
     for update in method.updates.values():
         site = update.site
         b, a = (tensor.float().cpu() for tensor in update.factors())
         rows = b.new_zeros(features(site.module)[0], b.shape[1])
         rows[site.low : site.high] = b
-        if site.module_path in found:
-            other_b, other_a = found[site.module_path]
+        if site.module_path in by_module:
+            other_b, other_a = by_module[site.module_path]
             rows, a = torch.cat([other_b, rows], dim=1), torch.cat([other_a, a], dim=0)
-        found[site.module_path] = rows, a
-    return {path: _no_larger_than_needed(b, a) for path, (b, a) in found.items()}
+        by_module[site.module_path] = rows, a
+    return {path: _no_larger_than_needed(b, a) for path, (b, a) in by_module.items()}
 
 
 def _no_larger_than_needed(b: Tensor, a: Tensor) -> tuple[Tensor, Tensor]:

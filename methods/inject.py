@@ -1,7 +1,8 @@
 """Puts updates in front of a model's modules, and takes them out again.
 
-Fast paths need a plain floating weight (torch.nn.Linear or Conv1D with an ordinary parameter). For a sharded (DTensor,
-FSDP) or quantised weight the module runs as it is and the dense reference branch is added to its output.
+An update's fast path needs a plain floating weight (torch.nn.Linear or Conv1D with an ordinary parameter). For a
+sharded (DTensor, FSDP) or quantised weight, and for an update that declares no fast path, the module runs as it is and
+the update's branch is added to its output.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,14 +10,9 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from methods.sites import AdapterSite, is_transposed, stored_weight
-from methods.update.ba_sparse import BaSparseUpdate
-from methods.update.columns import ColumnsUpdate
-from methods.update.columns_linear import columns_linear
-from methods.update.low_rank import LowRankUpdate
-from methods.update.low_rank_linear import low_rank_linear
-
-SiteUpdate = LowRankUpdate | ColumnsUpdate | BaSparseUpdate
+from methods.sites import AdapterSite, is_transposed
+from methods.update.base import SiteUpdate
+from methods.update.linear import FrozenLinear
 
 
 class Adapted(nn.Module):
@@ -26,50 +22,30 @@ class Adapted(nn.Module):
         super().__init__()
         self.base = base
         self.updates = nn.ModuleList(updates)
-        self._parts = tuple(updates)
-        self._spans = tuple((update.site.low, update.site.high) for update in updates)
-        self._scale = updates[0].scale
-        self._transposed = is_transposed(base)
-        self._path = _path(updates[0])
+        self._each = tuple(updates)
+        spans = tuple((update.site.low, update.site.high) for update in updates)
+        self._linear = FrozenLinear(base, is_transposed(base), spans)
+        self._fast_path = type(updates[0]).fast_path if updates[0].site.writable else None
 
     @property
     def weight(self) -> Tensor:
         """The base module's, for models that look at it."""
-        return stored_weight(self.base)
+        return self._linear.weight
 
     @property
     def bias(self) -> Tensor | None:
-        bias = self.base.bias
-        return bias if isinstance(bias, Tensor) else None
+        return self._linear.bias
 
     def forward(self, x: Tensor) -> Tensor:
-        if self._path == "dense":
-            return self._dense(x)
-        if self._path == "columns" and not torch.is_grad_enabled():
-            return self.base(x)  # W holds the update, and nothing need be kept
-        columns = self._path == "columns"
-        run, tensors = (columns_linear, self._pairs()) if columns else (low_rank_linear, self._factors())
-        return run(x, self.weight, self.bias, self._transposed, self._scale, self._spans, tensors)
-
-    def _pairs(self) -> list[Tensor]:
-        return [t for update in self._parts if isinstance(update, ColumnsUpdate) for t in (update.index, update.b)]
-
-    def _factors(self) -> list[Tensor]:
-        return [t for update in self._parts if isinstance(update, LowRankUpdate) for t in (update.a, update.b)]
+        return self._dense(x) if self._fast_path is None else self._fast_path(self._each, x, self._linear)
 
     def _dense(self, x: Tensor) -> Tensor:
         y = self.base(x)
-        parts, end = [], 0
-        for (low, high), update in zip(self._spans, self._parts, strict=True):
-            parts += [y[..., end:low], y[..., low:high] + update.branch(x)]
+        rows, end = [], 0
+        for (low, high), update in zip(self._linear.spans, self._each, strict=True):
+            rows += [y[..., end:low], y[..., low:high] + update.branch(x)]
             end = high
-        return torch.cat([*parts, y[..., end:]], dim=-1)
-
-
-def _path(update: SiteUpdate) -> str:
-    if not update.site.writable or isinstance(update, BaSparseUpdate):
-        return "dense"
-    return "columns" if isinstance(update, ColumnsUpdate) else "low_rank"
+        return torch.cat([*rows, y[..., end:]], dim=-1)
 
 
 def inject(model: nn.Module, updates: Mapping[str, SiteUpdate]) -> None:
@@ -77,8 +53,8 @@ def inject(model: nn.Module, updates: Mapping[str, SiteUpdate]) -> None:
     by_module: dict[str, list[SiteUpdate]] = {}
     for update in updates.values():
         by_module.setdefault(update.site.module_path, []).append(update)
-    for path, parts in by_module.items():
-        _replace(model, path, Adapted(parts[0].site.module, parts))
+    for path, its_updates in by_module.items():
+        _replace(model, path, Adapted(its_updates[0].site.module, its_updates))
 
 
 def eject(model: nn.Module, sites: Sequence[AdapterSite]) -> None:

@@ -1,21 +1,20 @@
-"""The contract: all that a training loop may ask of a method."""
+"""The contract: all that a training loop may ask of a method.
+
+Order of calls: `attach`; `begin`, once the length of the training is known; `restore`, of a run that goes on; `groups`,
+from which the optimizer is made; then for every optimizer step `penalty` before it and `after_step` behind it; `merge`.
+An exported or merged method is attached and restored alone.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from enum import Enum
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
+from methods.training import Training
+
 Draw = Callable[..., torch.Generator]  # draw("selector", module_path, link) is that purpose's own generator
-
-
-class Loop(Enum):
-    """What the loop does next."""
-
-    GO = "go"
-    FRESH_OPTIMIZER = "fresh optimizer"  # adapter parameters changed identity: their optimizer state must be dropped
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,34 @@ class Progress:
     steps_per_epoch: int
 
 
+@dataclass(frozen=True, eq=False)
+class Replaced:
+    """A parameter that took the place of another one, as a factor of another rank does.
+
+    moments: turns each of the old one's optimizer moments, of its shape, into the new one's. None: it starts with none.
+    """
+
+    old: nn.Parameter
+    new: nn.Parameter
+    moments: Callable[[Tensor], Tensor] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Change:
+    """What a step changed beside the values of parameters, and so what the loop has to do.
+
+    forget: parameters that stay, and whose optimizer state is dropped. replaced: those that others took the place of;
+    `groups` is asked again, and the rest keeps its state. event: what to log; its key "event" says what it is.
+    """
+
+    forget: tuple[nn.Parameter, ...] = ()
+    replaced: tuple[Replaced, ...] = ()
+    event: Mapping[str, Any] | None = None
+
+
+NO_CHANGE = Change()
+
+
 @dataclass(frozen=True)
 class Layout:
     """What a method may know of a model: canonical targets, and the head every method trains."""
@@ -36,21 +63,29 @@ class Layout:
 
 
 class Method(Protocol):
-    """A method bound to one model. Order of calls: attach, then training, then merge."""
+    """A method bound to one model."""
 
     def attach(self, model: nn.Module, draw: Draw) -> None:
         """Freeze and wrap; the model's output is unchanged. Raises MethodError when a target matches no module."""
         ...
 
+    def begin(self, training: Training) -> None:
+        """The length of the training is known. Raises MethodError when the method has no room in it."""
+        ...
+
     def groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
-        """Optimizer groups {"name", "params", "lr", "weight_decay"}.
+        """Optimizer groups {"name", "params", "lr", "weight_decay"}; asked again after parameters were replaced.
 
         Names: adapter, adapter_b (never decayed), base, base_no_decay, head, head_no_decay.
         """
         ...
 
-    def after_step(self, progress: Progress) -> Loop:
-        """Called after every optimizer step: column writes, and the end of a chain link (never at the last step)."""
+    def penalty(self) -> Tensor | None:
+        """What is added to the task's loss, a differentiable scalar; called once per optimizer step, before it."""
+        ...
+
+    def after_step(self, progress: Progress) -> Change:
+        """Called after every optimizer step, while its gradients are still there (`parameter.grad`, after clipping)."""
         ...
 
     def tensors(self) -> dict[str, Tensor]:
@@ -58,15 +93,15 @@ class Method(Protocol):
         ...
 
     def facts(self) -> dict[str, Any]:
-        """JSON-ready state beside the tensors: link index, ..."""
+        """JSON-ready state beside the tensors: the finished links of a chain, ..."""
         ...
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
-        """The reverse, on an attached model, bit for bit."""
+        """The reverse, on an attached model, bit for bit. Parameters may be new ones: build the optimizer after it."""
         ...
 
-    def links(self) -> list[dict[str, Any]]:
-        """One JSON-ready entry per finished chain link: index, step, update norm, columns touched."""
+    def history(self) -> list[dict[str, Any]]:
+        """One JSON-ready entry per change so far; of a chain's link: index, step, update norm, columns touched."""
         ...
 
     def counts(self) -> dict[str, int]:

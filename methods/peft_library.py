@@ -2,28 +2,32 @@
 
 The only file that imports peft. The library adapts whole modules: of a fused projection, all of its parts. The model is
 called as it is, not through the library's wrapper; so AdaLoRA's orthogonality penalty, which that wrapper adds to the
-loss, is added to the gradients here, once per optimizer step. The library's first values stand: FourierFT's, for one,
-move the model at once. Refuses methods that need the wrapper (prompts, say), and `merge` where the library cannot.
+loss of every batch, is this method's `penalty`, once per optimizer step. The library's first values stand: FourierFT's,
+for one, move the model at once. Refuses methods that need the wrapper (prompts, say), and `merge` where the library
+cannot.
 """
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import peft
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from methods.dtypes import master_dtype
 from methods.errors import MethodError
 from methods.head import TrainedHead
 from methods.library_types import SHORT, why_not_type
-from methods.method import Draw, Layout, Loop, Progress
+from methods.method import NO_CHANGE, Change, Draw, Layout, Progress
 from methods.sites import find_sites, is_transposed
 from methods.spec import MethodSpec, Peft
+from methods.training import Training
+from methods.why_not import why_not_train
 
 _NORMS = ("LayerNorm", "RMSNorm")
-UNKNOWN_TOTAL = 2**40  # AdaLoRA wants the number of steps before the loop can tell it
+UNKNOWN_TOTAL = 2**40  # AdaLoRA wants the number of steps when it is attached; `begin` tells it
 _OURS = {  # options that are decided elsewhere, and where
     "fan_in_fan_out": "the modules say how they store W",
     "feedforward_modules": "the target `down` names them",
@@ -61,8 +65,13 @@ class PeftMethod:
         if not self._trained:
             raise MethodError(f"{self.spec.name}: peft {self._type} trains nothing here; check targets and options.")
         self._kept = added | self._trained  # an option may free tensors that were there before (`bias`)
-        self._undo = [] if self._type != "ADALORA" else list(self._orthogonal())
-        self._undo += [_widened(norm) for norm in _tuned_norms(model)]
+        self._undo = [_widened(norm) for norm in _tuned_norms(model)]
+
+    def begin(self, training: Training) -> None:
+        if why := why_not_train(self.spec, training):
+            raise MethodError(why)
+        if self._type == "ADALORA":
+            self._allocator().set_total_step(training.total)
 
     def _injected(self, model: nn.Module) -> Any:
         kinds = {kind.value: config for kind, config in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING.items()}
@@ -100,36 +109,21 @@ class PeftMethod:
         adapter = {"name": "adapter", "params": list(self._trained.values()), "lr": lr, "weight_decay": 0.0}
         return [adapter, *self.head.groups(head_lr, weight_decay)]
 
-    def after_step(self, progress: Progress) -> Loop:
-        """AdaLoRA allocates its ranks here, while the gradients are still there."""
+    def penalty(self) -> Tensor | None:
+        """AdaLoRA's orth_reg_weight · mean ‖PᵀP − I‖_F over all P and Q (arXiv:2303.10512, eq. 4)."""
+        if self._type != "ADALORA":
+            return None
+        distances = [_distance(p, "lora_A" in n) for n, p in self._trained.items() if "lora_A" in n or "lora_B" in n]
+        return self._allocator().peft_config.orth_reg_weight / len(distances) * torch.stack(distances).sum()
+
+    def after_step(self, progress: Progress) -> Change:
+        """AdaLoRA allocates its ranks here, by the gradients of the step."""
         if self._type == "ADALORA":
-            allocator = self._allocator()
-            config = allocator.peft_config
-            if config.tinit + config.tfinal + 1 >= progress.total:  # it needs a step before and one to allocate in
-                raise MethodError(
-                    f"AdaLoRA's tinit and tfinal ({config.tinit}, {config.tfinal}) fill {progress.total} steps."
-                )
-            allocator.set_total_step(progress.total)
             self.library.base_model.update_and_allocate(progress.step)
-        return Loop.GO
+        return NO_CHANGE
 
     def _allocator(self) -> Any:
         return self.library.base_model.rankallocator
-
-    def _orthogonal(self) -> Iterator[Callable[[], None]]:
-        """Add the gradient of orth_reg_weight · mean ‖PᵀP − I‖_F over all P and Q (AdaLoRA, arXiv:2303.10512, eq. 4).
-
-        Once per optimizer step: with the first micro-batch, when there is no gradient yet. Yields what takes it off.
-        """
-        factors = {name: p for name, p in self._trained.items() if "lora_A" in name or "lora_B" in name}
-        weight = self._allocator().peft_config.orth_reg_weight / len(factors)
-
-        def penalised(gradient: Tensor, factor: Tensor, by_row: bool) -> Tensor:
-            return gradient if factor.grad is not None else gradient + weight * _from_orthogonal(factor, by_row)
-
-        for name, factor in factors.items():
-            by_row = "lora_A" in name
-            yield factor.register_hook(lambda g, f=factor, by_row=by_row: penalised(g, f, by_row)).remove
 
     def tensors(self) -> dict[str, Tensor]:
         """library.<name> for every tensor the library added or freed, rank.<name> for AdaLoRA's running importances."""
@@ -160,7 +154,7 @@ class PeftMethod:
                 _, kind, name = key.split(".", 2)
                 getattr(self._allocator(), kind)[name] = tensor.to(next(iter(self._trained.values())).device, copy=True)
 
-    def links(self) -> list[dict[str, Any]]:
+    def history(self) -> list[dict[str, Any]]:
         return []
 
     def counts(self) -> dict[str, int]:
@@ -197,12 +191,28 @@ def _all_tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(model.named_parameters()) | dict(model.named_buffers())
 
 
-def _from_orthogonal(factor: Tensor, by_row: bool) -> Tensor:
-    """d‖FFᵀ − I‖_F / dF = 2·(FFᵀ − I)·F / ‖FFᵀ − I‖_F, for orthonormal rows; FᵀF likewise for columns."""
-    f = factor.detach()
-    gram = f @ f.T if by_row else f.T @ f
-    off = gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    return 2 * (off @ f if by_row else f @ off) / torch.linalg.matrix_norm(off).clamp_min(torch.finfo(f.dtype).tiny)
+class _FromOrthogonal(torch.autograd.Function):
+    """‖FFᵀ − I‖_F for orthonormal rows, ‖FᵀF − I‖_F for columns; its gradient in F is 0 where it is 0 itself."""
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, by_row: bool) -> Tensor:
+        gram = f @ f.T if by_row else f.T @ f
+        off = gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+        norm = torch.linalg.matrix_norm(off)
+        ctx.save_for_backward(f, off, norm)
+        ctx.by_row = by_row
+        return norm
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        f, off, norm = ctx.saved_tensors
+        step = off @ f if ctx.by_row else f @ off
+        return grad * (2 * step / norm.clamp_min(torch.finfo(f.dtype).tiny)), None
+
+
+def _distance(factor: Tensor, by_row: bool) -> Tensor:
+    return _FromOrthogonal.apply(factor, by_row)
 
 
 def _tuned_norms(model: nn.Module) -> list[nn.Module]:

@@ -71,12 +71,12 @@ def features(module: nn.Module) -> tuple[int, int]:
 
 def find_sites(model: nn.Module, layout: Layout, targets: Iterable[str]) -> list[AdapterSite]:
     """All sites in the order of the model's modules; raises MethodError as the module says."""
-    found = {target: _matches(model, target, layout) for target in targets}
-    if not found:
+    by_target = {target: _matches(model, target, layout) for target in targets}
+    if not by_target:
         raise MethodError(f"no target is named; known for this model: {', '.join(layout.targets)}.")
-    _check_counts(model, found)
+    _check_counts(model, by_target)
     order = {name: n for n, (name, _) in enumerate(model.named_modules())}
-    sites = [site for matches in found.values() for site in matches]
+    sites = [site for matches in by_target.values() for site in matches]
     return sorted(sites, key=lambda site: (order[site.module_path], site.low))
 
 
@@ -115,8 +115,8 @@ def _site(name: str, module: nn.Module, part: int, parts: int, writable: bool) -
     return AdapterSite(path, name, module, part * width, (part + 1) * width, writable)
 
 
-def _check_counts(model: nn.Module, found: dict[str, list[AdapterSite]]) -> None:
-    counts = {target: len(sites) for target, sites in found.items()}
+def _check_counts(model: nn.Module, by_target: dict[str, list[AdapterSite]]) -> None:
+    counts = {target: len(sites) for target, sites in by_target.items()}
     blocks = getattr(getattr(model, "config", None), "num_hidden_layers", next(iter(counts.values())))
     if any(count != blocks for count in counts.values()):
         raise MethodError(f"{type(model).__name__} has {blocks} blocks, but its targets were found {counts} times.")

@@ -8,25 +8,56 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from methods.kinds import Kind as Kind
+from methods.training import Training
+
 Init = Literal["zero", "kaiming_uniform", "normal", "orthonormal"]
 
 
+class Update(Kind):
+    """How the weights may move. A kind is a frozen dataclass with a field `kind: Literal["its name"]`."""
+
+    def why_not(self, training: Training) -> str | None:
+        """A sentence when this cannot be trained for so long, else None. Asked when planning, and before step 1."""
+        return None
+
+
+class SiteUpdate(Update):
+    """An update of single weights. A kind from outside (entry point) makes its own `methods.update.base.SiteUpdate`."""
+
+    def make(self, site: Any) -> Any:
+        """The update of one `methods.sites.AdapterSite`. The kinds of this file are made in `methods.update.make`."""
+        raise NotImplementedError(f"{type(self).__name__} needs a `make` that returns what moves a weight")
+
+
+class Schedule(Kind):
+    """How the updates change in the course of a training."""
+
+    def why_not(self, training: Training) -> str | None:
+        """A sentence when this has no room in the training, else None. Asked when planning, and before step 1."""
+        return None
+
+    def make(self) -> Any:
+        """The `methods.schedule.base.Schedule`. The kinds of this file are made in `methods.schedule.make`."""
+        raise NotImplementedError(f"{type(self).__name__} needs a `make` that returns what changes the updates")
+
+
 @dataclass(frozen=True)
-class Full:
+class Full(Update):
     """Every weight of the model is trained."""
 
     kind: Literal["full"]
 
 
 @dataclass(frozen=True)
-class Head:
+class Head(Update):
     """The head alone is trained."""
 
     kind: Literal["head"]
 
 
 @dataclass(frozen=True)
-class LowRank:
+class LowRank(SiteUpdate):
     """ΔW = s·B·A; one factor starts at zero, so that the model starts where it was. An untrained factor is frozen."""
 
     kind: Literal["low_rank"]
@@ -39,7 +70,7 @@ class LowRank:
 
 
 @dataclass(frozen=True)
-class Columns:
+class Columns(SiteUpdate):
     """W[:, idx] = W0[:, idx] + s·B (start: zero), or W[:, idx] = s·P with P from W (start: weight); other columns stay.
 
     selector, at link j of a chain (0 without one): first = columns j·rank + i modulo in; random = any `rank` distinct
@@ -54,7 +85,7 @@ class Columns:
 
 
 @dataclass(frozen=True)
-class BaSparse:
+class BaSparse(SiteUpdate):
     """ΔW = s·(M ⊙ BA): an entry is kept when |BA| is among the top `keep` share of its row and of its column.
 
     mask: training = M acts all the time and is taken anew every `every` optimizer steps; final = trained as LoRA, and
@@ -72,7 +103,7 @@ class BaSparse:
 
 
 @dataclass(frozen=True)
-class Peft:
+class Peft(Update):
     """Any method of the `peft` library: `type` is its PeftType (or DORA, RSLORA), `options` its config's arguments."""
 
     kind: Literal["peft"]
@@ -81,14 +112,14 @@ class Peft:
 
 
 @dataclass(frozen=True)
-class Constant:
+class Constant(Schedule):
     """The update is the same from the first step to the last."""
 
     kind: Literal["constant"]
 
 
 @dataclass(frozen=True)
-class Chain:
+class Chain(Schedule):
     """The update is merged into W and starts anew: `links` of equal length, or one every so many epochs or steps.
 
     Exactly one of the three is given. There is no link end at the last step (study, §1.3).
@@ -98,10 +129,6 @@ class Chain:
     links: int | None
     every_epochs: float | None
     every_steps: int | None
-
-
-Update = Full | Head | LowRank | Columns | BaSparse | Peft
-Schedule = Constant | Chain
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from methods.dtypes import master_dtype
 from methods.errors import MethodError
 from methods.head import TrainedHead, decayed
-from methods.method import Draw, Layout, Loop, Progress
+from methods.method import NO_CHANGE, Change, Draw, Layout, Progress
 from methods.spec import MethodSpec
+from methods.training import Training
 
 
 class HeadMethod:
@@ -28,11 +29,17 @@ class HeadMethod:
         if not self._head.parameters and type(self) is HeadMethod:
             raise MethodError(f"{self.spec.name}: {type(model).__name__} has no head of its own; take another method.")
 
+    def begin(self, training: Training) -> None:
+        """Any length will do."""
+
     def groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
         return self._head.groups(head_lr, weight_decay)
 
-    def after_step(self, progress: Progress) -> Loop:
-        return Loop.GO
+    def penalty(self) -> Tensor | None:
+        return None
+
+    def after_step(self, progress: Progress) -> Change:
+        return NO_CHANGE
 
     def tensors(self) -> dict[str, Tensor]:
         return self._head.tensors()
@@ -43,7 +50,7 @@ class HeadMethod:
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         self._head.restore(tensors)
 
-    def links(self) -> list[dict[str, Any]]:
+    def history(self) -> list[dict[str, Any]]:
         return []
 
     def counts(self) -> dict[str, int]:

@@ -2,8 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from methods.errors import MethodError
 from methods.library_types import why_not_type
-from methods.spec import BaSparse, Chain, Columns, Head, LowRank, MethodSpec, Peft
+from methods.schedule.link_ends import link_length
+from methods.spec import BaSparse, Chain, Constant, Head, MethodSpec, Peft, Schedule, SiteUpdate, Update
+from methods.training import Training
 
 
 def why_not(
@@ -21,16 +24,56 @@ def why_not(
         return f"{spec.name}: {why}"
     if isinstance(update, Head) and head is not None and not head:
         return f"{spec.name} trains the head alone, and the model's head is tied to its embeddings."
-    if isinstance(update, LowRank | Columns | BaSparse):
+    if isinstance(update, SiteUpdate):
         if not spec.targets:
             return f"{spec.name} names no target; the model has {', '.join(targets)}."
-        if update.rank < 1:
-            return f"{spec.name} has rank {update.rank}; a rank is at least 1."
-        if smallest is not None and update.rank > smallest:
-            return f"{spec.name} has rank {update.rank}, above the smallest width {smallest} of its targets."
-        return _named_twice(spec, targets)
+        return _why_not_rank(spec, getattr(update, "rank", 1), smallest) or _named_twice(spec, targets)
     if isinstance(spec.schedule, Chain):
         return f"{spec.name} has nothing to merge at a link's end: a chain needs a low-rank or a column update."
+    if not isinstance(spec.schedule, Constant):
+        return f"{spec.name}: {spec.schedule.kind} changes updates of single weights, and {update.kind} is none."
+    return None
+
+
+def why_not_train(spec: MethodSpec, training: Training) -> str | None:
+    """A sentence when the method has no room in a training of that length, else None."""
+    for part in (spec.update, spec.schedule):
+        if why := _why_not_part(part, training):
+            return f"{spec.name}: {why}"
+    return None
+
+
+def _why_not_part(part: Update | Schedule, training: Training) -> str | None:
+    if isinstance(part, Chain):
+        return _why_not_chain(part, training)
+    if isinstance(part, BaSparse) and part.mask == "training" and part.every > training.total:
+        return f"no mask is taken within {training.total} steps; lower update.every."
+    if isinstance(part, Peft) and part.type == "ADALORA":
+        return _why_not_adalora(part, training)
+    return part.why_not(training)
+
+
+def _why_not_chain(chain: Chain, training: Training) -> str | None:
+    try:
+        link_length(chain, training.total, training.steps_per_epoch)
+    except MethodError as error:
+        return str(error)
+    return None
+
+
+def _why_not_adalora(update: Peft, training: Training) -> str | None:
+    """Its allocation needs a step before it and one to allocate in."""
+    first, last = update.options.get("tinit", 0), update.options.get("tfinal", 0)
+    if isinstance(first, int) and isinstance(last, int) and first + last + 1 >= training.total:
+        return f"AdaLoRA's tinit and tfinal ({first}, {last}) fill {training.total} steps."
+    return None
+
+
+def _why_not_rank(spec: MethodSpec, rank: int, smallest: int | None) -> str | None:
+    if rank < 1:
+        return f"{spec.name} has rank {rank}; a rank is at least 1."
+    if smallest is not None and rank > smallest:
+        return f"{spec.name} has rank {rank}, above the smallest width {smallest} of its targets."
     return None
 
 

@@ -15,6 +15,9 @@ MODELS = {*HUB, "torch", "sklearn", "PIL", "numpy", "pyarrow"}
 MAY = {
     "methods": {"torch"},
     "methods/spec.py": set(),
+    "methods/kinds.py": set(),
+    "methods/training.py": set(),
+    "methods/schedule/link_ends.py": set(),
     "methods/why_not.py": set(),
     "methods/peft_library.py": {"torch", "peft", "methods"},
     "harness": {"methods", "hydra", "omegaconf", "rich", "pandas", "scipy", *MODELS},

@@ -1,7 +1,8 @@
 """Plain dicts to frozen dataclasses, strictly: a wrong key, choice or type is one sentence that names its path.
 
-Knows dataclasses, unions of dataclasses told apart by their `kind`, Optional, Literal, tuple[X, ...], Mapping[str, X],
-and the four plain kinds. No dataclass default is used for an absent key: what a run is must be written in the config.
+Knows dataclasses, unions of dataclasses told apart by their `kind`, families of kinds that others may join, Optional,
+Literal, tuple[X, ...], Mapping[str, X], and the four plain kinds. No dataclass default is used for an absent key: what
+a run is must be written in the config.
 Only a field that came later, with `metadata={"neutral": value}`, has that value where it is absent.
 """
 
@@ -13,6 +14,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from harness.ledger.errors import SpecError, nearest
+from methods.spec import Kind
 
 T = TypeVar("T")
 
@@ -48,6 +50,8 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
         return {str(key): _value(get_args(kind)[1], item, f"{where}.{key}") for key, item in raw.items()}
     if is_dataclass(kind):
         return _dataclass(kind, raw, where)
+    if isinstance(kind, type) and issubclass(kind, Kind):
+        return _of_family(kind, raw, where)
     return _plain(kind, raw, where)
 
 
@@ -82,6 +86,19 @@ def _union(kinds: tuple[Any, ...], raw: Any, where: str) -> Any:
     if tag not in tags:
         raise SpecError(f"{where}.kind: unknown choice {tag!r}.{nearest(str(tag), tags)}")
     return _value(tags[tag], raw, where)
+
+
+def _of_family(family: type[Kind], raw: Any, where: str) -> Any:
+    if isinstance(raw, family):
+        return raw
+    tag = raw.get("kind") if isinstance(raw, Mapping) else None
+    try:
+        kind = family.of_kind(tag) if isinstance(tag, str) else None
+    except LookupError as error:
+        raise SpecError(f"{where}.kind: {error}.") from error
+    if kind is None:
+        raise SpecError(f"{where}.kind: unknown choice {tag!r}.{nearest(str(tag), family.names())}")
+    return _dataclass(kind, raw, where)
 
 
 def _first_that_fits(choices: list[Any], raw: Any, where: str) -> Any:

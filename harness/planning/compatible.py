@@ -1,10 +1,17 @@
 """Whether a method, a model and a dataset can meet, decided from their cards before anything is loaded."""
 
+import math
+from collections.abc import Mapping
+
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.model_spec import ModelSpec
+from harness.ledger.spec import RecipeSpec
 from harness.models.families import family_of
+from harness.training.schedule import train_schedule
 from methods.spec import MethodSpec
+from methods.training import Training
 from methods.why_not import why_not as method_why_not
+from methods.why_not import why_not_train
 
 TASKS_OF = {
     "text_encoder": ("text_classification", "regression"),
@@ -32,6 +39,20 @@ def why_no_source(method: MethodSpec) -> str | None:
     if any(getattr(part, "starts_from_run", False) for part in (method.update, method.schedule)):
         return None
     return f"{method.name} starts from the pretrained model; a source run would change nothing of it."
+
+
+def why_too_short(method: MethodSpec, dataset: DatasetSpec, recipe: RecipeSpec) -> str | None:
+    """A sentence when a method has no room even in the longest training that this can be, else None.
+
+    Longest: every training row of the card is trained on. A card without rows is asked for none: the run will say.
+    """
+    counts = dataset.about.get("rows")
+    rows = counts.get("train") if isinstance(counts, Mapping) else None
+    if not isinstance(rows, int) or rows < 1:
+        return None
+    schedule = train_schedule(recipe, math.ceil(rows / (recipe.batch_size * recipe.accumulate)))
+    why = why_not_train(method, Training(schedule.total, schedule.steps_per_epoch, recipe.lr))
+    return None if why is None else f"{why} ({dataset.name} has {rows} training rows by its card.)"
 
 
 def _width(model: ModelSpec) -> int | None:

@@ -10,7 +10,7 @@ from harness.ledger.errors import PlanError, SpecError
 from harness.ledger.identity import id_from_parts
 from harness.ledger.plan import Plan, Planned, Skipped
 from harness.ledger.sweep_spec import SweepSpec
-from harness.planning.compatible import why_no_source, why_not
+from harness.planning.compatible import why_no_source, why_not, why_too_short
 from harness.planning.grid import bare, cells, check_source_key, read_sweep, settings_for, values, why_excluded
 
 AXES = (*PARTS, "seed")
@@ -112,7 +112,8 @@ def _runs_of(
         "recipe", words_of("recipe", words), rates=(method.spec.name, method.spec.rates.group)
     )
     choices = {axis: parts[axis].spec.name for axis in PARTS} | {k: v for k, v in given.items() if k not in AXES}
-    why = why_not(method.spec, parts["model"].spec, parts["dataset"].spec)
+    model, dataset, recipe = (parts[axis].spec for axis in ("model", "dataset", "recipe"))
+    why = why_not(method.spec, model, dataset) or why_too_short(method.spec, dataset, recipe)
     if why := why or (why_no_source(method.spec) if inner else None):
         return [], Skipped(choices, why)
     plain = {axis: parts[axis].plain for axis in PARTS}

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from harness.ledger.seeds import Seeds
 from harness.probe.backbone import Backbone, blocks_of
 from harness.probe.request import FLOOR, PEFT_DORA
-from harness.training.optimizer import forget_adapter
+from harness.training.optimizer import apply_change
 from methods.build import build
-from methods.method import Progress
-from methods.schedule.chain import link_length
+from methods.method import Method, Progress
+from methods.schedule.link_ends import link_length
 from methods.spec import Chain, Constant, MethodSpec, Peft
+from methods.training import Training
 
 LR = 1e-5  # any rate costs the same; a small one keeps weights finite that entrants share
 _TOTAL, _EPOCH = 10**9, 10**3
@@ -55,16 +56,24 @@ def method_entrant(spec: MethodSpec, backbone: Backbone, autocast: Callable[[], 
     """A method of this project, attached to a model of its own. Raises MethodError when it cannot be."""
     model, method, seeds = backbone.twin(), build(spec, backbone.layout), Seeds(seed)
     method.attach(model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
-    groups = [group for group in method.groups(LR, LR, 0.0) if group["params"]]
-    entrant = _entrant(spec.name, model, groups, backbone, autocast, lambda: method.after_step(_INSIDE))
+    method.begin(Training(_TOTAL, _EPOCH, LR))
+    plain = _entrant(spec.name, model, _groups(method), backbone, autocast, lambda: method.after_step(_INSIDE))
+    entrant = replace(plain, loss=lambda: _penalised(plain.loss(), method.penalty()))
     if (end := _end_of_link(spec)) is None:
         return entrant
 
     def end_link() -> None:
-        method.after_step(end)
-        forget_adapter(entrant.optimizer)
+        apply_change(entrant.optimizer, method.after_step(end), lambda: _groups(method))
 
     return replace(entrant, end_link=end_link)
+
+
+def _groups(method: Method) -> list[dict[str, Any]]:
+    return [group for group in method.groups(LR, LR, 0.0) if group["params"]]
+
+
+def _penalised(loss: Tensor, penalty: Tensor | None) -> Tensor:
+    return loss if penalty is None else loss + penalty
 
 
 def _end_of_link(spec: MethodSpec) -> Progress | None:

@@ -16,7 +16,7 @@ from harness.ledger.paths import flush, to_json, write_whole
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Point
 from harness.training.context import Best, RunContext, TrainState
-from harness.training.optimizer import load_optimizer
+from harness.training.optimizer import build_optimizer, load_optimizer
 
 
 def save_checkpoint(context: RunContext, state: TrainState, optimizer: torch.optim.Optimizer) -> None:
@@ -37,17 +37,21 @@ def save_checkpoint(context: RunContext, state: TrainState, optimizer: torch.opt
             shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(context: RunContext, optimizer: torch.optim.Optimizer, state: TrainState) -> bool:
-    """Put the newest whole checkpoint into the parts, the optimizer and `state`; False when there is none."""
+def load_checkpoint(context: RunContext, state: TrainState) -> torch.optim.Optimizer | None:
+    """Put the newest whole checkpoint into the parts and `state`; None when there is none.
+
+    Returns the optimizer, made for the method as it was restored: its parameters may have another rank by then.
+    """
     folder = context.folder
     index = folder.checkpoint / "state.json"
     if not index.is_file():
-        return False
+        return None
     facts = json.loads(index.read_bytes())
     home = folder.checkpoint / f"step-{facts['step']}"
     if not home.is_dir():  # removed by one who was suspended in the middle of a save, and whose run was taken over
-        return False
+        return None
     context.method.restore(load_file(home / "method.safetensors"), facts["method"])
+    optimizer = build_optimizer(context.method, context.spec.recipe)
     load_optimizer(optimizer, torch.load(home / "optimizer.pt", weights_only=True, map_location=context.device))
     context.timer.restore(facts["timer"])
     context.memory.restore(facts["memory"])
@@ -62,7 +66,7 @@ def load_checkpoint(context: RunContext, optimizer: torch.optim.Optimizer, state
     state.step, state.samples = facts["step"], facts["samples"]
     state.loss_sum, state.loss_steps = facts["loss_sum"], facts["loss_steps"]
     state.attempts = facts["attempts"] + 1
-    return True
+    return optimizer
 
 
 def _facts(context: RunContext, state: TrainState) -> dict[str, Any]:
@@ -84,7 +88,7 @@ def _facts(context: RunContext, state: TrainState) -> dict[str, Any]:
 
 
 def _best_facts(best: Best) -> dict[str, Any]:
-    scores = {name: vars(found) for name, found in best.scores.items()}
+    scores = {name: vars(quantity) for name, quantity in best.scores.items()}
     return {"step": best.step, "value": best.value, "scores": scores, "facts": dict(best.facts)}
 
 

@@ -15,9 +15,9 @@ from harness.tasks.task import Batch, Prediction
 from harness.training.checkpoint import save_checkpoint
 from harness.training.context import Best, Diverged, RunContext, Stop, Stopped, TrainState
 from harness.training.evaluate import predict, score
-from harness.training.optimizer import forget_adapter, set_rate, trained
+from harness.training.optimizer import apply_change, optimizer_groups, set_rate, trained
 from harness.training.schedule import TrainSchedule
-from methods.method import Loop, Progress
+from methods.method import Progress
 
 EVENT_SECONDS = 1.0  # between two "step" events: enough for a progress bar, too few to slow a step
 
@@ -110,18 +110,18 @@ def _read(losses: list[Tensor], state: TrainState, schedule: TrainSchedule) -> N
 def _step(
     context: RunContext, optimizer: torch.optim.Optimizer, schedule: TrainSchedule, window: list[Batch], step: int
 ) -> Tensor:
-    """One optimizer step over its micro-batches; returns the mean loss over the window's weight, on the device."""
+    """One optimizer step over its micro-batches; returns the loss of `backward`, on the device."""
     _seed(context.device, context.seeds.of("dropout", step))  # the same masks for every method, and after a restart
     set_rate(optimizer, schedule.rate(step))
     total = backward(context, window)
     if (limit := context.spec.recipe.clip_norm) is not None:
         torch.nn.utils.clip_grad_norm_(trained(optimizer), limit)
     optimizer.step()
-    verdict = context.method.after_step(Progress(step + 1, schedule.total, schedule.steps_per_epoch))
-    optimizer.zero_grad(set_to_none=True)
-    if verdict is Loop.FRESH_OPTIMIZER:
-        forget_adapter(optimizer)
-        context.events.emit("link", **context.method.links()[-1] | {"step": step + 1})
+    change = context.method.after_step(Progress(step + 1, schedule.total, schedule.steps_per_epoch))
+    optimizer.zero_grad(set_to_none=True)  # not before: a method may read the gradients of the step
+    apply_change(optimizer, change, lambda: optimizer_groups(context.method, context.spec.recipe))
+    if change.event is not None:
+        context.events.emit(**{**change.event, "step": step + 1})
     return total
 
 
@@ -134,9 +134,15 @@ def _seed(device: torch.device, seed: int) -> None:
 
 
 def backward(context: RunContext, window: list[Batch]) -> Tensor:
-    """Forward and backward of one optimizer step, micro-batch by micro-batch; returns the mean loss over the weight."""
+    """Forward and backward of one optimizer step, micro-batch by micro-batch.
+
+    Returns what is minimised: the mean loss over the window's weight, and the method's penalty once.
+    """
     weight = sum(batch.weight for batch in window)
     total = torch.zeros((), device=context.device)
+    if (penalty := context.method.penalty()) is not None:
+        penalty.backward()
+        total += penalty.detach()
     for batch in window:
         with context.autocast():
             loss = context.task.losses(context.model, batch.to(context.device)).sum() / weight
@@ -148,8 +154,8 @@ def backward(context: RunContext, window: list[Batch]) -> Tensor:
 def _validate(context: RunContext, state: TrainState, schedule: TrainSchedule) -> Point:
     """Score the validation split, keep the point, and keep the weights when they are the best so far."""
     dataset = context.spec.dataset
-    found = score_split(context, context.data.validation)
-    scores = {name: quantity.value for name, quantity in found.items()}
+    quantities = score_split(context, context.data.validation)
+    scores = {name: quantity.value for name, quantity in quantities.items()}
     point = Point(
         step=state.step,
         epoch=state.step / schedule.steps_per_epoch,
@@ -162,7 +168,7 @@ def _validate(context: RunContext, state: TrainState, schedule: TrainSchedule) -
     state.loss_sum, state.loss_steps = 0.0, 0
     value = scores[dataset.metric]
     if state.best is None or _better(value, state.best.value, dataset.direction):
-        state.best = Best(state.step, value, found, _copy(context.method.tensors()), context.method.facts())
+        state.best = Best(state.step, value, quantities, _copy(context.method.tensors()), context.method.facts())
     return point
 
 

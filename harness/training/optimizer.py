@@ -1,18 +1,26 @@
-"""AdamW over the groups that a method names, and the two things the loop does to it."""
+"""AdamW over the groups that a method names, and what the loop does to it."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from harness.ledger.spec import RecipeSpec
-from methods.method import Method
+from methods.method import Change, Method, Replaced
+
+Groups = list[dict[str, Any]]
 
 
 def build_optimizer(method: Method, recipe: RecipeSpec) -> torch.optim.AdamW:
-    """One parameter group per group of the method, each with its own base rate (kept as "base_lr")."""
-    groups = method.groups(recipe.lr, recipe.head_lr, recipe.weight_decay)
-    groups = [group | {"base_lr": group["lr"]} for group in groups if group["params"]]
+    """One parameter group per group of the method."""
+    groups = optimizer_groups(method, recipe)
     return torch.optim.AdamW(groups, betas=(recipe.betas[0], recipe.betas[1]), eps=recipe.eps, fused=True)
+
+
+def optimizer_groups(method: Method, recipe: RecipeSpec) -> Groups:
+    """The method's groups with the recipe's rates; the base rate of each is kept as "base_lr"."""
+    groups = method.groups(recipe.lr, recipe.head_lr, recipe.weight_decay)
+    return [group | {"base_lr": group["lr"]} for group in groups if group["params"]]
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
@@ -21,12 +29,30 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = group["base_lr"] * rate
 
 
-def forget_adapter(optimizer: torch.optim.Optimizer) -> None:
-    """Drop the moments and step counts of the adapter's tensors; the head's stay (a chain link has ended)."""
-    for group in optimizer.param_groups:
-        if group["name"].startswith("adapter"):
-            for parameter in group["params"]:
-                optimizer.state.pop(parameter, None)
+def apply_change(optimizer: torch.optim.Optimizer, change: Change, groups: Callable[[], Groups]) -> None:
+    """Follow what a step changed: parameters that are neither forgotten nor replaced keep their moments.
+
+    groups: the method's groups as they are now; asked for only when parameters were replaced.
+    """
+    for parameter in change.forget:
+        optimizer.state.pop(parameter, None)
+    if not change.replaced:
+        return
+    for replaced in change.replaced:
+        _hand_over(optimizer, replaced)
+    optimizer.param_groups.clear()
+    for group in groups():
+        optimizer.add_param_group(group)
+
+
+def _hand_over(optimizer: torch.optim.Optimizer, replaced: Replaced) -> None:
+    """The state of the old parameter becomes that of the new one, or is dropped; a step count is handed on as it is."""
+    state = optimizer.state.pop(replaced.old, None)
+    if state and replaced.moments is not None:
+        optimizer.state[replaced.new] = {
+            name: replaced.moments(value).contiguous() if value.shape == replaced.old.shape else value
+            for name, value in state.items()
+        }
 
 
 def trained(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

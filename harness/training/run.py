@@ -38,6 +38,7 @@ from harness.training.optimizer import build_optimizer
 from harness.training.record import TestResult, done_record, failed_record, profile_first_step, summary
 from harness.training.schedule import train_schedule
 from methods.build import build as build_method
+from methods.training import Training
 
 
 def run_one(planned: Planned, store: Store, settings: Settings, *, stop: Stop = lambda: False) -> Record:
@@ -81,16 +82,15 @@ def _live(
     context = load(spec, folder, settings, device, clocks, events)
     if planned.source:
         context = replace(context, source=RunPaths(folder.folder.with_name(planned.source)).adapter)
-    optimizer = build_optimizer(context.method, spec.recipe)
     schedule = train_schedule(spec.recipe, context.loader.steps_per_epoch)
-    profile = profile_first_step(context, optimizer)
-    if load_checkpoint(context, optimizer, state):
-        events.emit("resume", step=state.step, total=schedule.total)
-    else:
-        events.emit("start", step=0, total=schedule.total)
+    context.method.begin(Training(schedule.total, schedule.steps_per_epoch, spec.recipe.lr))
+    profile = profile_first_step(context, optimizer := build_optimizer(context.method, spec.recipe))
+    if (resumed := load_checkpoint(context, state)) is not None:
+        optimizer = resumed
+    events.emit("start" if resumed is None else "resume", step=state.step, total=schedule.total)
     with fast_matmul(device):
         train(context, state, optimizer, schedule, save_every=settings.checkpoint_seconds, stop=stop)
-        state.links = tuple(context.method.links())
+        state.links = tuple(context.method.history())
         tested = test(context, state)
     with clocks.run("checkpoint"):
         save_predictions(folder.predictions, tested.predictions)

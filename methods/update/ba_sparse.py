@@ -5,13 +5,13 @@ so M keeps everything while BA = 0. M is a constant for the gradient: only kept 
 """
 
 import math
-from collections.abc import Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from methods.errors import MethodError
+from methods.method import Progress
 from methods.sites import AdapterSite
 from methods.spec import BaSparse
 from methods.update.low_rank import LowRankUpdate
@@ -34,13 +34,17 @@ class BaSparseUpdate(LowRankUpdate):
         """`final` trains as LoRA does and is masked in everything else."""
         return self._spec.mask == "training" or not self.training
 
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """(M ⊙ BA, I), masked whatever the mode."""
+        return (self.b @ self.a) * self.mask, torch.eye(self.site.in_features, dtype=self.a.dtype, device=self.a.device)
+
     def delta(self) -> Tensor:
         """ΔW (out, in), masked whatever the mode."""
         return self.scale * (self.b @ self.a) * self.mask
 
     def branch(self, x: Tensor) -> Tensor:
         if not self._masked():
-            return super().branch(x)
+            return (x @ self.a.t().to(x.dtype)) @ self.b.t().to(x.dtype) * self.scale
         if self._spec.evaluate == "sparse" and not self.training:
             flat = x.reshape(-1, x.shape[-1]).to(self.a.dtype)
             with torch.autocast(x.device.type, enabled=False):  # not every device multiplies sparse bfloat16
@@ -52,9 +56,9 @@ class BaSparseUpdate(LowRankUpdate):
     def take_mask(self) -> None:
         self.mask.copy_(top_share(self.b @ self.a, self._spec.keep))
 
-    def after_step(self, step: int) -> None:
+    def after_step(self, progress: Progress) -> None:
         """Take the mask anew every `every` optimizer steps; `final` needs none while it trains."""
-        if self._spec.mask == "training" and step % self._spec.every == 0:
+        if self._spec.mask == "training" and progress.step % self._spec.every == 0:
             self.take_mask()
 
     def train(self, mode: bool = True) -> "BaSparseUpdate":
@@ -73,11 +77,6 @@ class BaSparseUpdate(LowRankUpdate):
 
     def state(self) -> dict[str, Tensor]:
         return super().state() | {"mask": self.mask}
-
-    @torch.no_grad()
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        super().load(state)
-        self.mask.copy_(state["mask"])
 
 
 def top_share(matrix: Tensor, share: float) -> Tensor:

@@ -4,7 +4,7 @@ B is kept in float32 whatever W is stored in; W's columns are rounded once per w
 bfloat16 weights lose nothing from step to step. Values of columns of past links are kept in float32 too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from weakref import WeakValueDictionary
 
 import torch
@@ -12,9 +12,12 @@ from torch import Tensor, nn
 
 from methods.dtypes import master_dtype
 from methods.errors import MethodError
-from methods.method import Draw
+from methods.method import Draw, Progress
 from methods.sites import AdapterSite, stored_weight
 from methods.spec import Columns
+from methods.update.base import SiteUpdate
+from methods.update.columns_linear import columns_linear
+from methods.update.linear import FrozenLinear
 from methods.update.link import LinkEnd
 from methods.update.selector import select
 
@@ -24,13 +27,13 @@ _SHARED: WeakValueDictionary[tuple[str, tuple[int, ...]], Tensor] = WeakValueDic
 def shared_index(index: Tensor, device: torch.device) -> Tensor:
     """One tensor for all modules that select the same columns, so that they can share what they gather."""
     key = (str(device), tuple(index.tolist()))
-    found = _SHARED.get(key)
-    if found is None:
-        found = _SHARED[key] = index.to(device, copy=True)
-    return found
+    shared = _SHARED.get(key)
+    if shared is None:
+        shared = _SHARED[key] = index.to(device, copy=True)
+    return shared
 
 
-class ColumnsUpdate(nn.Module):
+class ColumnsUpdate(SiteUpdate):
     """B (out, rank) and idx (rank,) of the link in progress, and the float32 values of every column touched so far.
 
     The update lives in W (the fast path), unless W cannot be written by column.
@@ -38,15 +41,15 @@ class ColumnsUpdate(nn.Module):
 
     index: Tensor
     b: Tensor
+    writes_at_end = False  # W holds the link already, or a branch adds all of them
 
     def __init__(self, spec: Columns, site: AdapterSite) -> None:
-        super().__init__()
-        self.site = site
+        super().__init__(site)
         self.scale = spec.alpha / spec.rank
         self._in_weight = site.writable
         self._spec = spec
         like = stored_weight(site.module)
-        dtype = master_dtype(like.dtype) if site.writable else torch.float32
+        dtype = master_dtype(like.dtype)
         self.b = nn.Parameter(torch.zeros(site.out_features, spec.rank, dtype=dtype, device=like.device))
         self.register_buffer("index", torch.zeros(spec.rank, dtype=torch.int64, device=like.device))
         self._forget()
@@ -83,8 +86,11 @@ class ColumnsUpdate(nn.Module):
     def _now(self) -> Tensor:
         return self._base + self.scale * self.b
 
+    def after_step(self, progress: Progress) -> None:
+        self._write()
+
     @torch.no_grad()
-    def after_step(self, step: int) -> None:
+    def _write(self) -> None:
         """Make W[:, idx] = base + s·B true again."""
         if self._in_weight:
             self.site.weight.index_copy_(1, self.index, self._now().to(self._before.dtype))
@@ -92,7 +98,7 @@ class ColumnsUpdate(nn.Module):
     @torch.no_grad()
     def end(self) -> LinkEnd:
         """The link's update becomes part of W for good."""
-        self.after_step(0)
+        self._write()
         now, were = self._now(), self._value[:, self._here]
         self._value[:, self._here] = now
         lost = now - now.to(self._before.dtype)
@@ -105,8 +111,16 @@ class ColumnsUpdate(nn.Module):
             self.site.weight.index_copy_(1, self._touched.to(self.index.device), self._before)
         self._forget()
 
+    @staticmethod
+    def fast_path(updates: Sequence["ColumnsUpdate"], x: Tensor, linear: FrozenLinear) -> Tensor:
+        if not torch.is_grad_enabled():
+            return linear.module(x)  # W holds the update, and nothing need be kept
+        pairs = [tensor for update in updates for tensor in (update.index, update.b)]
+        scale = updates[0].scale
+        return columns_linear(x, linear.weight, linear.bias, linear.transposed, scale, linear.spans, pairs)
+
     def branch(self, x: Tensor) -> Tensor:
-        """The reference: x (…, in) to x·ΔWᵀ (…, out) of all links, for a W that holds none of them."""
+        """x (…, in) to x·ΔWᵀ (…, out) of all links, for a W that holds none of them."""
         moved = self._value.index_copy(1, self._here, self._now()) - self._before.to(self._value.dtype)
         return x.index_select(-1, self._touched.to(x.device)) @ moved.t().to(x.dtype)
 
@@ -131,4 +145,4 @@ class ColumnsUpdate(nn.Module):
         """The state of a link; W follows."""
         self._enter(state["index"].cpu())
         self.b.copy_(state["b"])
-        self.after_step(0)
+        self._write()

@@ -3,7 +3,7 @@
 One GEMM forward, one for the input gradient, and dB = s·gᵀ·x[:, idx], for which only x[:, idx] is saved: `rank` numbers
 a token, as in PaCA (https://arxiv.org/abs/2503.01905). B enters as the tensor that receives the gradient.
 Neighbours that read the same x and select the same columns (q, k and v under cLA) keep one copy of x[:, idx] together.
-Needs a weight whose columns can be written; `methods.inject` takes the dense path for sharded or quantised ones.
+Needs a weight whose columns can be written; `methods.inject` adds the branch for sharded or quantised ones.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from methods.update.linear import compute_dtype, frozen_linear, input_gradient
-from methods.update.low_rank_linear import Span
+from methods.update.linear import Span, compute_dtype, frozen_linear, input_gradient
 
 _last: tuple[Any, ...] = ()  # weak: x, its version, an index, and x[:, index] of the last gather
 

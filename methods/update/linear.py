@@ -1,8 +1,32 @@
 """y = x·Wᵀ + b of a frozen weight, stored as (out, in) or transposed, and the dtype in which it is computed."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
+
+Span = tuple[int, int]  # rows of W that one update moves
+
+
+@dataclass(frozen=True, eq=False)
+class FrozenLinear:
+    """A linear module whose weight is not trained, and the rows that each of its updates moves."""
+
+    module: nn.Module
+    transposed: bool
+    spans: tuple[Span, ...]
+
+    @property
+    def weight(self) -> Tensor:
+        weight = self.module.weight
+        assert isinstance(weight, Tensor)
+        return weight
+
+    @property
+    def bias(self) -> Tensor | None:
+        bias = self.module.bias
+        return bias if isinstance(bias, Tensor) else None
 
 
 def compute_dtype(x: Tensor) -> torch.dtype:

@@ -1,6 +1,6 @@
 """ΔW = s·B·A of one site: LoRA (https://arxiv.org/abs/2106.09685), and its relatives that train one factor only."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -10,12 +10,17 @@ from methods.errors import MethodError
 from methods.method import Draw
 from methods.sites import AdapterSite, stored_weight
 from methods.spec import BaSparse, LowRank
+from methods.update.base import SiteUpdate
 from methods.update.init import factor
+from methods.update.linear import FrozenLinear
 from methods.update.link import LinkEnd
+from methods.update.low_rank_linear import low_rank_linear
 
 
-class LowRankUpdate(nn.Module):
+class LowRankUpdate(SiteUpdate):
     """A (rank, in) and B (out, rank), in float32 (float64 for a float64 model). A frozen factor is a buffer.
+
+    A relative that trains more than A and B overrides `pair`, and `branch` where its update is no product.
 
     In a chain, W as loaded and the factors of all finished links are in host memory: what is rounded into a
     half-precision W at a link's end is their sum in float32, so that links below its resolution are not lost.
@@ -25,11 +30,10 @@ class LowRankUpdate(nn.Module):
     b: Tensor
 
     def __init__(self, spec: LowRank | BaSparse, site: AdapterSite) -> None:
-        super().__init__()
+        super().__init__(site)
         init_b = spec.init_b if isinstance(spec, LowRank) else "zero"
         if (spec.init_a == "zero") == (init_b == "zero"):
             raise MethodError("exactly one of init_a and init_b must be zero: else the model moves at once, or never.")
-        self.site = site
         self.scale = spec.alpha / spec.rank
         self._inits = (spec.init_a, init_b)
         weight = stored_weight(site.module)
@@ -54,16 +58,25 @@ class LowRankUpdate(nn.Module):
         for tensor, init in zip((self.a, self.b), self._inits, strict=True):
             tensor.copy_(factor(init, (tensor.shape[0], tensor.shape[1]), generator))
 
+    def pair(self) -> tuple[Tensor, Tensor]:
+        """(B (out, n), A (n, in)), differentiable: ΔW of the link in progress is s·B·A."""
+        return self.b, self.a
+
     def delta(self) -> Tensor:
         """ΔW (out, in) of the link in progress, dense and differentiable."""
-        return self.scale * (self.b @ self.a)
+        b, a = self.pair()
+        return self.scale * (b @ a)
 
     def branch(self, x: Tensor) -> Tensor:
-        """The reference: x (…, in) to x·ΔWᵀ (…, out) of the link in progress."""
-        return (x @ self.a.t().to(x.dtype)) @ self.b.t().to(x.dtype) * self.scale
+        """x (…, in) to x·ΔWᵀ (…, out) of the link in progress."""
+        b, a = self.pair()
+        return (x @ a.t().to(x.dtype)) @ b.t().to(x.dtype) * self.scale
 
-    def after_step(self, step: int) -> None:
-        """Nothing of a low-rank update is in W before its link ends."""
+    @staticmethod
+    def fast_path(updates: Sequence["LowRankUpdate"], x: Tensor, linear: FrozenLinear) -> Tensor:
+        factors = [tensor for update in updates for tensor in reversed(update.pair())]
+        scale = updates[0].scale
+        return low_rank_linear(x, linear.weight, linear.bias, linear.transposed, scale, linear.spans, factors)
 
     @torch.no_grad()
     def end(self) -> LinkEnd:
@@ -71,7 +84,8 @@ class LowRankUpdate(nn.Module):
         if self._original is None:
             self._original = self._writable().to("cpu", copy=True)
         end = self._merge_into()
-        self._past.append((self.b.detach().to("cpu", copy=True), self.a.detach().to("cpu", copy=True)))
+        b, a = self.pair()
+        self._past.append((b.detach().to("cpu", copy=True), a.detach().to("cpu", copy=True)))
         return end
 
     @torch.no_grad()
@@ -111,14 +125,10 @@ class LowRankUpdate(nn.Module):
     @torch.no_grad()
     def factors(self) -> tuple[Tensor, Tensor]:
         """(B, A) of the sum of all links, the scale folded into B."""
-        links = [*self._past, (self.b.detach().cpu(), self.a.detach().cpu())]
+        b, a = self.pair()
+        links = [*self._past, (b.detach().cpu(), a.detach().cpu())]
         moved = [(b, a) for b, a in links if bool(b.any()) and bool(a.any())] or links[-1:]
         return self.scale * torch.cat([b for b, _ in moved], dim=1), torch.cat([a for _, a in moved], dim=0)
 
     def state(self) -> dict[str, Tensor]:
         return {"a": self.a.detach(), "b": self.b.detach()}
-
-    @torch.no_grad()
-    def load(self, state: Mapping[str, Tensor]) -> None:
-        self.a.copy_(state["a"])
-        self.b.copy_(state["b"])

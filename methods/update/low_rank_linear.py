@@ -3,7 +3,7 @@
 Against the plain expression it makes no copy of y (the update is added in place, with the scale folded in) and saves no
 more than the gradients need: x when A is trained, x·Aᵀ (rank numbers a token) when B is trained. With A frozen, as in
 Asym-LoRA and RAC-LoRA, x is not kept at all. Under autocast W is cast again for the input gradient rather than kept.
-Valid for any plain floating weight; `methods.inject` takes the dense path for sharded or quantised ones.
+Valid for any plain floating weight; `methods.inject` adds the branch for sharded or quantised ones.
 """
 
 from collections.abc import Sequence
@@ -13,9 +13,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from methods.update.linear import compute_dtype, frozen_linear, input_gradient
-
-Span = tuple[int, int]  # rows of W that one update moves
+from methods.update.linear import Span, compute_dtype, frozen_linear, input_gradient
 
 
 class _LowRankLinear(torch.autograd.Function):
@@ -53,13 +51,13 @@ class _LowRankLinear(torch.autograd.Function):
         dx = input_gradient(g, weight, transposed) if ctx.needs_input_grad[0] else None
         gradients: list[Tensor | None] = []
         for n, ((low, high), a, b) in enumerate(zip(spans, factors[::2], factors[1::2], strict=True)):
-            part = g[:, low:high]
+            rows = g[:, low:high]
             needs_a, needs_b = ctx.needs_input_grad[6 + 2 * n : 8 + 2 * n]
-            narrow = part @ b.to(g.dtype)  # (tokens, rank)
+            narrow = rows @ b.to(g.dtype)  # (tokens, rank)
             if dx is not None:
                 dx.addmm_(narrow, a.to(g.dtype), alpha=scale)
             gradients.append((narrow.t() @ flat).mul_(scale).to(a.dtype) if needs_a and flat is not None else None)
-            gradients.append((part.t() @ thin[n]).mul_(scale).to(b.dtype) if needs_b else None)
+            gradients.append((rows.t() @ thin[n]).mul_(scale).to(b.dtype) if needs_b else None)
         return None if dx is None else dx.view(shape).to(x_dtype), None, None, None, None, None, *gradients
 
 

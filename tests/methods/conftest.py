@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,9 +15,11 @@ from omegaconf import OmegaConf
 
 from harness.ledger.parse import parse
 from harness.ledger.seeds import Seeds
+from harness.training.optimizer import apply_change
 from methods.build import build
-from methods.method import Layout, Loop, Progress
+from methods.method import Layout, Progress
 from methods.spec import MethodSpec
+from methods.training import Training
 
 CONF = Path(__file__).parents[2] / "conf"
 BERT_LIKE = {"q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
@@ -114,17 +116,18 @@ def attach(tiny: Tiny, spec: MethodSpec, seed: int = 0) -> Any:
 
 def train(tiny: Tiny, method: Any, steps: int, *, first: int = 0, total: int | None = None, optimizer: Any = None,
           lr: float = 1e-2, watch: Callable[[int], None] = lambda step: None) -> Any:  # fmt: skip
-    """Steps `first` to `steps`; the optimizer, whose adapter state is dropped when the method says so."""
-    optimizer = optimizer or torch.optim.AdamW(method.groups(lr, lr, 0.0))
+    """Steps `first` to `steps`, as the training loop does them; returns the optimizer."""
+    method.begin(Training(total or steps, 2, lr))
+    groups = partial(method.groups, lr, lr, 0.0)
+    optimizer = optimizer or torch.optim.AdamW(groups())
     for step in range(first + 1, steps + 1):
+        if (penalty := method.penalty()) is not None:
+            penalty.backward()
         tiny.loss().backward()
         optimizer.step()
-        if method.after_step(Progress(step, total or steps, 2)) is Loop.FRESH_OPTIMIZER:
-            for group in optimizer.param_groups:
-                if group["name"].startswith("adapter"):
-                    for parameter in group["params"]:
-                        optimizer.state.pop(parameter, None)
+        change = method.after_step(Progress(step, total or steps, 2))
         optimizer.zero_grad()
+        apply_change(optimizer, change, groups)
         watch(step)
     return optimizer
 

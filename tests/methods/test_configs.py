@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.ledger.identity import canonical
-from methods.schedule.chain import count_ends, ends_at, link_length
+from methods.schedule.link_ends import count_ends, ends_at, link_length
 from methods.spec import BaSparse, Chain, Columns, LowRank
 from methods.why_not import why_not
 

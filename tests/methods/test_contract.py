@@ -83,7 +83,7 @@ def test_a_fresh_model_restored_in_mid_chain_goes_on_bit_for_bit(lab, family, na
     again.load_state_dict({"state": moments, "param_groups": again.state_dict()["param_groups"]})
     lab.train(second, resumed, 8, first=5, optimizer=again)
     assert torch.equal(first.logits(), second.logits())
-    assert resumed.links() == method.links()
+    assert resumed.history() == method.history()
 
 
 @pytest.mark.parametrize("name", (*PARTS, "full", "head"))

@@ -84,7 +84,7 @@ def test_quantised_weights_are_exported_and_never_merged(lab, name):
 
 
 def test_a_chain_that_must_merge_into_quantised_weights_is_refused(lab):
-    with pytest.raises(MethodError, match=r"cola merges into W at every link, and \S+ is sharded or quantised"):
+    with pytest.raises(MethodError, match=r"a chain merges into W at every link, and \S+ is sharded or quantised"):
         lab.attach(both(lab)[0], lab.spec("cola"))
 
 

@@ -32,14 +32,15 @@ def test_i02_every_chain_step_preserves_the_function(lab, name):
     tiny = lab.tiny()
     method = lab.attach(tiny, lab.spec(name, links=3))
     seen = {}
-    end_link = method._next_link
+    end_link = method.schedule._next_link
 
     def watched(step):
         before = tiny.logits().detach()
-        end_link(step)
+        change = end_link(step)
         seen[step] = (tiny.logits() - before).abs().max() / before.abs().max()
+        return change
 
-    method._next_link = watched
+    method.schedule._next_link = watched
     lab.train(tiny, method, 9)
     assert sorted(seen) == [3, 6]
     assert max(seen.values()) < 1e-5

@@ -26,7 +26,7 @@ def test_i12_the_learning_rate_goes_on_across_links(lab):
             schedule.step()
 
         lab.train(tiny, method, 9, optimizer=optimizer, watch=note)
-        assert len(method.links()) == (0 if name == "lora" else 2)
+        assert len(method.history()) == (0 if name == "lora" else 2)
     assert len(set(traces["lora"])) > 5
     assert all(trace == traces["lora"] for trace in traces.values())
 

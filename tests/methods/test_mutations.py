@@ -10,7 +10,8 @@ import pytest
 
 from methods.adapters import AdapterMethod
 from methods.errors import MethodError
-from methods.method import Loop
+from methods.method import NO_CHANGE
+from methods.schedule.chain import ChainSchedule
 from methods.spec import LowRank
 from methods.update import columns, low_rank
 from methods.update.columns import ColumnsUpdate
@@ -33,7 +34,7 @@ def without_the_merge(patch: Any) -> None:
 
 
 def without_the_column_write(patch: Any) -> None:
-    patch.setattr(ColumnsUpdate, "after_step", lambda self, step: None)
+    patch.setattr(ColumnsUpdate, "after_step", lambda self, progress: None)
 
 
 def with_columns_put_back_at_link_ends(patch: Any) -> None:
@@ -96,17 +97,12 @@ def with_both_factors_trained(patch: Any) -> None:
 
 def with_stale_moments(patch: Any) -> None:
     after_step = AdapterMethod.after_step
-
-    def silent(self: AdapterMethod, progress: Any) -> Loop:
-        after_step(self, progress)
-        return Loop.GO
-
-    patch.setattr(AdapterMethod, "after_step", silent)
+    patch.setattr(AdapterMethod, "after_step", lambda self, progress: replace(after_step(self, progress), forget=()))
 
 
 def without_any_chain_step(patch: Any) -> None:
     """The study's trap 1."""
-    patch.setattr(AdapterMethod, "_next_link", lambda self, step: None)
+    patch.setattr(ChainSchedule, "_next_link", lambda self, step: NO_CHANGE)
 
 
 def without_the_zero_start(patch: Any) -> None:

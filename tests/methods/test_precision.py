@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from methods.method import Progress
 from methods.sites import AdapterSite
 from methods.spec import Columns, LowRank
 from methods.update.columns import ColumnsUpdate
@@ -55,7 +56,7 @@ def test_bf16_columns_lose_nothing_from_step_to_step():
     for step in range(1000):
         with torch.no_grad():
             update.b += 1e-4  # s·1e-4 is below half a bfloat16 step at 1 (2^-8): written alone it would vanish
-        update.after_step(step)
+        update.after_step(Progress(step, 1000, 1000))
     assert torch.equal(linear.weight[:, :RANK], torch.full((OUT, RANK), 1.2, dtype=torch.bfloat16))
     assert torch.equal(linear.weight[:, RANK:], torch.ones(OUT, IN - RANK, dtype=torch.bfloat16))
 
