@@ -1,8 +1,8 @@
 """Anybody's table of results, re-examined: mean ranks, Friedman, Iman–Davenport, every pairwise Wilcoxon with Holm,
 wins.
 
-Input is a table with the columns model, dataset, method, metric, value (and optionally direction: max or min), or a wide
-one (analysis/table_file.py). A block is
+Input is a table with the columns model, dataset, method, metric, value (and optionally direction: max or min), or a
+wide one (analysis/table_file.py). A block is
 one model × dataset × metric. Refuses a metric of unknown direction, a value that is no number, and a cell given twice.
 """
 

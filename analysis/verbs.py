@@ -55,7 +55,7 @@ def _frame(given: "Namespace") -> "Frame":
 
 
 def compare(argv: list[str]) -> int:
-    """`peftlab compare TABLE [--metric NAME] [--direction max|min] [--json]`: the ranking tests on any published table."""
+    """`peftlab compare TABLE [--metric NAME] [--direction max|min] [--json]`: ranking tests on any table."""
     from analysis.arguments import parser
     from analysis.compare import as_json, compare_csv
     from analysis.tables.ranking import pair_table, rank_table
