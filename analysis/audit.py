@@ -1,175 +1,44 @@
-"""What is suspicious in a sweep's records, before anybody believes its tables.
+"""What is untrue, unproved or suspicious in a sweep's records, before anybody believes its tables."""
 
-Every finding names its runs; nothing is mended.
-"""
-
-from collections.abc import Iterator
-from dataclasses import dataclass
-
-import numpy as np
 import pandas as pd
 
+from analysis.checks.finding import Finding
+from analysis.checks.proofs import prove
+from analysis.checks.sweep import check_sweep
 from analysis.frame import Frame
-from analysis.matched import differing
-from analysis.metric import number
-from analysis.table import Cell, Head, Table
+from analysis.table import Cell, Head, Mark, Table
 from analysis.tables.cells import footer
 
-
-@dataclass(frozen=True)
-class Finding:
-    """`kind` groups findings; `where` is a cell or a run; `what` is the sentence."""
-
-    kind: str
-    where: str
-    what: str
+_MARKS: dict[str, Mark] = {"refuted": "bad", "unproved": "absent", "suspicious": ""}
 
 
 def audit(frame: Frame) -> tuple[Finding, ...]:
-    """All findings, in a fixed order.
+    """All findings, in a fixed order: each run against its own folder, runs against each other, then the sweep.
 
     The frame is loaded with partial=True and allow_mixed=True, or it would be refused first.
     """
-    checks = (
-        _holes,
-        _duplicate_seeds,
-        _unequal_seeds,
-        _environments,
-        _settings,
-        _chance,
-        _diverged,
-        _outlying_seeds,
-        _counts,
-        _clocks,
-        _time_outliers,
-    )
-    return tuple(finding for check in checks for finding in check(frame))
+    ids = [run_id for run_id in frame.rows["id"] if run_id]
+    proofs = () if frame.runs is None else prove(frame.runs, ids, frame.name, fresh=True)
+    return (*(_placed(frame, finding) for finding in proofs), *check_sweep(frame))
 
 
-def audit_table(frame: Frame, found: tuple[Finding, ...]) -> Table:
+def audit_table(frame: Frame, findings: tuple[Finding, ...]) -> Table:
     """The findings as a table."""
-    rows = tuple((Cell(f.kind), Cell(f.where), Cell(f.what)) for f in found)
-    note = f"{len(found)} finding{'s' * (len(found) > 1)}." if found else "No finding: every check passed."
-    data = pd.DataFrame([vars(f) for f in found], columns=["kind", "where", "what"])
-    return Table("audit", "Audit", (Head("check"), Head("where"), Head("finding")), rows, (note, footer(frame)), data)
+    rows = tuple((Cell(f.kind, mark=_MARKS[f.level]), Cell(f.level), Cell(f.where), Cell(f.what)) for f in findings)
+    count = f"{len(findings)} finding{'s' * (len(findings) > 1)}"
+    refuted = len({run for f in findings if f.level == "refuted" for run in f.runs})
+    note = f"{count}, {refuted} records refuted: no table takes them." if refuted else f"{count}."
+    note = note if findings else "No finding: every check passed."
+    data = pd.DataFrame([vars(f) for f in findings], columns=["kind", "level", "where", "what", "runs"])
+    heads = (Head("check"), Head("level"), Head("where"), Head("finding"))
+    return Table("audit", "Audit", heads, rows, (note, footer(frame)), data)
 
 
-def _holes(frame: Frame) -> Iterator[Finding]:
-    rows = frame.rows[frame.rows["status"].isin(["missing", "damaged", "failed"])]
-    for (block, method), runs in rows.groupby(["block", "label"], sort=False):
-        kinds = ", ".join(f"{n} {s}" for s, n in runs["status"].value_counts(sort=False).items())
-        seeds = ", ".join(map(str, runs["seed"]))
-        yield Finding("incomplete cell", f"{block}, {method}", f"{kinds} (seeds {seeds}): {runs.iloc[0]['reason']}")
-
-
-def _duplicate_seeds(frame: Frame) -> Iterator[Finding]:
-    keys = ["block", "label", "seed"]
-    runs = frame.rows[(frame.rows["seed"] >= 0) & frame.rows.duplicated(keys, keep=False)]
-    for (block, method, seed), same in runs.groupby(keys, sort=False):
-        said = f"seed {seed} is in the plan {len(same)} times: {', '.join(same['id'])}"
-        yield Finding("duplicate seed", f"{block}, {method}", said)
-
-
-def _unequal_seeds(frame: Frame) -> Iterator[Finding]:
-    for block in frame.blocks:
-        runs = frame.block(block)
-        seeds = {m: frozenset(r["seed"]) for m, r in runs[runs["seed"] >= 0].groupby("label", sort=False)}
-        if len(set(seeds.values())) > 1:
-            said = "; ".join(f"{m}: {', '.join(map(str, sorted(s)))}" for m, s in seeds.items())
-            yield Finding(
-                "unequal seeds", block, f"methods have different seeds, so that not all differences are paired ({said})"
-            )
-
-
-def _environments(frame: Frame) -> Iterator[Finding]:
-    done = frame.rows[frame.rows["status"] == "done"]
-    prints = done["fingerprint"].replace("", "none").value_counts()
-    if len(prints) > 1:
-        yield Finding("mixed environments", frame.name, ", ".join(f"{name}: {n} runs" for name, n in prints.items()))
-    commits = done["commit"].value_counts()
-    if len(commits) > 1:
-        yield Finding(
-            "mixed commits", frame.name, ", ".join(f"{name or 'unknown'}: {n} runs" for name, n in commits.items())
-        )
-    if done["commit"].str.contains("modified").any():
-        n = int(done["commit"].str.contains("modified").sum())
-        yield Finding("modified code", frame.name, f"{n} runs were made with uncommitted changes")
-
-
-def _settings(frame: Frame) -> Iterator[Finding]:
-    for found in differing(frame.rows):
-        kind = "differing data" if found.knob == "data" else "differing settings"
-        yield Finding(kind, found.block, f"{found} within one comparison")
-
-
-def _chance(frame: Frame) -> Iterator[Finding]:
-    done = frame.rows[(frame.rows["status"] == "done") & frame.rows["chance"].notna()]
-    chance = pd.to_numeric(done["chance"])
-    at = np.where(done["direction"] == "max", done["score"] <= chance, done["score"] >= chance)
-    for run in done[at].itertuples():
-        said = f"{run.metric} {run.score:.4g}, chance {float(run.chance):.4g}"  # type: ignore[arg-type]
-        yield Finding("score at chance", f"{run.block}, {run.label}, seed {run.seed}", f"{said} (run {run.id})")
-
-
-def _diverged(frame: Frame) -> Iterator[Finding]:
-    lost = frame.rows[frame.rows["failure_kind"] == "diverged"]
-    for (block, method), seeds in lost.groupby(["block", "label"], sort=False):
-        left = int(frame.cell(str(block), str(method))["done"].sum())
-        if left:
-            said = f"{len(seeds)} seeds diverged; the mean is over the {left} that did not"
-            yield Finding("mean over survivors", f"{block}, {method}", said)
-
-
-def _outlying_seeds(frame: Frame) -> Iterator[Finding]:
-    """A seed that fell far below its siblings was averaged in.
-
-    10 robust SDs and 10 % of the median is far for any method.
-    """
-    done = frame.rows[(frame.rows["status"] == "done") & frame.rows["shown"].notna()]
-    cells = [done["block"], done["label"]]
-    middle = done["shown"].groupby(cells).transform("median")
-    spread = (done["shown"] - middle).abs().groupby(cells).transform("median") * 1.4826
-    below = (middle - done["shown"]) * np.where(done["direction"] == "max", 1, -1)
-    siblings = done["shown"].groupby(cells).transform("size")
-    far = (siblings >= 3) & (below > np.maximum(10 * spread, 0.1 * middle.abs()))
-    for run, usual in zip(done[far].itertuples(), middle[far], strict=True):
-        said = f"{number(run.shown, 2)} where the median seed has {number(usual, 2)}; averaged in (run {run.id})"
-        yield Finding("seed far off", f"{run.block}, {run.label}, seed {run.seed}", said)
-
-
-def _counts(frame: Frame) -> Iterator[Finding]:
-    done = frame.rows[frame.rows["status"] == "done"]
-    known = done[done["formula_params"].notna() & done["adapter_params"].notna()]
-    off = known[known["adapter_params"] != known["formula_params"]]
-    for first in off.drop_duplicates(["block", "label"]).itertuples():
-        said = f"{first.adapter_params:,.0f} adapter parameters, by the formula {first.formula_params:,.0f}"
-        yield Finding("parameter count", f"{first.block}, {first.label}", said)
-    kinds = done.groupby(["block", "label"], sort=False)["trainable_params"].nunique()
-    for block, method in kinds.index[kinds > 1]:
-        yield Finding(
-            "parameter count", f"{block}, {method}", "the seeds have different numbers of trainable parameters"
-        )
-
-
-def _clocks(frame: Frame) -> Iterator[Finding]:
-    """Five disjoint clocks add up to the wall time within 1 % (measuring.md, T1)."""
-    done = frame.rows[frame.rows["status"] == "done"]
-    total = done[["setup_s", "train_s", "eval_s", "checkpoint_s", "log_s"]].sum(axis=1, min_count=5) + done[
-        "wasted_s"
-    ].fillna(0)
-    off = (total - done["wall_s"]).abs() > 0.01 * done["wall_s"] + 0.05
-    for run in done[off].itertuples():
-        yield Finding(
-            "clocks",
-            f"{run.block}, {run.label}, seed {run.seed}",
-            f"the clocks add up to {total[run.Index]:.1f} s of {run.wall_s:.1f} s",
-        )
-
-
-def _time_outliers(frame: Frame) -> Iterator[Finding]:
-    done = frame.rows[(frame.rows["status"] == "done") & frame.rows["step_ms"].notna()]
-    middle = done["step_ms"].groupby([done["block"], done["label"]]).transform("median")
-    far = (done["step_ms"] > 1.5 * middle) | (done["step_ms"] < middle / 1.5)
-    for run, usual in zip(done[far].itertuples(), middle[far], strict=True):
-        said = f"median step {run.step_ms:.1f} ms where the median seed has {usual:.1f} ms (run {run.id})"
-        yield Finding("time outlier", f"{run.block}, {run.label}, seed {run.seed}", said)
+def _placed(frame: Frame, finding: Finding) -> Finding:
+    """A run's cell and seed instead of its bare id."""
+    named = frame.rows[frame.rows["id"] == finding.where]
+    if named.empty:
+        return finding
+    run = named.iloc[0]
+    where = f"{run['block']}, {run['label']}, seed {run['seed']}"
+    return Finding(finding.kind, where, f"{finding.what} (run {finding.where})", finding.level, finding.runs)

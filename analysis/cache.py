@@ -81,11 +81,13 @@ def joined(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 
 
 def write(file: Path, frame: pd.DataFrame) -> None:
-    """Whole or not at all; a folder that cannot be written to (a read-only archive) is read without a cache."""
+    """Whole or not at all; a folder that cannot be written to (a read-only archive) is read without a cache, and so are
+    damaged records with a text where a number belongs.
+    """
     part = file.with_name(f".{file.name}.{os.getpid()}.part")
     try:
         file.parent.mkdir(exist_ok=True)
         frame.to_parquet(part, index=False)
         os.replace(part, file)
-    except OSError:
-        return
+    except (OSError, ValueError, TypeError):  # the last two: pyarrow's, for a column of several types
+        part.unlink(missing_ok=True)

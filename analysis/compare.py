@@ -1,11 +1,12 @@
 """Anybody's table of results, re-examined: mean ranks, Friedman, Iman–Davenport, every pairwise Wilcoxon with Holm,
 wins.
 
-Input is a CSV with the columns model, dataset, method, metric, value (and optionally direction: max or min). A block is
+Input is a table with the columns model, dataset, method, metric, value (and optionally direction: max or min), or a
+wide one (analysis/table_file.py). A block is
 one model × dataset × metric. Refuses a metric of unknown direction, a value that is no number, and a cell given twice.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from scipy import stats
 
 from analysis.metric import direction
 from analysis.stats.ranks import Omnibus, Ranking, ranking
+from analysis.table_file import NEEDED, plain_number, read_rows
 from harness.ledger.errors import RecordError
 
-NEEDED = ("model", "dataset", "method", "metric", "value")
+_AVERAGES = ("average", "avg", "avg.", "mean")  # of the other rows: no block of its own
 MIXED = (
     "Wilcoxon ranks the sizes of differences across blocks, and these blocks have metrics of different units ({}): "
     "read it beside the sign test, which does not."
@@ -40,29 +42,34 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-def compare_csv(path: Path) -> Comparison:
-    """The comparison of a CSV file; raises RecordError with the line and the reason."""
-    return compare(read_table(path), str(path))
+def compare_csv(path: Path, better: str = "", metric: str = "") -> Comparison:
+    """The comparison of a CSV file; raises RecordError with the line and the reason.
+
+    `better`: max or min for metrics whose direction the table does not say; empty: by their names.
+    """
+    table = read_table(path, metric)
+    given = table["direction"] if "direction" in table else pd.Series("", index=table.index)
+    comparison = compare(table.assign(direction=given.where(given != "", better)), str(path))
+    averages = int(read_rows(path, metric)["dataset"].str.lower().isin(_AVERAGES).sum())
+    note = f"{averages} values named Average are left out: they are no block of their own."
+    return replace(comparison, notes=(*comparison.notes, note)) if averages else comparison
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """The CSV, checked: columns, numbers, no cell twice."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, comment="#")
-    except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        why = " ".join(str(error).split())
-        raise RecordError(
-            f"{path}: cannot be read as CSV ({why}). It needs the columns {', '.join(NEEDED)}."
-        ) from error
+def read_table(path: Path, metric: str = "") -> pd.DataFrame:
+    """The table, checked: columns, numbers, no cell twice, no method under two spellings; without "Average" rows."""
+    table = read_rows(path, metric)
     if absent := [name for name in NEEDED if name not in table]:
-        comma = " Columns are separated by commas." if len(table.columns) == 1 else ""
+        wide = " Of a wide table, --metric says what it holds." if not metric else ""
         raise RecordError(
-            f"{path}: no column {', '.join(absent)}; it has {', '.join(table)}. Needed: {', '.join(NEEDED)}.{comma}"
+            f"{path}: no column {', '.join(absent)}; it has {', '.join(table)}. Needed: {', '.join(NEEDED)}.{wide}"
         )
     table = table.map(str.strip)
     if (nameless := table[["model", "dataset", "method", "metric"]] == "").any(axis=None):
         line, column = np.argwhere(nameless.to_numpy())[0]
         raise RecordError(f"{path}, row {line + 2}: no {nameless.columns[column]}; every row needs one.")
+    table = table[~table["dataset"].str.lower().isin(_AVERAGES)].reset_index(drop=True)
+    _check_spelling(table, path)
+    table["value"] = table["value"].map(plain_number)
     number = pd.to_numeric(table["value"], errors="coerce")
     empty = table["value"] == ""
     if (bad := ~np.isfinite(number) & ~empty).any():
@@ -79,6 +86,13 @@ def read_table(path: Path) -> pd.DataFrame:
             "average its seeds first, or name the settings apart in `method`."
         )
     return table
+
+
+def _check_spelling(table: pd.DataFrame, path: Path) -> None:
+    names: dict[str, str] = {}
+    for name in dict.fromkeys(table["method"]):
+        if names.setdefault(name.lower(), name) != name:
+            raise RecordError(f"{path}: '{names[name.lower()]}' and '{name}' are one method or two? Spell it one way.")
 
 
 def compare(table: pd.DataFrame, source: str) -> Comparison:

@@ -32,7 +32,7 @@ def read_flat(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         return flatten(raw), curve(raw)
     except RecordVersionError as error:
         return _damaged(path, str(error)), []
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (RecordError, ValueError, KeyError, TypeError, AttributeError) as error:
         return _damaged(path, f"{path.name} cannot be read ({error}); delete it to run again"), []
 
 
@@ -130,7 +130,9 @@ def _device(value: Any) -> str:
 
 
 def _digest(data: Mapping[str, Any]) -> str:
-    """Runs with equal data facts saw equal splits."""
+    """Runs with equal data facts saw equal splits. A random model's revision names the run's seed, and is no data."""
+    if str(data.get("model_revision", "")).startswith("random:"):
+        data = {key: fact for key, fact in data.items() if key != "model_revision"}
     return hashlib.sha256(_dumps(data).encode()).hexdigest()[:12]
 
 

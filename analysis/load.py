@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from analysis.cache import read_records
+from analysis.checks.finding import Finding
+from analysis.checks.proofs import prove
 from analysis.columns import COLUMNS, LEDGER
 from analysis.frame import Frame, ordered
 from analysis.matched import differing
@@ -27,16 +29,18 @@ def load(sweep: str, runs: Path | str = Path("runs"), partial: bool = False, all
     """
     runs = Path(runs)
     plan = read_plan(runs, sweep)
-    found, curves = read_records(runs, list(plan.ids), sweep)
-    return to_frame(plan, found, curves, runs, partial=partial, allow_mixed=allow_mixed)
+    records, curves = read_records(runs, list(plan.ids), sweep)
+    return to_frame(plan, records, curves, runs, partial=partial, allow_mixed=allow_mixed)
 
 
 def to_frame(
-    plan: Plan, found: pd.DataFrame, curves: pd.DataFrame, runs: Path | None, *, partial: bool, allow_mixed: bool
+    plan: Plan, records: pd.DataFrame, curves: pd.DataFrame, runs: Path | None, *, partial: bool, allow_mixed: bool
 ) -> Frame:
     """Plan and flat records joined; see `load`. `runs` is the folder they are from, None where there is none."""
-    rows = _joined(planned_rows(plan), found)
-    notes = [*_check_complete(rows, partial)]
+    proofs = () if runs is None else prove(runs, list(plan.ids), plan.name)
+    records, curves = _believed(records, curves, proofs)
+    rows = _joined(planned_rows(plan), records)
+    notes = [*_check_complete(rows, partial), *_unproved(proofs, rows)]
     if mixed := _check_environment(rows, allow_mixed):
         rows["block"] += " @ " + rows["fingerprint"].where(rows["fingerprint"] != "", "no record").str[:8]
     notes += [*mixed, *_check_settings(rows, allow_mixed)]
@@ -44,6 +48,29 @@ def to_frame(
     methods, blocks = tuple(dict.fromkeys(rows["label"])), tuple(dict.fromkeys(rows["block"]))
     rows = _compact(ordered(rows, blocks, methods))
     return Frame(plan.name, rows, curves, methods, blocks, plan.about, plan.digest, tuple(notes), runs)
+
+
+def _believed(
+    records: pd.DataFrame, curves: pd.DataFrame, proofs: tuple[Finding, ...]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Records and curves without the numbers of those that cannot be true: they are damaged, with the reason."""
+    why = {run: finding.what for finding in reversed(proofs) if finding.level == "refuted" for run in finding.runs}
+    if not why or records.empty:
+        return records, curves
+    refuted = records["id"].isin(why) & (records["status"] != "damaged")
+    blank = pd.DataFrame({"id": records.loc[refuted, "id"], "status": "damaged", "absent": "{}"})
+    blank["reason"] = "damaged: the record cannot be true: " + blank["id"].map(why)
+    return pd.concat([records[~refuted], blank], ignore_index=True), curves[~curves["id"].isin(why)]
+
+
+def _unproved(proofs: tuple[Finding, ...], rows: pd.DataFrame) -> list[str]:
+    """What tables say of records whose proof is missing."""
+    bare = {run for finding in proofs if finding.level == "unproved" for run in finding.runs}
+    bare &= set(rows.loc[rows["status"] == "done", "id"])
+    if not bare:
+        return []
+    first = next(f.what for f in proofs if f.level == "unproved" and bare & set(f.runs))
+    return [f"Not proved: {len(bare)} records lack evidence (first: {first}); `peftlab audit` lists them."]
 
 
 def _compact(rows: pd.DataFrame) -> pd.DataFrame:
@@ -54,8 +81,8 @@ def _compact(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.copy()
 
 
-def _joined(planned: pd.DataFrame, found: pd.DataFrame) -> pd.DataFrame:
-    rows = planned.merge(found, on="id", how="left", suffixes=("", "_found"))
+def _joined(planned: pd.DataFrame, records: pd.DataFrame) -> pd.DataFrame:
+    rows = planned.merge(records, on="id", how="left", suffixes=("", "_record"))
     skipped = rows["skip"] != ""
     absent = "missing: no record yet; `peftlab status` says whether it runs"
     rows["status"] = (
@@ -92,15 +119,18 @@ def _check_complete(rows: pd.DataFrame, partial: bool) -> list[str]:
     if holes.empty:
         return []
     planned = int((rows["status"] != "skipped").sum())
-    said = f"{len(holes)} of {planned} planned runs have no readable record"
-    unreadable = holes.loc[holes["status"] == "damaged", "reason"]
-    said += f" ({len(unreadable)} cannot be read: {unreadable.iloc[0]})" if len(unreadable) else ""
-    if not partial:
-        first = ", ".join(f"{r.label} {r.block} seed {r.seed}" for r in holes.head(3).itertuples())
+    damaged = holes[holes["status"] == "damaged"]
+    text = f"{len(holes)} of {planned} planned runs have no {'believable' if len(damaged) else 'readable'} record"
+    if partial:
+        return [f"Incomplete: {text}; tables show them as {' or '.join(sorted(set(holes['status'])))}."]
+    first = ", ".join(f"{r.label} {r.block} seed {r.seed}" for r in holes.head(3).itertuples())
+    if len(damaged):
+        run = damaged.iloc[0]
         raise RecordError(
-            f"{said} (first: {first}). Run the sweep again to fill them, or pass --partial to see the holes."
+            f"{text} (first: {first}; run {run['id']} is {run['reason']}). `peftlab audit` lists all that is wrong. "
+            "Delete the folders of damaged runs and run the sweep again, or pass --partial to see them as holes."
         )
-    return [f"Incomplete: {said}; tables show them as missing."]
+    raise RecordError(f"{text} (first: {first}). Run the sweep again to fill them, or pass --partial to see the holes.")
 
 
 def _check_environment(rows: pd.DataFrame, allow_mixed: bool) -> list[str]:
@@ -117,17 +147,17 @@ def _check_environment(rows: pd.DataFrame, allow_mixed: bool) -> list[str]:
 
 
 def _check_settings(rows: pd.DataFrame, allow_mixed: bool) -> list[str]:
-    found = list(differing(rows))
-    if not found:
+    knobs = list(differing(rows))
+    if not knobs:
         return []
-    more = f"; and {len(found) - 2} more (`peftlab audit`)" if len(found) > 2 else ""
-    said = "; ".join(f"{one.block}: {one}" for one in found[:2]) + more
+    more = f"; and {len(knobs) - 2} more (`peftlab audit`)" if len(knobs) > 2 else ""
+    text = "; ".join(f"{knob.block}: {knob}" for knob in knobs[:2]) + more
     if not allow_mixed:
         raise RecordError(
-            f"settings differ within one comparison ({said}). Run them alike, or pass --allow-mixed to compare them "
+            f"settings differ within one comparison ({text}). Run them alike, or pass --allow-mixed to compare them "
             "all the same, with a note."
         )
-    return [f"Settings differ within one comparison: {said}."]
+    return [f"Settings differ within one comparison: {text}."]
 
 
 def _derived(rows: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 Refuses to guess the direction of a metric it does not know: a wrong guess turns a ranking round.
 """
 
-import itertools
 import math
 import re
 from dataclasses import dataclass
@@ -22,11 +21,16 @@ _SHARES = (
     "recall",
     "precision",
 )
-_MORE_IS_BETTER = (*_SHARES, "auc", "bleu", "rouge", "score", "win", "throughput", "samples_per", "tokens_per")
-_LESS_IS_BETTER = (
-    *("perplexity", "ppl", "loss", "nll", "error", "generalization", "mse", "rmse", "mae", "wer"),
-    *("time", "seconds", "latency", "memory", "bytes", "flops", "parameters"),
-)
+_MORE_IS_BETTER = {
+    *(*_SHARES, "acc", "em", "f1_macro", "f1_micro", "auc", "auroc", "bleu", "rouge", "rouge_l", "rougel", "rouge_1"),
+    *("rouge_2", "rouge1", "rouge2", "meteor", "cider", "score", "throughput", "samples_per_s", "tokens_per_s"),
+}
+_LESS_IS_BETTER = {
+    *("perplexity", "ppl", "loss", "nll", "error", "error_rate", "mse", "rmse", "mae", "wer", "cer"),
+    *("generalization_error", "generalization_error_g_w", "empirical_generalization_error_g_w"),
+    *("time", "seconds", "latency", "memory", "peak_memory", "bytes", "flops", "parameters"),
+}
+_DECORATION = {"test", "val", "validation", "eval", "mean", "avg", "pct", "percent", "x100", "100"}
 
 
 @dataclass(frozen=True)
@@ -59,15 +63,20 @@ def shown(metric: str, unit: str = "") -> Shown:
 
 
 def direction(metric: str) -> str:
-    """ "max" or "min" for a metric's name, by the words in it; raises RecordError when no word is known."""
-    words = [word for word in re.split(r"[^a-z0-9]+", metric.lower()) if word]
-    words += ["_".join(pair) for pair in itertools.pairwise(words)]
-    if any(word.startswith(known) for word in words for known in _LESS_IS_BETTER):
+    """ "max" or "min" for the name of a known metric, whatever says split, mean or percent around it.
+
+    Raises RecordError for any other name: `memory_recall` is no memory.
+    """
+    words = [word for word in re.split(r"[^a-z0-9]+", metric.lower()) if word and word not in _DECORATION]
+    name = "_".join(words)
+    if name in _LESS_IS_BETTER:
         return "min"
-    if any(word.startswith(known) for word in words for known in _MORE_IS_BETTER):
+    if name in _MORE_IS_BETTER:
         return "max"
-    hint = nearest(metric, {*_MORE_IS_BETTER, *_LESS_IS_BETTER})
-    raise RecordError(f"metric '{metric}': is higher or lower better? Add a column `direction` (max or min).{hint}")
+    raise RecordError(
+        f"metric '{metric}': is higher or lower better? Pass --direction max or --direction min, or add a column "
+        f"`direction`.{nearest(name, {*_MORE_IS_BETTER, *_LESS_IS_BETTER})}"
+    )
 
 
 def number(value: float, digits: int) -> str:

@@ -106,8 +106,10 @@ def _unique_labels(frame: pd.DataFrame) -> pd.Series:
 
 def _parameters(method: Mapping[str, Any], model: Mapping[str, Any]) -> float | None:
     """Adapter parameters by the formula (study, 1.2): r(in + out), r·out or r·in a target; None where the card does
-    not say widths.
+    not say widths, and for size=tiny, whose widths are not the card's.
     """
+    if model.get("size") == "tiny":
+        return None
     update, config = method["update"], model.get("config") or {}
     hidden = config.get("hidden_size") or config.get("n_embd")
     layers = config.get("num_hidden_layers") or config.get("n_layer")

@@ -55,15 +55,17 @@ def _frame(given: "Namespace") -> "Frame":
 
 
 def compare(argv: list[str]) -> int:
-    """`peftlab compare TABLE.csv [--json]`: the ranking tests on any table of published numbers."""
+    """`peftlab compare TABLE [--metric NAME] [--direction max|min] [--json]`: ranking tests on any table."""
     from analysis.arguments import parser
     from analysis.compare import as_json, compare_csv
     from analysis.tables.ranking import pair_table, rank_table
 
     made = parser("compare")
-    made.add_argument("table", type=Path, help="CSV with the columns model, dataset, method, metric, value")
+    made.add_argument("table", type=Path, help="CSV or Markdown: model, dataset, method, metric, value, or wide")
+    made.add_argument("--direction", choices=("max", "min"), default="", help="for metrics whose name is not known")
+    made.add_argument("--metric", default="", help="what a wide table holds, such as accuracy")
     given = made.parse_args(argv)
-    found = compare_csv(given.table)
+    found = compare_csv(given.table, given.direction, given.metric)
     return _print_json(as_json(found)) if given.json else _print_tables([rank_table(found), pair_table(found)])
 
 

@@ -8,6 +8,8 @@ from harness.ledger.quantity import NotMeasured, Quantity
 from harness.ledger.record import NOT_COMPARABLE, Record
 from harness.ledger.store import Store
 
+_DEVICE_WIDE = ("train_peak_device", "eval_peak_device")  # of the whole device: the other runs' bytes are in it
+
 
 @dataclass(frozen=True)
 class SharedStore(Store):
@@ -29,7 +31,9 @@ def shared(store: Store, at_once: int) -> Store:
 
 
 def not_comparable(record: Record, at_once: int) -> Record:
-    """Every clock and speed becomes its reason; the exact ledger, the FLOPs and the scores stay."""
+    """Every clock, speed and device-wide memory becomes its reason; the process's own allocations, the exact ledger,
+    the FLOPs and the scores stay.
+    """
     why = f"{at_once} runs shared the device at the same time"
 
     def blank(quantities: Mapping[str, Quantity]) -> dict[str, Quantity]:
@@ -39,5 +43,6 @@ def not_comparable(record: Record, at_once: int) -> Record:
         record,
         seconds=blank(record.seconds),
         speed=blank(record.speed),
+        memory={**record.memory, **blank({k: v for k, v in record.memory.items() if k in _DEVICE_WIDE})},
         notes=(*record.notes, NOT_COMPARABLE + why),
     )

@@ -4,7 +4,6 @@ It names no user, no path and no secret: no environment variables, no command li
 host name is in the record, so that a bad node can be found, and is left out of the fingerprint.
 """
 
-import hashlib
 import importlib.metadata
 import json
 import os
@@ -15,6 +14,7 @@ from typing import Any
 
 import torch
 
+from harness.ledger.fingerprint import fingerprint
 from harness.ledger.source import ROOT, git_state
 from harness.measure.cpu_matmul import matmul_kernels
 
@@ -29,7 +29,7 @@ def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """All that must match before measurements are pooled."""
+    """All that must match before measurements are pooled: the keys that `harness.ledger.fingerprint` names."""
     return {
         "packages": package_versions(),
         "python": platform.python_version(),
@@ -39,11 +39,6 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "matmul": matmul_kernels(device),
     }
-
-
-def fingerprint(found: dict[str, Any]) -> str:
-    """12 hex digits of the SHA-256 of `environment`: equal when software, device, driver and threads are."""
-    return hashlib.sha256(json.dumps(found, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @cache

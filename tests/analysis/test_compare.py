@@ -98,8 +98,8 @@ def test_a_block_with_a_hole_is_dropped_listed_and_imputed() -> None:
         ("model,dataset,method,metric,value\n", "needs two methods"),
         ("model,dataset,method,metric,value\n,,,,\n", "row 2: no model"),
         ("model,dataset,method,metric,value\nm,d,a,accuracy,1\nm,d,,accuracy,2\n", "row 3: no method"),
-        ("model;dataset;method;metric;value\nm;d;a;accuracy;1\n", "separated by commas"),
-        ("model,dataset,method,metric,value\nm,d,a,accuracy,1\nm,d,b,accuracy,2,3\n", "Expected 5 fields in line 3"),
+        ("model;dataset;method;metric;value\nm;d;a;accuracy;1\n", "needs two methods"),
+        ("model,dataset,method,metric,value\nm,d,a,accuracy,1\nm,d,b,accuracy,2,3\n", "line 3: 6 fields, expected 5"),
         ("model,dataset,method,metric,value,direction\nm,d,a,z,1,max\nm,d,b,z,2,min\n", "both directions"),
         ("model,dataset,method,metric,value\nm,d,a,accuracy,nan\nm,d,b,accuracy,2\n", "row 2: value 'nan'"),
         ("", "cannot be read as CSV"),
@@ -151,7 +151,7 @@ def test_the_verb_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
         ("Perplexity", "min"),
         ("mcc_x100", "max"),
         ("test loss", "min"),
-        ("answer_accuracy", "max"),
+        ("f1_macro", "max"),
         ("exact_match", "max"),
         ("peak-memory", "min"),
         ("rougeL", "max"),
@@ -160,3 +160,45 @@ def test_the_verb_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_directions_are_known_by_whole_words(metric: str, expected: str) -> None:
     assert direction(metric) == expected
+
+
+@pytest.mark.parametrize("metric", ["timeqa_accuracy", "error_detection_f1", "memory_recall"])
+def test_the_direction_of_an_unknown_metric_is_asked_for(tmp_path: Path, metric: str) -> None:
+    path = tmp_path / "t.csv"
+    rows = "".join(f"m,d{i},{m},{metric},{v}\n" for i in range(3) for m, v in (("a", 1), ("b", 2)))
+    path.write_text("model,dataset,method,metric,value\n" + rows)
+    with pytest.raises(RecordError, match="--direction max"):
+        compare_csv(path)
+    assert as_json(compare_csv(path, "max"))["mean_ranks"] == {"a": 2.0, "b": 1.0}
+
+
+MARKDOWN = """| method | A | B | Average |
+|---|---|---|---|
+| LoRA #1 | **70.8 ± 0.3** | 61.0% | 65.9 |
+| cLA | 70.1 | – | 70.1 |
+| PaCA | 70.0 ± 0.1 | 60.0 | 65.0 |
+"""
+
+
+@pytest.mark.parametrize("separator", ["|", ";", "\t", ","])
+def test_wide_tables_are_read_as_people_print_them(tmp_path: Path, separator: str) -> None:
+    text = MARKDOWN
+    if separator != "|":
+        lines = [line.strip("| ") for line in text.splitlines() if "---" not in line]
+        text = "\n".join(separator.join(cell.strip() for cell in line.split("|")) for line in lines)
+    path = tmp_path / "table.txt"
+    path.write_text(text)
+    with pytest.raises(RecordError, match="--metric"):
+        compare_csv(path)
+    found = as_json(compare_csv(path, metric="accuracy"))
+    assert found["blocks"] == ["all / A / accuracy"]
+    assert found["mean_ranks"] == {"LoRA #1": 1.0, "cLA": 2.0, "PaCA": 3.0}
+    assert found["dropped_blocks"] == {"all / B / accuracy": ["cLA"]}
+    assert "3 values named Average are left out: they are no block of their own." in found["notes"]
+
+
+def test_two_spellings_of_a_method_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("model,dataset,method,metric,value\nm,d,LoRA,accuracy,1\nm,d,lora,accuracy,2\n")
+    with pytest.raises(RecordError, match="'LoRA' and 'lora' are one method or two"):
+        compare_csv(path)

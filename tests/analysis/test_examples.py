@@ -1,6 +1,7 @@
 """Paired answers on the test set, from predictions on disk."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from analysis.examples import on_examples
 from analysis.load import load
 from analysis.tables.examples import examples_table
 from harness.ledger.errors import RecordError
+from harness.ledger.quantity import Measured
+from harness.ledger.store import Store
 
 BLOCK = "Minilm / MRPC"
 
@@ -30,7 +33,14 @@ def answers(written: Callable[..., Path]) -> Callable[..., tuple[Path, dict[str,
             order = rng.permutation(200)  # the file's order is nobody's business
             table = pd.DataFrame({"id": [f"x{i:03d}" for i in range(200)], "target": "yes"})
             table["prediction"] = np.where(good, "yes", "no")
+            table = table.assign(score=np.where(good, 0.9, 0.1), loss=-np.log(np.where(good, 0.9, 0.1)), weight=1)
             table.iloc[order].to_parquet(runs / str(row.id) / "predictions.parquet", index=False)
+            record = Store(runs).read(str(row.id))
+            test = {
+                "accuracy": Measured(float(good.mean()), "", 200),
+                "loss": Measured(float(table["loss"].mean()), "nats", 200),
+            }
+            Store(runs).write(replace(record, scores={**record.scores, "test": test}))
         return runs, right
 
     return write
@@ -72,8 +82,8 @@ def test_a_run_without_predictions_is_named(answers) -> None:
 def test_predictions_that_are_damaged_are_named(answers) -> None:
     runs, _ = answers((0,))
     next(runs.glob("*/predictions.parquet")).write_bytes(b"no parquet")
-    with pytest.raises(RecordError, match="no predictions that can be read"):
-        on_examples(load("tiny", runs), BLOCK, "cLA", np.random.default_rng(1))
+    with pytest.raises(RecordError, match=r"the record cannot be true.*predictions\.parquet"):
+        load("tiny", runs)
 
 
 def test_the_second_read_opens_no_predictions(answers, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -220,3 +220,10 @@ def test_a_record_of_an_earlier_version_has_no_mark_and_says_so(written) -> None
     frame = load("tiny", written(edit=lambda record: replace(record, contention={})))
     assert frame.rows["contention.marked"].isna().all()
     assert "not in the record" in json.loads(frame.rows["absent"].iloc[0])["contention.marked"]
+
+
+def test_seeds_of_a_random_model_are_one_comparison(written) -> None:
+    def tiny(record: Record) -> Record:
+        return replace(record, data={**record.data, "model_revision": f"random:{record.spec['seed']}"})
+
+    assert load("tiny", written(edit=tiny)).rows["split"].nunique() == 2  # one for each dataset

@@ -59,3 +59,10 @@ def test_a_skipped_cell_of_a_method_that_never_runs_still_has_names() -> None:
     )
     row = planned_rows(plan).iloc[1]
     assert (row["label"], row["block"], row["skip"]) == ("x", "m / d", "why")
+
+
+def test_the_formula_is_silent_about_a_tiny_model_whose_widths_are_not_the_cards() -> None:
+    plain = spec("lora")
+    tiny = plain | {"model": plain["model"] | {"size": "tiny"}}
+    rows = [planned_rows(Plan("p", (Planned("0" * 16, {}, part),), (), {})).iloc[0] for part in (plain, tiny)]
+    assert [rows[0]["formula_params"], str(rows[1]["formula_params"])] == [8 * 2 * 128 * 2, "nan"]

@@ -34,9 +34,17 @@ def sweep(tmp_path: Path, study_records: Callable[..., Record]) -> Callable[...,
             spec = {**record.spec, "recipe": {**record.spec["recipe"], "lr": lr, "head_lr": lr}}
             metric = spec["dataset"]["metric"]
             val = {metric: Measured(scores[seed], "", 300)}
-            seconds = {**record.seconds, "train": Measured(10.0, "s")}
+            seconds = {
+                **record.seconds,
+                "train": Measured(10.0, "s"),
+                "wall": Measured(15.6 + 1e-3 * len(planned), "s"),
+            }
             run_id = f"{len(planned):016x}"
             record = replace(record, id=run_id, spec=spec, scores={**record.scores, "val": val}, seconds=seconds)
+            point = replace(record.curve[-1], train_seconds=9.0, val={metric: scores[seed]})
+            speed = {**record.speed, "step_ms_p5": Measured(90.0, "ms", 80), "samples_per_s": Measured(320, "1/s", 80)}
+            selected = {**record.selected, "value": scores[seed]}
+            record = replace(record, curve=(point,), speed=speed, selected=selected)
             if (lr, seed) in fail:
                 lost = Failure("diverged", "train", 3, "loss is nan")
                 record = replace(record, status="failed", failure=lost, scores={}, curve=())

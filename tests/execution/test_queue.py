@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -254,7 +255,11 @@ def small_disk(tmp_path):
 def test_runs_that_shared_a_device_keep_their_score_and_lose_their_timings(store):
     plan = sleepy.plan(1)
     here(plan, store)
-    marked = not_comparable(store.read(plan.ids[0]), 2)
+    memory = {name: Measured(8.0, "byte") for name in ("train_peak_device", "eval_peak_device", "train_peak_allocated")}
+    marked = not_comparable(replace(store.read(plan.ids[0]), memory=memory), 2)
+    assert [name for name, quantity in marked.memory.items() if isinstance(quantity, Measured)] == [
+        "train_peak_allocated"
+    ]
     assert isinstance(marked.scores["test"]["accuracy"], Measured)
     assert all(isinstance(quantity, NotMeasured) and "2 runs" in quantity.why for quantity in marked.seconds.values())
     assert "not comparable" in marked.notes[-1]
