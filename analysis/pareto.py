@@ -3,8 +3,14 @@
 Refuses NaN: a method without a score is on no front.
 """
 
+from itertools import combinations_with_replacement
+from math import comb
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from analysis.stats import exact
 
 
 def front(points: ArrayLike) -> NDArray[np.bool_]:
@@ -45,17 +51,36 @@ def hypervolume(points: ArrayLike, reference: ArrayLike) -> NDArray[np.float64]:
     return (volume * covered.any(axis=batch)).sum(axis=tuple(range(batch, batch + d)))
 
 
-def resampled_means(values: ArrayLike, rng: np.random.Generator, reps: int) -> NDArray[np.float64]:
-    """Bootstrap means over seeds, all methods and objectives together; (n_seeds, n_methods, d) -> (reps, n_methods,
-    d).
+def resamples(seeds: int, rng: np.random.Generator, reps: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Counts of each seed (n, seeds) in the bootstrap's samples, and their probabilities (n,): every sample there is
+    for seven seeds and fewer (10 of three, 126 of five), else `reps` draws.
     """
+    if comb(2 * seeds - 1, seeds) > 2_000:
+        return rng.multinomial(seeds, np.full(seeds, 1 / seeds), reps).astype(float), np.full(reps, 1 / reps)
+    chosen = combinations_with_replacement(range(seeds), seeds)
+    counts = np.array([np.bincount(sample, minlength=seeds) for sample in chosen], float)
+    return counts, np.array([stats.multinomial.pmf(c, seeds, np.full(seeds, 1 / seeds)) for c in counts])
+
+
+def inclusion(values: ArrayLike, counts: NDArray[np.float64], chances: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How probable each method is on the front when seeds are resampled jointly; values (n_seeds, n_methods, d) with
+    the score first, samples as from `resamples`. -> (n_methods,).
+
+    Equal sums of scores are a matter of few seeds, not of the methods: a tie counts half as won, half as lost.
+    """
+    sums = np.einsum("rs,smd->rmd", counts, lattices(values))
+    return chances @ (0.5 * front(sums) + 0.5 * _favoured(sums))
+
+
+def lattices(values: ArrayLike) -> NDArray[np.float64]:
+    """Each objective (last axis) in whole numbers where it is a share of a count, so that equal sums are equal."""
     x = np.asarray(values, float)
-    counts = rng.multinomial(len(x), np.full(len(x), 1 / len(x)), reps)
-    return np.einsum("rs,smd->rmd", counts, x) / len(x)
+    return np.stack([exact.lattice(x[..., k]) for k in range(x.shape[-1])], axis=-1)
 
 
-def inclusion(values: ArrayLike, rng: np.random.Generator, *, reps: int = 2_000) -> NDArray[np.float64]:
-    """How often each method is on the front when seeds are resampled jointly; (n_seeds, n_methods, d) ->
-    (n_methods,).
-    """
-    return front(resampled_means(values, rng, reps)).mean(axis=0)
+def _favoured(points: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """On the front if every tie of the first objective were won."""
+    dominated = points[..., None, :, 0] > points[..., :, None, 0]
+    for k in range(1, points.shape[-1]):
+        dominated &= points[..., None, :, k] >= points[..., :, None, k]
+    return ~dominated.any(axis=-1)

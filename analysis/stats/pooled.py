@@ -1,9 +1,10 @@
-"""One number over many blocks: interquartile mean and probability of improvement, with stratified bootstrap intervals.
+"""One number over many blocks: interquartile mean and probability of improvement, with their intervals.
 
 Agarwal et al. 2021 (arXiv:2108.13264). Raw scores of different metrics never enter: they are normalised per block
 first.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,35 +47,52 @@ def improvement(scores: Floats, control: int) -> Floats:
     return wins(scores, control).mean(axis=(0, 2, 3))
 
 
-def pooled_iqm(scores: ArrayLike, rng: np.random.Generator, *, reps: int = 1_000) -> Pooled:
-    """IQM of normalised scores (n_seeds, n_blocks, n_methods) with 95 % stratified bootstrap intervals.
+def pooled_iqm(
+    scores: ArrayLike,
+    rng: np.random.Generator,
+    normalise: Callable[[Floats], Floats] = lambda x: x,
+    *,
+    reps: int = 1_000,
+) -> Pooled:
+    """IQM of scores (n_seeds, n_blocks, n_methods) with 95 % stratified bootstrap intervals. `normalise` maps (...,
+    seeds, blocks, methods) to the same shape, and is done anew in every draw: what it divides by has noise as well.
 
     Draws spread by √(n / (n - 1)) around the value: resampling n seeds of a block has (n - 1) / n of their variance,
     which makes a plain percentile interval cover 91 to 93 % with five to ten seeds; and by Student's t over the normal
     quantile, for the spread itself is an estimate. Together 93 to 96 % with three seeds and more.
     """
     x = np.asarray(scores, float)
-    value = iqm(x)
+    value = iqm(normalise(x))
     seeds, blocks = x.shape[:2]
     few = t_quantile(0.975, max(1, blocks * (seeds - 1))) / stats.norm.ppf(0.975)
-    return Pooled(value, *percentile(value + few * (_spread(stratified(x, rng, iqm, reps=reps), value, seeds) - value)))
+    return Pooled(
+        value,
+        *percentile(
+            value + few * (_spread(stratified(x, rng, lambda s: iqm(normalise(s)), reps=reps), value, seeds) - value)
+        ),
+    )
 
 
-def pooled_improvement(scores: ArrayLike, control: int, rng: np.random.Generator, *, reps: int = 1_000) -> Pooled:
-    """Probability of improvement over the control with 95 % stratified bootstrap intervals.
+def pooled_improvement(scores: ArrayLike, control: int) -> Pooled:
+    """Probability of improvement over the control, ties half, with 95 % score intervals.
 
-    Method and control are drawn apart here (their seeds are not paired in "a run beats a run"); draws are spread as
-    those of `pooled_iqm`, which makes of 87 to 95 % with three seeds 91 to 98 %.
+    Method and control are taken apart here (their seeds are not paired in "a run beats a run"). The interval holds each
+    probability that is not refuted by the spread which it itself implies: near 0 and 1 it is neither empty nor outside.
     """
     x = np.asarray(scores, float)
-    seeds, blocks, methods = x.shape
-    drawn = np.zeros((reps, methods))
-    for won in wins(x, control):  # a block at a time; a draw is a count of each seed, so that no run is copied
-        mine, theirs = (rng.multinomial(seeds, np.full(seeds, 1 / seeds), reps) / seeds for _ in range(2))
-        drawn += np.stack([((mine @ pair) * theirs).sum(axis=1) for pair in won], axis=1) / blocks
     value = improvement(x, control)
-    low, high = percentile(_spread(drawn, value, seeds))
-    return Pooled(value, np.clip(low, 0, 1), np.clip(high, 0, 1))
+    limits = np.array([_score_interval(float(v), x.shape[0], x.shape[1]) for v in value])
+    return Pooled(value, limits[:, 0], limits[:, 1])
+
+
+def _score_interval(value: float, seeds: int, blocks: int) -> tuple[float, float]:
+    """Newcombe 2006 (method 5): Hanley and McNeil's variance of a mean of Mann–Whitney shares, at the tried value."""
+    p = np.linspace(0, 1, 2_001)
+    more = (seeds - 1) * ((1 - p) / (2 - p) + p / (1 + p))
+    variance = p * (1 - p) * (1 + more) / seeds**2 / blocks
+    quantile = t_quantile(0.975, max(1, 2 * blocks * (seeds - 1)))
+    kept = p[np.abs(p - value) <= quantile * np.sqrt(variance) + 1e-12]
+    return float(min(kept.min(initial=value), value)), float(max(kept.max(initial=value), value))
 
 
 def _spread(drawn: Floats, value: Floats, seeds: int) -> Floats:

@@ -3,7 +3,8 @@
 Only blocks that every method completed with one set of seeds enter; how many were left out is said under the table.
 """
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from analysis.compare import Comparison, compare
 from analysis.frame import Frame
 from analysis.metric import number
+from analysis.stats.intervals import t_interval
 from analysis.stats.pooled import Pooled, pooled_improvement, pooled_iqm
 from analysis.stats.ranks import ranking
 from analysis.table import Cell, Head, Table
@@ -45,45 +47,65 @@ def _clusters(frame: Frame, blocks: tuple[str, ...]) -> tuple[list[str], str]:
     return (models, "models") if len(set(models)) > 1 else ([str(row["dataset"]) for row in first], "datasets")
 
 
-def normalised(frame: Frame) -> tuple[NDArray[np.float64], tuple[str, ...]]:
-    """((n_seeds, n_blocks, n_methods), blocks used): 1 is the control's mean, 0 is chance.
-
-    (score - chance) / (control - chance) where the card names chance; else score / control, turned round where lower is
-    better. Blocks with a hole, or with other seeds than the first whole one, are left out.
+@dataclass(frozen=True)
+class Whole:
+    """The blocks that every method completed with one set of seeds: raw scores (n_seeds, n_blocks, n_methods), turned
+    so that higher is better, `chance` (n_blocks,), and which blocks can be normalised: the control is above chance there.
     """
-    parts, used = [], []
+
+    scores: NDArray[np.float64]
+    blocks: tuple[str, ...]
+    chance: NDArray[np.float64]
+    above: NDArray[np.bool_]
+
+
+def whole_blocks(frame: Frame) -> Whole:
+    """Blocks with a hole, or with other seeds than the first whole one, are left out."""
+    parts, used, chance, above = [], [], [], []
     for block in frame.blocks:
         values = frame.values(block, "score").reindex(columns=list(frame.methods))
         if values.empty or values.isna().any(axis=None) or (parts and len(values) != len(parts[0])):
             continue
-        parts.append(_normalise(values, frame.control, frame.block(block).iloc[0]))
+        card = frame.block(block).iloc[0]
+        low = float(card["chance"]) if pd.notna(card["chance"]) else 0.0
+        lower_is_better = card["direction"] == "min"
+        parts.append(1 / values.to_numpy(float) if lower_is_better else values.to_numpy(float))
         used.append(block)
-    return (np.stack(parts, axis=1) if parts else np.empty((0, 0, len(frame.methods)))), tuple(used)
+        chance.append(0.0 if lower_is_better else low)
+        above.append(frame.control in values and t_interval(parts[-1][:, _place(frame)], 0.9).low > chance[-1])
+    scores = np.stack(parts, axis=1) if parts else np.empty((0, 0, len(frame.methods)))
+    return Whole(scores, tuple(used), np.array(chance), np.array(above, bool))
 
 
-def _normalise(values: pd.DataFrame, control: str | None, card: pd.Series) -> NDArray[np.float64]:
-    base = float(values[control].mean()) if control in values else float(values.to_numpy().mean())
-    if card["direction"] == "min":
-        return base / values.to_numpy(float)
-    chance = float(card["chance"]) if pd.notna(card["chance"]) else 0.0
-    return (values.to_numpy(float) - chance) / (base - chance)
+def normaliser(chance: NDArray[np.float64], control: int) -> Callable[[NDArray[np.float64]], NDArray[np.float64]]:
+    """Maps (..., seeds, blocks, methods): 0 is chance, 1 the mean of the control over the same seeds."""
+
+    def normalise(x: NDArray[np.float64]) -> NDArray[np.float64]:
+        above = x - chance[:, None]
+        return above / above[..., control].mean(axis=-2, keepdims=True)[..., None]
+
+    return normalise
+
+
+def _place(frame: Frame) -> int:
+    return frame.methods.index(frame.control or "")
 
 
 def pooled_table(frame: Frame, rng: np.random.Generator | None = None) -> Table | None:
     """Method × (mean rank, IQM, probability of improvement); None when no two blocks are whole with three seeds."""
     rng = rng or np.random.default_rng(SEED)
-    scores, used = normalised(frame)
-    found = comparison(frame)
-    if frame.control is None or scores.shape[0] < 3 or scores.shape[1] < 2 or found is None:
+    whole, ranked = whole_blocks(frame), comparison(frame)
+    if frame.control is None or len(whole.scores) < 3 or len(whole.blocks) < 2 or ranked is None:
         return None
-    iqm = pooled_iqm(scores, rng)
-    better = pooled_improvement(scores, frame.methods.index(frame.control), rng)
-    ranks = dict(zip(found.methods, found.ranking.ranks, strict=True))
+    control, above = _place(frame), whole.above
+    better = pooled_improvement(whole.scores, control)
+    iqm = _iqm(whole, control, rng)
+    ranks = dict(zip(ranked.methods, ranked.ranking.ranks, strict=True))
     rows = tuple(
         (
             Cell(m),
             Cell(number(ranks[m], 2), float(ranks[m])),
-            _cell(iqm, i),
+            _cell(iqm, i) if above.any() else Cell("–", mark="absent", why="the control is not above chance"),
             _cell(better, i) if m != frame.control else Cell("–"),
         )
         for i, m in enumerate(frame.methods)
@@ -94,26 +116,33 @@ def pooled_table(frame: Frame, rng: np.random.Generator | None = None) -> Table 
         Head("interquartile mean", f"{frame.control} = 1", "max"),
         Head(f"P(better than {frame.control})", "", "max"),
     )
-    notes = (
-        f"Over {len(used)} of {len(frame.blocks)} blocks (whole, equal seeds), {scores.shape[0]} "
-        "seeds each: 0 is chance, 1 the mean of "
-        f"{frame.control}. [95 % stratified bootstrap intervals, seeds drawn within blocks; of "
-        "three seeds in fewer than ten blocks they are a little narrow.]",
-        footer(frame, used),
-    )
+    names = ("method", "mean_rank", "iqm", "iqm_low", "iqm_high", "p_better", "p_better_low", "p_better_high")
+    columns = (frame.methods, [ranks[m] for m in frame.methods], iqm.value, iqm.low, iqm.high)
     data = pd.DataFrame(
-        {
-            "method": frame.methods,
-            "mean_rank": [ranks[m] for m in frame.methods],
-            "iqm": iqm.value,
-            "iqm_low": iqm.low,
-            "iqm_high": iqm.high,
-            "p_better": better.value,
-            "p_better_low": better.low,
-            "p_better_high": better.high,
-        }
+        dict(zip(names, (*columns, better.value, better.low, better.high), strict=True)),
     )
-    return Table("pooled", "Over all blocks", heads, rows, notes, data)
+    return Table("pooled", "Over all blocks", heads, rows, (*_notes(frame, whole), footer(frame, whole.blocks)), data)
+
+
+def _iqm(whole: Whole, control: int, rng: np.random.Generator) -> Pooled:
+    """Of the blocks that can be normalised; the control's own noise is in the intervals."""
+    nothing = np.full(whole.scores.shape[-1], np.nan)
+    if not whole.above.any():
+        return Pooled(nothing, nothing, nothing)
+    return pooled_iqm(whole.scores[:, whole.above], rng, normaliser(whole.chance[whole.above], control))
+
+
+def _notes(frame: Frame, whole: Whole) -> tuple[str, ...]:
+    n = len(whole.scores)
+    low = [b for b, above in zip(whole.blocks, whole.above, strict=True) if not above]
+    left = f" Not normalised, for {frame.control} is not above chance there: {', '.join(low)}." if low else ""
+    return (
+        f"Over {len(whole.blocks)} of {len(frame.blocks)} blocks (whole, equal seeds), {n} seeds each. Interquartile "
+        f"mean: 0 is chance, 1 the mean of {frame.control} over the same draw [95 % stratified bootstrap, seeds drawn within "
+        f"blocks].{left}",
+        f"P(better): a run of the method beats one of {frame.control} on the block's own score, ties half [score "
+        "interval, at least 95 %]. Both speak of seeds, on these blocks.",
+    )
 
 
 def _cell(found: Pooled, i: int) -> Cell:

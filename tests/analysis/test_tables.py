@@ -20,7 +20,7 @@ from analysis.report.content import sections
 from analysis.tables.competitive import competitive_table, differences
 from analysis.tables.coverage import coverage, failures
 from analysis.tables.fronts import fronts_table
-from analysis.tables.pooled import comparison, normalised, pooled_table
+from analysis.tables.pooled import comparison, normaliser, pooled_table, whole_blocks
 from analysis.tables.published import beside_published
 from analysis.tables.ranking import rank_table
 from analysis.tables.relative import ratio, relative_time
@@ -196,13 +196,28 @@ def test_a_block_with_a_failed_seed_does_not_enter_the_ranks(written) -> None:
     assert found is not None and found.ranking.n == 3
     assert found.dropped == {"Minilm / RTE": ("LoRA",)}
     assert "Left out, because methods are missing: Minilm / RTE (LoRA)." in rank_table(found).notes
-    assert normalised(frame)[1] == ("Minilm / TREC50", "Minilm / MRPC", "Minilm / COLA")
+    assert whole_blocks(frame).blocks == ("Minilm / TREC50", "Minilm / MRPC", "Minilm / COLA")
 
 
 def test_normalised_scores_put_chance_at_zero_and_the_control_at_one(written) -> None:
-    frame = load("tiny", written(score=lambda m, _d, s: {"full": 0.25, "head": 0.25, "lora": 0.85, "cla": 0.55}[m]))
-    scores, _ = normalised(frame)
+    base = {"full": 0.25, "head": 0.25, "lora": 0.85, "cla": 0.55}
+    whole = whole_blocks(load("tiny", written(score=lambda m, _d, s: base[m] + 0.01 * (s - 1) * (m == "lora"))))
+    scores = normaliser(whole.chance, 2)(whole.scores)
+    assert whole.above.all()
     assert scores.mean(axis=(0, 1)) == pytest.approx([0.0, 0.0, 1.0, 0.5])
+
+
+def test_nothing_is_divided_by_a_control_at_chance(written) -> None:
+    """LoRA at .25 ± .01 where chance is .25: P(better) is of the raw scores, and no normalised score is shown."""
+    base = {"full": 0.80, "head": 0.20, "lora": 0.25, "cla": 0.25}
+    runs = written(score=lambda m, _d, s: base[m] + 0.01 * (s - 1))
+    table = pooled_table(load("tiny", runs))
+    assert table is not None
+    assert [row[2].text for row in table.rows] == ["–"] * 4
+    assert table.data.set_index("method")["p_better"].to_dict() == {
+        "Full fine-tuning": 1.0, "Head only": 0.0, "LoRA": 0.5, "cLA": 0.5,
+    }  # fmt: skip
+    assert "LoRA is not above chance there: Minilm / TREC50, Minilm / MRPC" in table.notes[0]
 
 
 def test_pooled_and_front_tables_are_equal_for_equal_generators(written) -> None:
@@ -254,7 +269,7 @@ def test_lower_perplexity_is_better_everywhere(written) -> None:
     front = means(frame, "train_s").set_index("method")["on_front"]
     assert front.to_dict() == {"Full fine-tuning": True, "Head only": True, "LoRA": False, "cLA": True}
     assert {d.method for d in differences(frame) if d.estimate.mean < 0} == {"Head only"}
-    assert normalised(frame)[0].mean(axis=(0, 1)).argmax() == 0
+    assert whole_blocks(frame).scores.mean(axis=(0, 1)).argmax() == 0
     (best,) = [o.method for o in advise(everything(runs), {}, None, None) if o.best]
     assert best == "Full fine-tuning"
     assert verdicts(frame)[0].best == "Full fine-tuning"
