@@ -50,7 +50,8 @@ def _clusters(frame: Frame, blocks: tuple[str, ...]) -> tuple[list[str], str]:
 @dataclass(frozen=True)
 class Whole:
     """The blocks that every method completed with one set of seeds: raw scores (n_seeds, n_blocks, n_methods), turned
-    so that higher is better, `chance` (n_blocks,), and which blocks can be normalised: the control is above chance there.
+    so that higher is better, `chance` (n_blocks,), and which blocks can be normalised: where the control is above
+    chance.
     """
 
     scores: NDArray[np.float64]
@@ -138,8 +139,8 @@ def _notes(frame: Frame, whole: Whole) -> tuple[str, ...]:
     left = f" Not normalised, for {frame.control} is not above chance there: {', '.join(low)}." if low else ""
     return (
         f"Over {len(whole.blocks)} of {len(frame.blocks)} blocks (whole, equal seeds), {n} seeds each. Interquartile "
-        f"mean: 0 is chance, 1 the mean of {frame.control} over the same draw [95 % stratified bootstrap, seeds drawn within "
-        f"blocks].{left}",
+        f"mean: 0 is chance, 1 the mean of {frame.control} over the same draw [95 % stratified bootstrap, seeds drawn "
+        f"within blocks].{left}",
         f"P(better): a run of the method beats one of {frame.control} on the block's own score, ties half [score "
         "interval, at least 95 %]. Both speak of seeds, on these blocks.",
     )

@@ -5,7 +5,6 @@ host name is in the record, so that a bad node can be found, and is left out of 
 """
 
 import importlib.metadata
-import json
 import os
 import platform
 from functools import cache
