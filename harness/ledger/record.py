@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from harness.ledger.errors import RecordError
 from harness.ledger.migrate import RECORD_VERSION, migrated
@@ -134,19 +134,26 @@ def record_from_json(raw: Mapping[str, Any]) -> Record:
         parts["scores"] = {split: _back(found) for split, found in raw["scores"].items()}
         parts |= {name: _back(raw[name]) for name in _QUANTITIES}
         parts |= {"links": tuple(raw["links"]), "notes": tuple(raw["notes"])}
-        return Record(**parts)
-    except (KeyError, TypeError, AttributeError) as error:
+        record = Record(**parts)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         name = raw.get("id") if isinstance(raw, Mapping) else raw
         raise RecordError(
             f"record {name}: not of version {RECORD_VERSION} ({error!r}); delete it to run again."
         ) from error
+    kind = None if record.failure is None else record.failure.kind
+    if record.status not in ("done", "failed") or kind not in (None, *get_args(FailureKind)):
+        raise RecordError(f"record {record.id}: status {record.status!r}, failure {kind!r} is not one.")
+    if (record.status == "done") is not (record.failure is None):
+        raise RecordError(f"record {record.id}: {record.status}, with{'out' * (kind is None)} a failure.")
+    return record
 
 
 def read_record(path: Path) -> Record:
     """Raises RecordError when the file is no record (truncated, say); the sentence names the file."""
+    text = path.read_bytes()
     try:
-        return record_from_json(json.loads(path.read_bytes()))
-    except ValueError as error:
+        return record_from_json(json.loads(text))
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not a record ({error}); delete it to run again.") from error
 
 
