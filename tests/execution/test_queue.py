@@ -112,7 +112,7 @@ def test_a_killed_worker_loses_no_run_and_changes_no_score(store, tmp_path):
     assert [event["step"] for event in events] == [1, 2, 3, 4, 5], "it went on from its checkpoint"
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_asks_for_a_checkpoint_and_an_end_of_its_own(store, how):
     plan = sleepy.plan(2, steps=4, hold_at=2)
     worker = start_worker(store, plan)
