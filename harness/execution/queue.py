@@ -112,13 +112,12 @@ def do(planned: Planned, runs: Mapping[str, Planned], store: Store, run_one: Run
         return "settled"
     if (source := planned.source) is None:
         return _do_alone(planned, store, run_one)
-    if not store.state(source).settled and source in runs:
-        do(runs[source], runs, store, run_one)
+    outcome = do(runs[source], runs, store, run_one) if source in runs else "failed"
     state = store.state(source)
     if state.settled:
         return _do_alone(planned, store, run_one if state.status == "done" else _source_failed)
-    if source not in runs:
-        raise NodeError(f"the run {source} that it starts from has no record, and is not planned.")
+    if outcome == "failed":  # cut off from outside, or not in the plan
+        raise NodeError(f"the run {source} that it starts from has none")
     return "later"
 
 

@@ -147,7 +147,7 @@ def test_a_suspended_worker_that_was_taken_over_meanwhile_wakes_up_and_writes_no
     plan = sleepy.plan(1, steps=6, hold_at=3)
     folder = store.paths(plan.ids[0]).folder
     first = start_worker(store, plan)
-    until(lambda: waits_at(store, plan.ids[0], 3))
+    until(lambda: waits_at(store, plan.ids[0], 3) and '"step": 3' in store.paths(plan.ids[0]).events.read_text())
     first.send_signal(signal.SIGSTOP)
     until(lambda: Path(f"/proc/{first.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     os.utime(Lease(folder, 1).path, (1, 1))  # as if it had stood still for long
