@@ -146,9 +146,7 @@ def _last_train_seconds(context: RunContext) -> float | None:
     return seconds if isinstance(seconds, int | float) else None
 
 
-def _restore_parts(
-    home: Path, facts: _Facts, context: RunContext
-) -> tuple[Best | None, torch.optim.Optimizer]:
+def _restore_parts(home: Path, facts: _Facts, context: RunContext) -> tuple[Best | None, torch.optim.Optimizer]:
     best = None
     if facts.best is not None:
         saved = facts.best
