@@ -205,7 +205,7 @@ GARBAGE = {
 
 @pytest.mark.parametrize("content", [*GARBAGE.values(), None], ids=[*GARBAGE, "a folder"])
 def test_a_plan_that_cannot_be_read_is_named_and_the_others_are_shown(store, capsys, content):
-    write_plan(store.root, plan := sleepy.plan(2))
+    write_plan(store.root, sleepy.plan(2))
     bad = store.root / "plans" / "bad.json"
     bad.mkdir() if content is None else bad.write_bytes(content)
     assert status.main(["--runs", str(store.root), "--json"]) == 0
