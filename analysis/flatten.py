@@ -11,8 +11,9 @@ from typing import Any
 import orjson
 
 from analysis.columns import COLUMNS, same_unit
-from harness.ledger.errors import RecordError, RecordVersionError
+from harness.ledger.errors import RecordError
 from harness.ledger.migrate import migrated
+from harness.ledger.state import record_in
 
 _PATHS = tuple((c.name, c.unit, tuple(c.source.split("."))) for c in COLUMNS)
 _NO_KNOBS = (
@@ -28,11 +29,12 @@ def read_flat(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     the reason.
     """
     try:
+        record_in(path.parent)  # the one judge of what is a record, for sweeps, status and reports alike
         raw = migrated(orjson.loads(path.read_bytes()))
         return flatten(raw), curve(raw)
-    except RecordVersionError as error:
+    except RecordError as error:
         return _damaged(path, str(error)), []
-    except (RecordError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OSError) as error:
         return _damaged(path, f"{path.name} cannot be read ({error}); delete it to run again"), []
 
 

@@ -16,8 +16,9 @@ from pathlib import Path
 
 from submitit.helpers import DelayedSubmission
 
-from harness.execution.queue import DEATHS_OF_A_RUN, held_by
-from harness.execution.worker import STOPPED, how_it_ended
+from harness.execution.gpus import pin, sharers, visible_gpus
+from harness.execution.supervisor import Death, Start, Supervisor, Worker
+from harness.execution.worker import STOPPED
 from harness.ledger.store import Store
 from slurm.nodes import note_death
 from slurm.submission import Submission, read_submission
@@ -38,31 +39,28 @@ class Job:
     runs: str
     name: str  # of the submission
     ids: tuple[str, ...]
-    pids: tuple[int, ...] = ()  # of the workers, while they live
+    team: Supervisor | None = None  # while the job runs
 
     def __call__(self) -> None:
         submission = read_submission(Path(self.runs), self.name)
-        at_once = int(submission.cluster["at_once"])
         told = _told_to_end()
-        deaths: dict[str, int] = {}
-        failed = False
-        ids = list(self.ids)
-        while ids:
-            codes = self._work(submission, ids, at_once)
-            if STOPPED in codes:
-                _wait_for_slurm(told)
-                raise RunsFailed("stopped before the end; the runs go on from their checkpoints")
-            failed = failed or any(code > 0 for code in codes)
-            killed = [(pid, code) for pid, code in zip(self.pids, codes, strict=True) if code < 0]
-            if not killed:
-                break
-            for pid, code in killed:
-                self._count_death(pid, code, ids, deaths)
-            ids = [run_id for run_id in ids if deaths.get(run_id, 0) < DEATHS_OF_A_RUN]
+        self.team = Supervisor(self.ids, Store(Path(self.runs)), self._starter(submission), self._note_death)
+        self.team.begin(min(int(submission.cluster["at_once"]), len(self.ids)))
+        while self.team.watch():  # not wait(): a signal's handler could not look then
+            time.sleep(POLL_SECONDS)
+        if STOPPED in self.team.codes:
+            _wait_for_slurm(told)
+            raise RunsFailed("stopped before the end; the runs go on from their checkpoints")
         if submission.cluster["submit_limit"] is not None:
             self._submit_the_rest()
-        if failed or deaths:
+        deaths = dict(self.team.deaths)
+        if deaths or any(code > 0 for code in self.team.codes):
             raise RunsFailed(f"runs failed, or killed their worker: {deaths or 'see the log above'}")
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Of the workers."""
+        return tuple(worker.pid for worker in self.team.workers) if self.team else ()
 
     def checkpoint(self) -> DelayedSubmission:
         """Called by submitit at SLURM's warning: let the workers save and end, then be queued again."""
@@ -76,31 +74,25 @@ class Job:
             _signal(pid, signal.SIGKILL)  # it goes on from its last checkpoint
         return DelayedSubmission(Job(self.runs, self.name, self.ids))
 
-    def _work(self, submission: Submission, ids: list[str], at_once: int) -> list[int]:
-        """Start the workers and wait; their exit codes, negative for a signal."""
+    def _starter(self, submission: Submission) -> Start:
+        """How a worker is started: on a GPU of its own, each from another place in the list."""
+        count, gpus = min(int(submission.cluster["at_once"]), len(self.ids)), visible_gpus()
         command = [sys.executable, "-m", "harness.execution.worker", "--runs", self.runs, "--plan", submission.address]
-        command += ["--runner", submission.runner, "--at-once", str(at_once)]
+        command += ["--runner", submission.runner, "--at-once", str(sharers(count, gpus))]
         if submission.settings is not None:
             command += ["--settings", json.dumps(submission.settings)]
-        threads = str(max(1, int(submission.cluster["cpus"]) // at_once))
+        threads = str(max(1, int(submission.cluster["cpus"]) // count))
         env = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
-        workers = [subprocess.Popen([*command, *ids[i:], *ids[:i]], env=env) for i in range(min(at_once, len(ids)))]
-        self.pids = tuple(worker.pid for worker in workers)
-        while any(worker.poll() is None for worker in workers):  # not wait(): a signal's handler could not look then
-            time.sleep(POLL_SECONDS)
-        return [how_it_ended(worker.returncode) for worker in workers]
 
-    def _count_death(self, pid: int, code: int, ids: list[str], deaths: dict[str, int]) -> None:
-        """Find the run whose lease the dead worker held, and tell the store which node it was on."""
-        held = held_by(pid, ids, Store(Path(self.runs)))
-        for run_id in held:
-            deaths[run_id] = deaths.get(run_id, 0) + 1
-        if not held:  # it died before its first run: without a culprit there is no end to trying
-            deaths |= {run_id: deaths.get(run_id, 0) + 1 for run_id in ids}
-        note_death(Path(self.runs), signal.Signals(-code).name, held)
-        print(
-            f"worker {pid} died of {signal.Signals(-code).name} while it ran {', '.join(held) or 'nothing'}", flush=True
-        )
+        def start(number: int, ids: Sequence[str]) -> Worker:
+            return subprocess.Popen([*command, *ids[number:], *ids[:number]], env=env | pin(number, gpus))
+
+        return start
+
+    def _note_death(self, death: Death) -> None:
+        """Tell the log, and the store which node it was on."""
+        note_death(Path(self.runs), death.how, list(death.held))
+        print(death, flush=True)
 
     def _submit_the_rest(self) -> None:
         """Under a submit limit, what did not fit into the queue is submitted as jobs end."""

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.config.settings import Settings, settings_to_plain
-from harness.execution.lease import claim, heartbeat, look
+from harness.execution.lease import Lease, claim, heartbeat, look
 from harness.execution.reconcile import Todo, reconcile, scan
 from harness.execution.worker import DEFAULT_RUNNER
 from harness.ledger.cluster_spec import SlurmCluster
@@ -66,7 +66,12 @@ def start(
     """Reconcile and submit, alone. Raises PlanError when SLURM does not answer or refuses; what was submitted stays."""
     if cluster.submit_limit == 1:
         raise PlanError("cluster.submit_limit: 1 leaves no room for the next job; at least 2, or null for no limit.")
-    with _alone(store.root):
+    if cluster.gpus > cluster.at_once:
+        raise PlanError(
+            f"cluster.gpus: {cluster.gpus} for {cluster.at_once} run at once; a run uses one GPU, so take "
+            f"gpus: {cluster.at_once}, or at_once: {cluster.gpus} (each worker then has a GPU of its own)."
+        )
+    with _alone(store.root) as lock:
         live_jobs = live(store.root)
         alive = None if live_jobs is None else [run_id for job in live_jobs for run_id in job.ids]
         states = scan(store, plan.ids)
@@ -81,20 +86,25 @@ def start(
         sources = {run.id: run.source for run in plan.runs if run.source}
         packs = sorted(pack(ids, needed, cluster, sources), key=lambda each: not each.again)[: _room(cluster)]
         base = Submission("", plan.name, plan.digest, 0, False, (), settings, asdict(cluster), runner, "")
-        arrays = _submit(packs, store.root, base, cluster, excluded)
+        arrays = _submit(packs, store.root, base, cluster, excluded, lock)
     runs = sum(len(each.ids) for each in packs)
     more, lost = tuple(sorted(verdict.more_memory)), tuple(sorted(verdict.hopeless))
     return Launched(todo, arrays, len(packs), runs, len(ids) - runs, excluded, more, lost)
 
 
 def _submit(
-    packs: list[Pack], runs: Path, base: Submission, cluster: SlurmCluster, excluded: Mapping[str, str]
+    packs: list[Pack], runs: Path, base: Submission, cluster: SlurmCluster, excluded: Mapping[str, str], lock: Lease
 ) -> tuple[str, ...]:
     if not packs:
         return ()
     size, code = max_array_size(), str(snapshot(runs))
     nodes = (*cluster.exclude, *sorted(excluded))
-    return tuple(submit(runs, group, replace(base, snapshot=code), cluster, nodes) for group in split(packs, size))
+    arrays = []
+    for group in split(packs, size):
+        if not lock.still_mine():  # it was suspended (Ctrl-Z) while it held the lock, and another submits now
+            raise PlanError("another submission has begun meanwhile; what this one had not submitted is left to it.")
+        arrays.append(submit(runs, group, replace(base, snapshot=code), cluster, nodes))
+    return tuple(arrays)
 
 
 def _room(cluster: SlurmCluster) -> int | None:
@@ -106,7 +116,7 @@ def _room(cluster: SlurmCluster) -> int | None:
 
 
 @contextmanager
-def _alone(runs: Path) -> Iterator[None]:
+def _alone(runs: Path) -> Iterator[Lease]:
     """Two submitters at once, from two shells or nodes: the second waits, then sees what the first has submitted."""
     folder = runs / "jobs" / "submitting"
     end = time.monotonic() + LOCK_SECONDS
@@ -117,7 +127,7 @@ def _alone(runs: Path) -> Iterator[None]:
             raise PlanError(f"{who} is submitting runs of {runs}; try again when it is done.")
         time.sleep(0.1)
     with heartbeat(lease):
-        yield
+        yield lease
 
 
 def _say(plan: Plan, done: Launched, console: Console) -> None:

@@ -42,7 +42,15 @@ def bad_nodes(runs: Path, after: int, now: float, innocent: Collection[str] = ()
 
 
 def _deaths(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Whole lines; two nodes that append at the same moment may tear one on a network file system."""
-    for text in path.read_text().splitlines() if path.is_file() else ():
+    """Whole lines, and no others; two nodes that append at the same moment may tear one on a network file system."""
+    for text in path.read_bytes().splitlines() if path.is_file() else ():
         with suppress(ValueError):
-            yield json.loads(text)
+            line = json.loads(text)
+            if isinstance(line, dict) and _is_death(line):
+                yield line
+
+
+def _is_death(line: Mapping[str, Any]) -> bool:
+    ids = line.get("ids")
+    whole = isinstance(line.get("t"), int | float) and isinstance(line.get("node"), str) and isinstance(ids, list)
+    return whole and all(isinstance(run_id, str) for run_id in ids)

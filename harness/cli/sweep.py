@@ -8,10 +8,11 @@ from harness.cli.console import print_record, print_sweep_end
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import require
-from harness.execution.queue import is_settled, work
+from harness.execution.queue import do, is_settled
+from harness.execution.sweep_state import holder_of
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
-from harness.ledger.plan import Plan, Planned, lineage, plan_to_json, write_plan
+from harness.ledger.plan import Planned, lineage, plan_to_json, write_plan
 from harness.ledger.record import record_to_json
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
@@ -100,7 +101,9 @@ def _do(planned: Planned, store: Store, settings: Settings) -> None:
     require(spec.model, spec.dataset, settings.cache)  # seconds, before torch is loaded
     from harness.training.run import run_one
 
-    alone = Plan("", lineage(planned), (), {})
-    work([planned.id], alone, store, lambda one, leased: run_one(one, leased, settings), stop=lambda: False)
-    if not is_settled(store, planned.id):
-        raise PlanError(f"run {planned.id} is being done by another process; follow: peftlab logs {planned.id} -f")
+    runs = {run.id: run for run in lineage(planned)}
+    if do(planned, runs, store, lambda run, leased: run_one(run, leased, settings)) in ("held", "later"):
+        where = holder_of(store, planned.id) or "it has just ended"
+        raise PlanError(
+            f"run {planned.id} is being done by another process ({where}); follow: peftlab logs {planned.id} -f"
+        )

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from harness.data.layout import mirrored, mirrored_data, upstream_splits
 from harness.ledger.dataset_spec import DatasetSpec, HubData
-from harness.ledger.errors import DataError
+from harness.ledger.errors import DataError, NotHere
 from harness.ledger.model_spec import HubModel, ModelSpec
 
 PATIENCE = 1.5  # seconds until a hub that does not answer counts as out of reach
@@ -21,7 +21,7 @@ SMALL = ["*.json", "*.txt", "*.model"]  # config and tokenizer
 WEIGHTS = {"safetensors": ["*.safetensors"], "torch": ["pytorch_model.bin", "pytorch_model-*.bin"]}
 
 
-class Unavailable(DataError):
+class Unavailable(NotHere):
     """A repository that cannot be had: why, in half a sentence, and what a person does next."""
 
     def __init__(
@@ -140,16 +140,16 @@ def silent(url: str) -> str | None:
     return None if answered.wait(PATIENCE) else f"{host} does not answer"
 
 
-def missing_dataset(spec: DatasetSpec, source: HubData, reason: str) -> DataError:
+def missing_dataset(spec: DatasetSpec, source: HubData, reason: str) -> NotHere:
     where = f"{source.id} ({source.config})" if source.config else source.id
-    return DataError(
+    return NotHere(
         f"dataset {spec.name}: {where} is neither under PEFTLAB_MIRROR nor in the hub's cache, and {reason}; "
         f"where there is a network, run: peftlab fetch dataset={spec.name}"
     )
 
 
-def missing_model(spec: ModelSpec, source: HubModel, reason: str) -> DataError:
-    return DataError(
+def missing_model(spec: ModelSpec, source: HubModel, reason: str) -> NotHere:
+    return NotHere(
         f"model {spec.name}: {source.id} is neither under PEFTLAB_MIRROR nor in the hub's cache, and {reason}; "
         f"where there is a network, run: peftlab fetch model={spec.name} (model.size=tiny needs none)"
     )

@@ -14,7 +14,7 @@ from harness.data.files import read_table
 from harness.data.hub import dataset_snapshot
 from harness.data.layout import mirrored_data, split_files, upstream_splits
 from harness.ledger.dataset_spec import BuiltinData, DatasetSpec, FolderData, HubData
-from harness.ledger.errors import DataError, SpecError, nearest
+from harness.ledger.errors import NotHere, SpecError, nearest
 
 BUILDERS = ("digits", "kinship", "stdlib_docs")
 
@@ -68,11 +68,11 @@ def _hub(spec: DatasetSpec, source: HubData) -> Source:
 def _folder(spec: DatasetSpec, folder: Path, named: Mapping[str, str], known: Mapping[str, Any]) -> Source:
     """The files of one folder; `named` gives patterns by split, else names begin with the split's."""
     if not folder.is_dir():
-        raise DataError(f"dataset {spec.name}: there is no folder {folder}; correct dataset.source.path.")
+        raise NotHere(f"dataset {spec.name}: there is no folder {folder}; correct dataset.source.path.")
     files = {split: split_files(folder, split, named) for split in upstream_splits(spec)}
     if absent := [split for split, found in files.items() if not found]:
         there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        raise DataError(f"dataset {spec.name}: {folder} has no file of split {' or '.join(absent)}; it holds {there}.")
+        raise NotHere(f"dataset {spec.name}: {folder} has no file of split {' or '.join(absent)}; it holds {there}.")
     stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for found in files.values() for path in found]
 
     def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:

@@ -10,9 +10,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -21,16 +20,19 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from harness.config.settings import Settings, settings_to_plain
-from harness.execution.queue import DEATHS_OF_A_RUN, held_by, is_settled
+from harness.execution.gpus import pin, sharers, visible_gpus
+from harness.execution.queue import is_settled
+from harness.execution.supervisor import Start, Supervisor, Worker
 from harness.execution.sweep_state import holder_of
-from harness.execution.worker import DEFAULT_RUNNER, how_it_ended
+from harness.execution.worker import DEFAULT_RUNNER
+from harness.ledger.cluster_spec import LocalCluster
+from harness.ledger.parse import parse
 from harness.ledger.plan import Plan
 from harness.ledger.progress import progress
 from harness.ledger.store import Store
 
 POLL_SECONDS = 0.5
 MOST_LOOKED_AT = 50  # runs whose events are read twice a second
-Worker = subprocess.Popen[bytes]
 
 
 def launch(
@@ -42,18 +44,21 @@ def launch(
     if not missing:
         console.print(f"{plan.name}: all {len(plan.runs)} runs have a record; nothing to run.")
         return _code(plan, store)
-    count = min(cluster["processes"] or _processes(), len(missing))
+    spec = parse(LocalCluster, {"kind": "local", "name": "local", "about": {}} | dict(cluster), "cluster")
+    gpus = [] if settings.device == "cpu" else visible_gpus()
+    count = min(spec.processes or len(gpus) or min(_cores(), 4), len(missing))
     known = len(plan.runs) - len(missing)
     console.print(
         f"{plan.name}: {len(missing)} of {len(plan.runs)} runs to do"
         + (f" ({known} have a record)" if known else "")
         + f", {count} at a time"
     )
-    command = _command(plan, settings, runner)
-    threads = cluster["threads"] or max(1, _cores() // count)
+    command = _command(plan, settings, runner, sharers(count, gpus) if gpus else 1)
+    threads = spec.threads or max(1, _cores() // count)
 
     def start(number: int, ids: Sequence[str]) -> Worker:
-        return _start([*command, *ids], settings.runs / "workers" / f"{plan.name}-{number}.log", threads)
+        log = settings.runs / "workers" / f"{plan.name}-{number}.log"
+        return _start([*command, *ids], log, {"OMP_NUM_THREADS": str(threads)} | pin(number, gpus))
 
     _work_through(missing, count, start, store, console)
     _tell_what_is_left(plan, missing, store, console)
@@ -64,80 +69,67 @@ def _code(plan: Plan, store: Store) -> int:
     return 0 if all(store.status(run.id) == "done" for run in plan.runs) else 1
 
 
-def _processes() -> int:
-    """One worker per core, and one for a GPU: small runs gain nothing from threads, and a GPU is not shared."""
-    gpus = len(list(Path("/proc/driver/nvidia/gpus").glob("*")))
-    return 1 if gpus else min(_cores(), 4)
-
-
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _command(plan: Plan, settings: Settings, runner: str) -> list[str]:
+def _command(plan: Plan, settings: Settings, runner: str, at_once: int) -> list[str]:
     command = [sys.executable, "-m", "harness.execution.worker", "--runs", str(settings.runs), "--plan", plan.address]
+    command += ["--at-once", str(at_once)]
     return [*command, "--runner", runner, "--settings", json.dumps(settings_to_plain(settings))]
 
 
-def _start(command: Sequence[str], log: Path, threads: int) -> Worker:
+def _start(command: Sequence[str], log: Path, environment: Mapping[str, str]) -> Worker:
     """One worker process; what it says goes to a file beside the runs, what a run says to the run's own."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
+    environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false", **environment}
     with log.open("ab") as out:
         return subprocess.Popen(
             command, stdout=out, stderr=subprocess.STDOUT, env=environment, stdin=subprocess.DEVNULL
         )
 
 
-def _work_through(
-    ids: Sequence[str], count: int, start: Callable[[int, Sequence[str]], Worker], store: Store, console: Console
-) -> None:
-    """Start the workers, watch them to their end, and replace those that are killed."""
-    workers: list[Worker] = []
-    deaths: Counter[str] = Counter()
+def _work_through(ids: Sequence[str], count: int, start: Start, store: Store, console: Console) -> None:
+    """Start the workers and watch them to their end, with a bar."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with _ended_with_us(workers, console), Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        workers += [start(number, ids) for number in range(count)]
-        task = bar.add_task("runs", total=len(ids))
-        pending, failed = set(ids), 0
-        while True:
-            killed = [number for number, worker in enumerate(workers) if how_it_ended(worker.poll() or 0) < 0]
-            alive = any(worker.poll() is None for worker in workers) or bool(killed)
-            begun = _begun(store, pending)
-            ended = {run_id for run_id in begun if is_settled(store, run_id)}
-            pending -= ended
-            failed += _tell_failures(ended, store, bar.console)
-            running = f", {min(len(workers), len(pending))} running" if alive and pending else ""
-            label = f"{len(ids) - len(pending) - failed} done{running}" + (f", {failed} failed" if failed else "")
-            partly = sum(_share(store, run_id) for run_id in sorted(begun - ended)[:MOST_LOOKED_AT])
-            bar.update(task, completed=len(ids) - len(pending) + partly, description=label)
-            for number in killed:
-                held = held_by(workers[number].pid, [i for i in ids if i in pending], store)
-                deaths.update(held or pending)  # it died before its first run: without a culprit there would be no end
-                bar.console.print(_crash_message(workers[number], held, deaths), markup=False)
-                rest = [i for i in ids if i in pending and deaths[i] < DEATHS_OF_A_RUN]
-                workers[number : number + 1] = [start(number, rest)] if rest else []
-            if not alive:
-                return
-            time.sleep(POLL_SECONDS)
+    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
+        team = Supervisor(ids, store, start, lambda death: bar.console.print(str(death), markup=False))
+        with _ended_with_us(team.workers, console):
+            team.begin(count)
+            task, pending, failed = bar.add_task("runs", total=len(ids)), set(ids), 0
+            alive = True
+            while alive:
+                alive = team.watch()
+                begun = _begun(store, pending)
+                ended = {run_id for run_id in begun if is_settled(store, run_id)}
+                pending -= ended
+                failed += _tell_failures(ended, store, bar.console)
+                running = f", {min(len(team.workers), len(pending))} running" if alive and pending else ""
+                label = f"{len(ids) - len(pending) - failed} done{running}" + (f", {failed} failed" if failed else "")
+                partly = sum(_share(store, run_id) for run_id in sorted(begun - ended)[:MOST_LOOKED_AT])
+                bar.update(task, completed=len(ids) - len(pending) + partly, description=label)
+                if alive:
+                    time.sleep(POLL_SECONDS)
 
 
 @contextmanager
 def _ended_with_us(workers: list[Worker], console: Console) -> Iterator[None]:
-    """Ctrl-C, and a SIGTERM of ours, ask the workers for a checkpoint and wait for them; once more kills them."""
+    """Ctrl-C, a SIGTERM, and a terminal that is closed ask the workers for a checkpoint and wait for them; once more
+    kills them."""
 
     def interrupt(signum: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    before = {name: signal.signal(name, interrupt) for name in (signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     except BaseException:
         try:
             for worker in workers:
                 worker.terminate()
-            if any(worker.poll() is None for worker in workers):
-                console.print("stopping: each run saves a checkpoint first (Ctrl-C again to kill them)")
+            with suppress(OSError):  # a terminal that is closed takes no words
+                if any(worker.poll() is None for worker in workers):
+                    console.print("stopping: each run saves a checkpoint first (Ctrl-C again to kill them)")
             for worker in workers:
                 worker.wait()
         except KeyboardInterrupt:
@@ -145,7 +137,8 @@ def _ended_with_us(workers: list[Worker], console: Console) -> Iterator[None]:
                 worker.kill()
         raise
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for name, handler in before.items():
+            signal.signal(name, handler)
 
 
 def _begun(store: Store, ids: set[str]) -> set[str]:
@@ -166,14 +159,6 @@ def _tell_failures(ids: set[str], store: Store, console: Console) -> int:
         if failure := record.failure:
             console.print(f"failed {record.id} ({failure.kind}): {failure.message.splitlines()[0]}", markup=False)
     return len(failed)
-
-
-def _crash_message(worker: Worker, held: Sequence[str], deaths: Mapping[str, int]) -> str:
-    how = signal.Signals(-worker.returncode).name
-    guess = " (the kernel does that to a process when memory runs out)" if how == "SIGKILL" else ""
-    left = [run_id for run_id in held if deaths[run_id] >= DEATHS_OF_A_RUN]
-    then = f"; {', '.join(left)} killed {DEATHS_OF_A_RUN} workers and is left alone" if left else ""
-    return f"worker {worker.pid} died of {how}{guess} while it ran {', '.join(held) or 'nothing yet'}{then}"
 
 
 def _tell_what_is_left(plan: Plan, ids: Sequence[str], store: Store, console: Console) -> None:

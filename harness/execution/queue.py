@@ -5,7 +5,6 @@ process holds is left to it, and a record is written only while the lease is sti
 """
 
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from harness.execution.lease import Lease, LeaseLost, claim, heartbeat, look, this_process
-from harness.ledger.paths import RunPaths
+from harness.ledger.errors import NodeError
+from harness.ledger.paths import RunPaths, set_aside, set_misplaced_aside
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.record import Failure, Record, failure_record
 from harness.ledger.store import Store
@@ -21,7 +21,6 @@ from harness.ledger.store import Store
 log = logging.getLogger("peftlab.work")
 
 POLL_SECONDS = 1.0  # between looks at a source run that another process is at
-Ended = Literal["ok", "failed", "later"]
 
 DEATHS_OF_A_RUN = 2  # a run that kills its worker this often is left alone, so that the others get their turn
 
@@ -37,7 +36,11 @@ class LeasedStore(Store):
 
     def write(self, record: Record) -> None:
         _require(self.lease)
-        super().write(record)
+        try:
+            self.publish(record, lambda: _require(self.lease))
+        except FileNotFoundError:  # the new holder has removed what was about to be published
+            _require(self.lease)
+            raise
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,7 @@ class LeasedPaths(RunPaths):
         return super().adapter
 
 
+Outcome = Literal["settled", "held", "later", "stopped", "done", "failed"]
 # Does one run and writes its record through the store it is given; None when `stop()` asked it to end early.
 RunOne = Callable[[Planned, LeasedStore], Record | None]
 
@@ -74,8 +78,10 @@ def work(ids: Sequence[str], plan: Plan, store: Store, run_one: RunOne, *, stop:
 
     Ids that the plan no longer has are left out: the plan says what is wanted. A run that starts from another is done
     after it: its source is done first here, or waited for while another process is at it; a failed one fails it.
+    Raises StoreMoved when the store is no longer where it was.
     """
     planned = {run.id: run for run in plan.runs}
+    identity = store.identity()
     failed: list[str] = []
     waiting = list(ids)
     while waiting:
@@ -83,11 +89,12 @@ def work(ids: Sequence[str], plan: Plan, store: Store, run_one: RunOne, *, stop:
         for run_id in before:
             if stop():
                 return failed
+            store.require(identity)
             if run_id not in planned:
                 log.warning("%s is no longer in the plan '%s'; left out", run_id, plan.name)
-            elif (ended := _run(planned[run_id], planned, store, run_one)) == "later":
+            elif (outcome := _run(planned[run_id], planned, store, run_one)) == "later":
                 later.append(run_id)
-            elif ended == "failed":
+            elif outcome == "failed":
                 failed.append(run_id)
         waiting = later
         if waiting:
@@ -95,22 +102,32 @@ def work(ids: Sequence[str], plan: Plan, store: Store, run_one: RunOne, *, stop:
     return failed
 
 
-def _run(planned: Planned, plan: Mapping[str, Planned], store: Store, run_one: RunOne) -> Ended:
-    """A run done before, held elsewhere or stopped has not failed. later: another process is at its source."""
-    if is_settled(store, planned.id):
-        return "ok"
-    if planned.source is None or store.status(planned.source) == "done":
-        return "ok" if _claim_and_run(planned, store, run_one) else "failed"
-    source = plan.get(planned.source)
-    ended = "failed" if source is None else _run(source, plan, store, run_one)
-    if store.status(planned.source) == "done":
-        return _run(planned, plan, store, run_one)
-    if is_settled(store, planned.source):
-        return "ok" if _claim_and_run(planned, store, _source_failed) else "failed"
-    if ended == "failed":
-        log.error("%s has no record: the run %s that it starts from has none", planned.id, planned.source)
-        return "failed"
+def do(planned: Planned, runs: Mapping[str, Planned], store: Store, run_one: RunOne) -> Outcome:
+    """One run, unless it is settled or held elsewhere; the run of `runs` that it starts from first.
+
+    later: another process is at its source. Raises NodeError when the machine is to blame: there is no record, and the
+    same call takes the run up again. Raises LeaseLost when another process took the run over meanwhile.
+    """
+    if store.state(planned.id).settled:
+        return "settled"
+    if (source := planned.source) is None:
+        return _do_alone(planned, store, run_one)
+    outcome = do(runs[source], runs, store, run_one) if source in runs else "failed"
+    state = store.state(source)
+    if state.settled:
+        return _do_alone(planned, store, run_one if state.status == "done" else _source_failed)
+    if outcome == "failed":  # cut off from outside, or not in the plan
+        raise NodeError(f"the run {source} that it starts from has none")
     return "later"
+
+
+def _do_alone(planned: Planned, store: Store, run_one: RunOne) -> Outcome:
+    try:
+        lease = _claim(planned.id, store)
+        return "held" if lease is None else _do_leased(planned, store, lease, run_one)
+    except OSError as error:
+        where = error.filename or store.root / planned.id
+        raise NodeError(f"{where}: {error.strerror or error}; mend that, and the same command goes on.") from error
 
 
 def _source_failed(planned: Planned, store: LeasedStore) -> Record:
@@ -124,32 +141,43 @@ def _source_failed(planned: Planned, store: LeasedStore) -> Record:
     return record
 
 
-def _claim_and_run(planned: Planned, store: Store, run_one: RunOne) -> bool:
-    """False when the run failed."""
+def _run(planned: Planned, runs: Mapping[str, Planned], store: Store, run_one: RunOne) -> Outcome:
+    """failed: the run failed, or has no record. A run done before, held elsewhere or stopped has not failed."""
     try:
-        lease = claim(store.paths(planned.id).folder)
-        if lease is None:
-            log.info("%s is being run by another process", planned.id)
-            return True
-        return _run_leased(planned, store, lease, run_one)
+        outcome = do(planned, runs, store, run_one)
     except LeaseLost as error:
         log.warning("%s", error)
-        return True
-    except OSError as error:  # the disk is full, or away: the run stays unfinished, and the next may still do
+        return "held"
+    except NodeError as error:  # the next may still do
         log.error("%s has no record: %s", planned.id, error)
-        return False
+        return "failed"
+    except Exception:  # broad: one run's trouble is one run's, whatever escaped
+        log.exception("%s has no record", planned.id)
+        return "failed"
+    if outcome == "held":
+        log.info("%s is being run by another process", planned.id)
+    return outcome
 
 
-def _run_leased(planned: Planned, store: Store, lease: Lease, run_one: RunOne) -> bool:
+def _claim(run_id: str, store: Store) -> Lease | None:
+    folder = store.root / run_id
+    if folder.exists() and not folder.is_dir():
+        log.warning("%s is no folder; kept as %s", folder, set_aside(folder).name)
+    return claim(folder)
+
+
+def _do_leased(planned: Planned, store: Store, lease: Lease, run_one: RunOne) -> Outcome:
     with heartbeat(lease):
-        if is_settled(store, planned.id):  # written between our look and our claim
-            record = None
+        if store.state(planned.id).settled:  # written between our look and our claim
+            outcome: Outcome = "settled"
         else:
             set_damaged_aside(store, planned.id)
+            set_misplaced_aside(store.paths(planned.id))
             record = run_one(planned, LeasedStore(store.root, lease))
-    if is_settled(store, planned.id):
+            outcome = "stopped" if record is None else record.status
+    if store.state(planned.id).settled:
         lease.remove()
-    return record is None or record.status == "done"
+    return outcome
 
 
 def held_by(pid: int, ids: Sequence[str], store: Store) -> list[str]:
@@ -163,16 +191,14 @@ def held_by(pid: int, ids: Sequence[str], store: Store) -> list[str]:
 
 def is_settled(store: Store, run_id: str) -> bool:
     """Whether a run has a record that stands. One cut off from outside does not: it goes on."""
-    status = store.status(run_id)
-    return status == "done" or (status == "failed" and not store.may_go_on(run_id))
+    return store.state(run_id).settled
 
 
 def set_damaged_aside(store: Store, run_id: str) -> None:
     """A record that cannot be read is kept under another name, and the run is run again."""
-    if store.status(run_id) == "damaged":
-        path = store.paths(run_id).record
-        log.warning("%s cannot be read; kept as %s.damaged", path, path.name)
-        os.replace(path, path.with_name(f"{path.name}.damaged"))
+    if (state := store.state(run_id)).status == "damaged":
+        kept = set_aside(store.root / run_id / "record.json")
+        log.warning("%s; kept as %s", state.message, kept.name)
 
 
 def _require(lease: Lease) -> None:

@@ -1,6 +1,7 @@
 """`python -m harness.execution.worker --runs DIR --plan NAME [--settings JSON] [ID …]`: works through runs.
 
-Started by the local launcher and inside SLURM jobs. SIGTERM, SIGINT and SIGUSR2 ask for a checkpoint and an end.
+Started by the local launcher and inside SLURM jobs. SIGTERM, SIGINT, SIGUSR2 and SIGHUP (a terminal that
+is closed) ask for a checkpoint and an end.
 Exit code: 0 when every run it did is done, 1 when one failed, 75 when it was stopped before the end.
 """
 
@@ -24,7 +25,7 @@ from harness.ledger.record import Record
 from harness.ledger.store import Store
 
 STOPPED = 75  # EX_TEMPFAIL: try again later
-ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)  # for a checkpoint and an end
+ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)  # for a checkpoint and an end
 DEFAULT_RUNNER = "harness.execution.runner:run"
 
 

@@ -28,6 +28,15 @@ class DataError(HarnessError):
     """Data or weights that are not here, or are not what their card says."""
 
 
+class NotHere(DataError):
+    """Data or weights that this machine cannot get at now: a wrong PEFTLAB_MIRROR, no network, a package that is not
+    installed. The run is not to blame and leaves no record."""
+
+
+class NodeError(HarnessError):
+    """This machine's trouble (a full disk, a file server, the network), not the run's: it stays unfinished."""
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'lora'? Known: cla, full, …` for error sentences."""
     names = sorted(known)

@@ -27,14 +27,14 @@ class Events:
 
 
 def last_event(path: Path, kind: str) -> dict[str, Any] | None:
-    """The newest event of a kind in a file; a torn last line (the writer was killed) is passed over."""
+    """The newest event of a kind in a file; lines that are no event (torn, or damaged) are passed over."""
     if not path.is_file():
         return None
-    for line in reversed(path.read_text(encoding="utf-8").splitlines()):
+    for line in reversed(path.read_bytes().splitlines()):
         try:
             event = json.loads(line)
         except ValueError:
             continue
-        if event.get("event") == kind:
+        if isinstance(event, dict) and event.get("event") == kind:
             return event
     return None

@@ -24,14 +24,14 @@ def progress(events: Path) -> Progress | None:
             head = file.read(TAIL_BYTES)
             file.seek(max(0, events.stat().st_size - TAIL_BYTES))
             tail = file.read()
-    except FileNotFoundError:
+    except OSError:  # no such file, or a folder in its place
         return None
     told = _events(tail)
     begun = max((i for i, event in enumerate(told) if event["event"] in ("start", "resume")), default=0)
-    steps = [event for event in told[begun:] if event["event"] in ("step", "val") and "step" in event]  # of this start
+    steps = [event for event in told[begun:] if event["event"] in ("step", "val") and _is_count(event.get("step"))]
     if not steps:
         return None
-    totals = [event["total"] for event in (*_events(head), *_events(tail)) if event.get("total")]
+    totals = [event["total"] for event in (*_events(head), *_events(tail)) if _is_count(event.get("total"))]
     total = totals[-1] if totals else None
     first, last = steps[0], steps[-1]
     ahead = last["step"] - first["step"]
@@ -41,13 +41,17 @@ def progress(events: Path) -> Progress | None:
 
 
 def _events(text: bytes) -> list[dict[str, Any]]:
-    """The whole lines of a piece of the file; a torn one at either end is left out."""
+    """The whole lines of a piece of the file; a torn one at either end, and what is no event, is left out."""
     found = []
     for line in text.splitlines():
         try:
             event = json.loads(line)
         except ValueError:
             continue
-        if isinstance(event, dict) and "event" in event and "t" in event:
+        if isinstance(event, dict) and "event" in event and isinstance(event.get("t"), int | float):
             found.append(event)
     return found
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0

@@ -134,19 +134,23 @@ def record_from_json(raw: Mapping[str, Any]) -> Record:
         parts["scores"] = {split: _back(found) for split, found in raw["scores"].items()}
         parts |= {name: _back(raw[name]) for name in _QUANTITIES}
         parts |= {"links": tuple(raw["links"]), "notes": tuple(raw["notes"])}
-        return Record(**parts)
-    except (KeyError, TypeError, AttributeError) as error:
+        record = Record(**parts)
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
         name = raw.get("id") if isinstance(raw, Mapping) else raw
         raise RecordError(
             f"record {name}: not of version {RECORD_VERSION} ({error!r}); delete it to run again."
         ) from error
+    if record.status != ("done" if record.failure is None else "failed"):
+        raise RecordError(f"record {record.id}: status {record.status!r} with failure {record.failure!r} is none.")
+    return record
 
 
 def read_record(path: Path) -> Record:
     """Raises RecordError when the file is no record (truncated, say); the sentence names the file."""
+    text = path.read_bytes()
     try:
-        return record_from_json(json.loads(path.read_bytes()))
-    except ValueError as error:
+        return record_from_json(json.loads(text))
+    except (ValueError, RecursionError) as error:
         raise RecordError(f"{path}: not a record ({error}); delete it to run again.") from error
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from transformers.utils import logging
 
 from harness.ledger.dataset_spec import TaskSpec
-from harness.ledger.errors import DataError
+from harness.ledger.errors import DataError, NotHere
 from harness.ledger.model_spec import ModelSpec
 from harness.ledger.seeds import Seeds
 from harness.models.config import DTYPES, layout_of, make_config
@@ -41,7 +41,7 @@ def load_weights(
                 local_files_only=True,
             )
         except (OSError, RuntimeError) as error:
-            raise DataError(f"model {spec.name}: cannot load the weights in {folder}: {_first_line(error)}") from error
+            raise NotHere(f"model {spec.name}: cannot load the weights in {folder}: {_first_line(error)}") from error
     drawn = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
     if strange := sorted(name for name in drawn if not _inside(name, head)):
         raise DataError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ledger.dataset_spec import TaskSpec
-from harness.ledger.errors import DataError
+from harness.ledger.errors import NotHere
 from harness.ledger.model_spec import ModelSpec
 from harness.ledger.seeds import Seeds
 from harness.models.config import layout_of
@@ -43,18 +43,18 @@ def model_dir() -> Path:
     """Where the installed package keeps the model."""
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
-        raise DataError(f"model minilm: the package with its weights is not installed; run: {INSTALL}")
+        raise NotHere(f"model minilm: the package with its weights is not installed; run: {INSTALL}")
     return Path(found.origin).parent / "model"
 
 
 def check_weights(path: Path, expected: str) -> None:
     """Raises DataError when the file is absent or has another SHA-256."""
     if not path.is_file():
-        raise DataError(f"model minilm: {path} is absent; run: {INSTALL} --force-reinstall")
+        raise NotHere(f"model minilm: {path} is absent; run: {INSTALL} --force-reinstall")
     with path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != expected:
-        raise DataError(
+        raise NotHere(
             f"model minilm: {path} has SHA-256 {found[:16]}…, expected {expected[:16]}…; "
             f"run: {INSTALL} --force-reinstall"
         )

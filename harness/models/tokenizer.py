@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from harness.ledger.errors import DataError
+from harness.ledger.errors import DataError, NotHere
 from harness.ledger.model_spec import ModelSpec
 
 
@@ -15,7 +15,7 @@ def read_tokenizer(spec: ModelSpec, folder: Path) -> Any:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError) as error:
-        raise DataError(f"model {spec.name}: no tokenizer in {folder}: {str(error).splitlines()[0]}") from error
+        raise NotHere(f"model {spec.name}: no tokenizer in {folder}: {str(error).splitlines()[0]}") from error
     if not tokenizer.is_fast:
         raise DataError(
             f"model {spec.name}: {folder} has no fast tokenizer (tokenizer.json), and no other kind is supported."

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.torch import save_file
 
-from harness.ledger.paths import RunPaths, to_json, write_whole
+from harness.ledger.paths import RunPaths, to_json, whole, write_whole
 from harness.tasks.task import Prediction
 from harness.training.context import RunContext
 
@@ -15,9 +15,8 @@ from harness.training.context import RunContext
 def save_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
     """predictions.parquet: id, target, prediction, score, loss, weight; a row per test example, in order."""
     columns = {name: [getattr(row, name) for row in predictions] for name in Prediction.__dataclass_fields__}
-    part = path.with_name(path.name + ".part")
-    pq.write_table(pa.table(columns), part)
-    part.replace(path)
+    with whole(path) as part:
+        pq.write_table(pa.table(columns), part)
 
 
 def save_weights(context: RunContext, folder: RunPaths, keep: str) -> None:
@@ -31,7 +30,6 @@ def save_weights(context: RunContext, folder: RunPaths, keep: str) -> None:
         return
     folder.adapter.mkdir(exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in context.method.tensors().items()}
-    part = folder.adapter / ".state.safetensors.part"
-    save_file(tensors, part)
-    part.replace(folder.adapter / "state.safetensors")
+    with whole(folder.adapter / "state.safetensors") as part:
+        save_file(tensors, part)
     write_whole(folder.adapter / "facts.json", to_json(context.method.facts()))

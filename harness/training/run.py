@@ -1,8 +1,9 @@
 """The story of one run, to be read aloud: load, attach, train, select, test, record."""
 
 import shutil
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,10 +11,11 @@ import torch
 
 from harness.config.settings import Settings
 from harness.data.load import Encoder, load_data
+from harness.ledger.errors import NodeError
 from harness.ledger.events import Events
 from harness.ledger.identity import canonical
 from harness.ledger.parse import parse
-from harness.ledger.paths import RunPaths, to_json, write_whole
+from harness.ledger.paths import RunPaths, set_aside, to_json, write_whole
 from harness.ledger.plan import Planned
 from harness.ledger.record import Record
 from harness.ledger.seeds import Seeds
@@ -29,9 +31,9 @@ from harness.models.load import load_model
 from harness.tasks.build import build as build_task
 from harness.trackers.open import open_tracker
 from harness.training.artifacts import save_predictions, save_weights
-from harness.training.checkpoint import load_checkpoint
+from harness.training.checkpoint import UnreadableCheckpoint, load_checkpoint
 from harness.training.context import RunContext, Stop, TrainState
-from harness.training.failures import failure_of
+from harness.training.failures import failure_of, is_node_trouble, message_of
 from harness.training.loader import DataLoader
 from harness.training.loop import predict_split, score_split, train
 from harness.training.optimizer import build_optimizer
@@ -45,7 +47,8 @@ def run_one(planned: Planned, store: Store, settings: Settings, *, stop: Stop = 
     """Do the run and write its record, which is also returned. A run that fails has a record that says so.
 
     Raises Stopped when `stop()` asked for an end: a checkpoint is left and no record; the same call goes on from it.
-    Raises KeyboardInterrupt after it was recorded.
+    Raises KeyboardInterrupt after it was recorded, and NodeError when the machine is to blame (a full disk, data
+    that is not here): no record then, and the same call takes the run up again.
     """
     folder = store.paths(planned.id)
     folder.folder.mkdir(parents=True, exist_ok=True)
@@ -54,6 +57,9 @@ def run_one(planned: Planned, store: Store, settings: Settings, *, stop: Stop = 
         try:
             record = _live(planned, folder, settings, device, clocks, state, events, stop)
         except (Exception, KeyboardInterrupt) as error:  # broad: whatever went wrong becomes a record
+            if is_node_trouble(error):
+                _tell_trouble(error, events)
+                raise NodeError(message_of(error)) from error
             failure = failure_of(error, clocks.failed_in, state.step)
             record = failed_record(planned, failure, clocks, state, device)
         store.write(record)
@@ -85,8 +91,14 @@ def _live(
     schedule = train_schedule(spec.recipe, context.loader.steps_per_epoch)
     context.method.begin(Training(schedule.total, schedule.steps_per_epoch, spec.recipe.lr))
     profile = profile_first_step(context, optimizer := build_optimizer(context.method, spec.recipe))
-    if (resumed := load_checkpoint(context, state)) is not None:
-        optimizer = resumed
+    try:
+        resumed = load_checkpoint(context, state)
+    except UnreadableCheckpoint as error:  # the model may hold half of it: from the beginning, with a new one
+        kept = set_aside(folder.checkpoint)
+        print(f"{planned.id}: its checkpoint cannot be used ({error}); kept as {kept.name}, the run starts anew")
+        events.emit("aside", path=kept.name, why=str(error))
+        return _live(planned, folder, settings, device, clocks, state, events, stop)
+    optimizer = resumed or optimizer
     events.emit("start" if resumed is None else "resume", step=state.step, total=schedule.total)
     with fast_matmul(device):
         train(context, state, optimizer, schedule, save_every=settings.checkpoint_seconds, stop=stop)
@@ -150,6 +162,13 @@ def test(context: RunContext, state: TrainState) -> TestResult:
         if context.spec.recipe.train_loss:
             scores["train"] = score_split(context, context.data.train)
     return TestResult(scores, predictions)
+
+
+def _tell_trouble(error: BaseException, events: Events) -> None:
+    """Why there is no record, where a person looks first; a full disk may have no room for it."""
+    traceback.print_exception(error)
+    with suppress(OSError):
+        events.emit("trouble", message=message_of(error))
 
 
 @contextmanager

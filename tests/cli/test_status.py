@@ -193,3 +193,33 @@ def test_following_a_log_ends_with_the_run(store, capsys):
     assert control.logs([plan.ids[0], "-f", "--runs", str(store.root)]) == 0
     assert '"step": 10' in capsys.readouterr().out
     assert worker.wait(timeout=200) == 0
+
+
+GARBAGE = {
+    "one bad byte": b'{"name": "\xff"}',
+    "empty": b"",
+    "a list": b"[]",
+    "another shape": b'{"parts": 3, "runs": []}',
+}
+
+
+@pytest.mark.parametrize("content", [*GARBAGE.values(), None], ids=[*GARBAGE, "a folder"])
+def test_a_plan_that_cannot_be_read_is_named_and_the_others_are_shown(store, capsys, content):
+    write_plan(store.root, sleepy.plan(2))
+    bad = store.root / "plans" / "bad.json"
+    bad.mkdir() if content is None else bad.write_bytes(content)
+    assert status.main(["--runs", str(store.root), "--json"]) == 0
+    output = capsys.readouterr()
+    assert [sweep["sweep"] for sweep in json.loads(output.out)] == ["sleepy"]
+    with pytest.raises(PlanError, match="bad"):
+        status.main(["--runs", str(store.root), "bad"])
+
+
+def test_events_that_are_none_cost_nothing(tmp_path):
+    events = tmp_path / "events.jsonl"
+    whole = b'{"t": 1.0, "event": "step", "step": 1, "total": 9}\n{"t": 2.0, "event": "step", "step": 2, "total": 9}\n'
+    events.write_bytes(b'\xff\n[]\n3\n{"t": "x", "event": "step"}\n{"t": 1, "event": "step", "step": "two"}\n' + whole)
+    assert progress(events).step == 2 and progress(events).total == 9
+    events.unlink()
+    events.mkdir()
+    assert progress(events) is None

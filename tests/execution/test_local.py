@@ -125,7 +125,7 @@ def test_a_worker_that_cannot_start_is_no_endless_loop_and_its_log_is_named(stor
     assert "No module named" in (store.root / "workers" / "sleepy-0.log").read_text()
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_an_interrupted_launcher_waits_for_its_runs_to_save_and_the_same_command_goes_on(store, how):
     plan = sleepy.plan(2, steps=6, hold_at=3)
     write_plan(store.root, plan)

@@ -20,6 +20,7 @@ import harness.training.loop as train_module
 import harness.training.run as run_module
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
+from harness.ledger.errors import NodeError
 from harness.ledger.identity import run_id
 from harness.ledger.parse import parse
 from harness.ledger.quantity import Measured, NotMeasured
@@ -225,12 +226,13 @@ def test_a_loss_that_is_not_finite_is_a_failed_record(begin):
     assert store.status(planned.id) == "failed" and not record.scores
 
 
-def test_data_that_is_not_here_is_a_failed_record_with_the_next_step(begin, monkeypatch):
+def test_data_that_is_not_here_is_no_record_and_says_the_next_step(begin, monkeypatch):
     monkeypatch.delenv("PEFTLAB_MIRROR", raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    record = run_one(*begin("model=minilm", "dataset=mrpc"))
-    assert record.failure.kind == "data" and record.failure.phase == "setup"
-    assert "nyu-mll/glue" in record.failure.message
+    planned, store, settings = begin("model=minilm", "dataset=mrpc")
+    with pytest.raises(NodeError, match=r"nyu-mll/glue.*peftlab fetch dataset=mrpc"):
+        run_one(planned, store, settings)
+    assert store.status(planned.id) == "unfinished", "the same command takes it up once the data is here"
 
 
 def test_an_interrupt_is_recorded_and_the_next_call_goes_on(begin, monkeypatch):

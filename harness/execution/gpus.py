@@ -1,0 +1,27 @@
+"""Which GPU a worker sees: one each, so that no two runs share a device unless there are more workers than GPUs."""
+
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+DRIVER = Path("/proc/driver/nvidia/gpus")
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs this process may use, in CUDA's words: those of CUDA_VISIBLE_DEVICES, else all of the machine."""
+    listed = os.environ.get(VISIBLE)
+    if listed is None:
+        return [str(number) for number in range(len(list(DRIVER.glob("*"))))]
+    return [name for word in listed.split(",") if (name := word.strip()) and name != "-1"]
+
+
+def pin(worker: int, gpus: Sequence[str]) -> dict[str, str]:
+    """The environment that shows a worker one GPU, round robin; nothing where there is none."""
+    return {VISIBLE: gpus[worker % len(gpus)]} if gpus else {}
+
+
+def sharers(workers: int, gpus: Sequence[str]) -> int:
+    """Workers of the fullest device; without GPUs all share the processors."""
+    return math.ceil(workers / max(1, len(gpus)))
