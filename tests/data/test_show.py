@@ -43,8 +43,12 @@ def test_the_example_of_the_walk_is_shown_with_sizes_classes_and_what_each_kind_
     ("old", "new", "sentence"),
     [
         ("label: kind", "label: sort", "dataset fruit: there is no column 'sort'; the data has description, kind."),
-        ("stratify: [kind]", "stratify: [sort]", "dataset fruit: the data has no column 'sort'"),
-        ("[lemon, cherry]", "[lemon, plum]", "dataset fruit: unknown label 'cherry'. Known: lemon, plum."),
+        (
+            "stratify: [kind]",
+            "stratify: [sort]",
+            "dataset fruit: there is no column 'sort'; the data has description, kind.",
+        ),
+        ("[lemon, cherry]", "[lemon, plum]", "dataset fruit: row train:1: unknown label 'cherry'. Known: lemon, plum."),
         ("max_length: 64", "", "dataset.task: max_length must be given"),
         ("text_classification", "text_clasification", "Did you mean 'text_classification'?"),
         ("name: fruit", "name: {fruit", "fruit.yaml or a config that it names is not yaml"),
