@@ -55,9 +55,10 @@ def _largest(name: str, classes: Sequence[str]) -> str:
 def _chance(dataset: DatasetSpec, classes: Sequence[str]) -> list[str]:
     """A line where the card's chance level is not what a constant guess scores on the test split."""
     right = constant_guess(dataset, classes)
-    if dataset.chance is not None and abs(dataset.chance - right) <= ROUNDING:
+    known = dataset.chance if dataset.constant_guess is None else dataset.constant_guess
+    if known is not None and abs(known - right) <= ROUNDING:
         return []
     return [
-        f"chance: the card says {dataset.chance}; the best constant guess on test has {dataset.metric} {right:.3f}; "
-        f"write chance: {right:.3f} on the card."
+        f"chance: the card says {known}; the best constant guess on test has {dataset.metric} {right:.3f}; "
+        f"write constant_guess: {right:.3f} on the card."
     ]

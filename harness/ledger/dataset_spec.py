@@ -165,6 +165,8 @@ class DatasetSpec:
     direction: Literal["max", "min"]
     chance: float | None  # the primary metric's value for a constant guess
     about: Mapping[str, Any] = field(metadata={"science": False})  # label, licence, source
+    # what a constant guess scores on the test split, where `chance`, which is part of the id, was written otherwise
+    constant_guess: float | None = field(default=None, metadata={"neutral": None, "science": False})
     missing_text: Literal["error", "empty"] = field(
-        metadata={"neutral": "error"}
+        default="error", metadata={"neutral": "error"}
     )  # what a null input is; never a target

@@ -31,8 +31,8 @@ def card(folder: Path, task: dict[str, Any] = CLASSES, *, split=None, source=Non
     return parse(DatasetSpec, raw | changes, "dataset")
 
 
-def encoded(spec: DatasetSpec, model: ModelSpec, cache: Path):
+def encoded(spec: DatasetSpec, model: ModelSpec, cache: Path, tokenizers: Path | None = None):
     """(data, tokenizer): the splits as a tiny model of that card reads them."""
-    tokenizer = tiny_tokenizer(model, cache)
+    tokenizer = tiny_tokenizer(model, tokenizers or cache)
     task = bind(spec, tokenizer, decoder=model.kind == "decoder")
     return load_data(spec, Encoder(task.encode, task.length, model.name), cache / spec.name), tokenizer

@@ -71,3 +71,18 @@ def test_what_is_not_here_stops_no_other_and_a_dataset_must_be_named(monkeypatch
     said = capsys.readouterr()
     assert "peftlab fetch dataset=paws" in said.err and "digits: image_classification" in said.out
     assert main(["show", "model=minilm"]) == 2 and "dataset=cola" in capsys.readouterr().err
+
+
+def test_a_chance_level_that_a_constant_guess_does_not_score_is_told(fruit, capsys):
+    assert main(["show", "dataset=fruit"]) == 0
+    assert "chance:" not in capsys.readouterr().out
+    fruit("chance: 0.5", "chance: 0.3")
+    assert main(["show", "dataset=fruit"]) == 0
+    assert "chance: the card says 0.3; the best constant guess on test has accuracy 0.500" in capsys.readouterr().out
+
+
+def test_rows_in_two_splits_are_counted(fruit, tmp_path, capsys):
+    rows = (tmp_path / "train.csv").read_text().splitlines()
+    (tmp_path / "train.csv").write_text("\n".join([*rows, *rows[1:]]) + "\n")
+    assert main(["show", "dataset=fruit"]) == 0
+    assert re.search(r"in two splits: .*test in train \d+", capsys.readouterr().out)

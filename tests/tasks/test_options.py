@@ -17,7 +17,7 @@ TASK = {
 }  # fmt: skip
 ROWS = [
     {"question": "Water is", "choices": {"text": ["wet", "dry", "a kind of stone"]}, "key": "C"},
-    {"question": "The sun", "choices": {"text": ["is cold", "shines", "sings", "walks", "is a long long river"]}, "key": "E"},
+    {"question": "The sun", "choices": {"text": ["is cold", "shines", "sings", "walks", "is a river"]}, "key": "E"},
     {"question": "Two", "choices": {"text": ["one", "two", "three", "four"]}, "key": "B"},
 ]  # fmt: skip
 
@@ -88,7 +88,7 @@ def test_a_card_that_reads_fewer_options_than_a_row_has_is_an_error_and_never_dr
     task = build(card("nowhere", TASK | {"candidates": four, "options": None, "labels": list("ABCD")}), loaded)
     assert len(task.encode(ROWS[2])["sizes"]) == 4
     for row in ROWS[:2]:
-        with pytest.raises(DataError, match="options and the card 4 candidates; .*give options"):
+        with pytest.raises(DataError, match=r"options and the card 4 candidates; .*give options"):
             task.encode(row | {"key": "A"})
     with pytest.raises(DataError, match="candidates is one template"):
         build(card("nowhere", TASK | {"candidates": four}), loaded)
