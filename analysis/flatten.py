@@ -130,8 +130,8 @@ def _device(value: Any) -> str:
 
 
 def _digest(data: Mapping[str, Any]) -> str:
-    """Runs with equal data facts saw equal splits. A random model's revision names the run's seed, and is no data; which
-    rows are in two splits follows from the splits."""
+    """Runs with equal data facts saw equal splits. A random model's revision names the run's seed, and is no data;
+    which rows are in two splits follows from the splits."""
     random = str(data.get("model_revision", "")).startswith("random:")
     left_out = {"shared_rows"} | ({"model_revision"} if random else set())
     kept = {key: fact for key, fact in data.items() if key not in left_out}
