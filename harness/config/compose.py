@@ -4,6 +4,7 @@ Nothing here knows what a key means: `harness.planning.plan` parses the result i
 """
 
 import os
+import re
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -105,11 +106,21 @@ def _compose(name: str, words: Sequence[str]) -> dict[str, Any]:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(base)):
             config = compose(config_name=name, overrides=[*search, *words])
-        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+        kept = OmegaConf.create(_with_variables(OmegaConf.to_container(config)))
+        return OmegaConf.to_container(kept, resolve=True)  # type: ignore[return-value]
     except (HydraException, OmegaConfBaseException) as error:
         raise SpecError(_sentence(error, words)) from error
     except YAMLError as error:
         raise SpecError(f"{base / name}.yaml or a config that it names is not yaml: {_one_line(error)}") from error
+
+
+def _with_variables(node: Any) -> Any:
+    """The tree with `${NAME}` in capitals kept as it is: a variable of the environment, expanded where it is used."""
+    if isinstance(node, dict):
+        return {key: _with_variables(item) for key, item in node.items()}
+    if isinstance(node, list):
+        return [_with_variables(item) for item in node]
+    return re.sub(r"(?<!\\)(?=\$\{[A-Z_][A-Z0-9_]*\})", r"\\", node) if isinstance(node, str) else node
 
 
 def _check_choice(word: str) -> None:
