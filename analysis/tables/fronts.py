@@ -59,8 +59,8 @@ def fronts_table(frame: Frame, rng: np.random.Generator | None = None, *, reps: 
         "Probability that the method is on the front when seeds are drawn again, jointly for all methods and the same "
         "for all fronts: over every possible sample up to seven seeds, else over 10,000 (error below .5). Equal scores "
         "in a sample count half. *: on the front of the means. Of few seeds it is coarse, and no interval. Time is "
-        "training time. Memory is the peak allocated on a GPU; on a CPU it is the ledger of a step, for the resident set "
-        "holds what earlier runs left.",
+        "training time. Memory is the peak allocated on a GPU; on a CPU it is the ledger of a step, for the resident "
+        "set holds what earlier runs left.",
         *([_VOLUMES + "; ".join(volumes) + "."] if volumes else []),
         footer(frame),
     )
