@@ -35,7 +35,7 @@ MAY = {
     },  # peft's own LoRA is what ours is held against
     "slurm": {"harness", "submitit", "rich", "yaml", "omegaconf"},
     "analysis": {"harness.ledger", *DATA},
-    "analysis/checks/scores.py": {"sklearn", "sacrebleu", "rouge_score", "analysis", "harness.ledger", *DATA},
+    "analysis/checks/scores.py": {"sacrebleu", "rouge_score", "analysis", "harness.ledger", *DATA},
     "analysis/from_wandb.py": {"wandb", "analysis", "harness.ledger", *DATA},
 }
 ROOMS = ("methods", "harness", "slurm", "analysis")
