@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -61,8 +62,11 @@ class Evidence:
         """The columns of predictions.parquet; raises ValueError or KeyError for a file that holds none."""
         if not self.paths.predictions.is_file():
             raise Unproved("predictions.parquet is not there")
-        with pq.ParquetFile(self.paths.predictions) as file:  # a tenth of what a data frame of it costs
-            table = file.read(columns=list(PREDICTIONS), use_threads=False)
+        try:
+            with pq.ParquetFile(self.paths.predictions) as file:  # a tenth of what a data frame of it costs
+                table = file.read(columns=list(PREDICTIONS), use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"predictions.parquet cannot be read: {error}") from error
         return {name: np.asarray(table.column(name).to_numpy()) for name in PREDICTIONS}
 
     def split(self, name: str) -> Mapping[str, Any]:

@@ -1,6 +1,7 @@
 """Test scores recomputed from predictions.parquet, and not by the code that wrote them.
 
-What is counted (accuracy, F1, Matthews) is counted here: scikit-learn, which runs use, takes 8 ms a run and seconds to import.
+What is counted (accuracy, F1, Matthews) is counted here: scikit-learn, which runs use, takes 8 ms a run and seconds
+to import.
 """
 
 import hashlib
