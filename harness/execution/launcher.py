@@ -28,7 +28,8 @@ class Launcher(Protocol):
     waits: bool  # whether `launch` returns when the runs are over; the report is shown then
 
     def launch(self, plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> int:
-        """Start what the plan lacks; the exit code. The same call again starts nothing twice."""
+        """Start what the store lacks of the plan, which is written there; the exit code. The same call again starts
+        nothing twice. Raises SpecError for a card that is none of its."""
         ...
 
     def live(self, runs: Path) -> tuple[LiveJob, ...] | None:

@@ -59,7 +59,7 @@ def launch(
         + (f" ({known} have a record)" if known else "")
         + f", {count} at a time"
     )
-    command = _command(plan, settings, runner, sharers(count, gpus) if gpus else 1)
+    command = worker_command(plan, settings, runner, sharers(count, gpus) if gpus else 1)
     threads = spec.threads or max(1, _cores() // count)
 
     def start(number: int, ids: Sequence[str]) -> Worker:
@@ -116,7 +116,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _command(plan: Plan, settings: Settings, runner: str, at_once: int) -> list[str]:
+def worker_command(plan: Plan, settings: Settings, runner: str = DEFAULT_RUNNER, at_once: int = 1) -> list[str]:
+    """What starts a worker on a written plan, `at_once` of them on one device; the ids of its runs come after it."""
     command = [sys.executable, "-m", "harness.execution.worker", "--runs", str(settings.runs), "--plan", plan.address]
     command += ["--at-once", str(at_once)]
     return [*command, "--runner", runner, "--settings", json.dumps(settings_to_plain(settings))]
