@@ -12,8 +12,8 @@ from typing import Any
 import submitit
 from submitit.core.utils import FailedJobError
 
-from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import PlanError
+from slurm.cluster_spec import SlurmCluster
 from slurm.job import Job
 from slurm.packing import Pack, limit_minutes
 from slurm.submission import Submission, folder_of, new_name, write_submission

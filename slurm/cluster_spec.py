@@ -1,19 +1,8 @@
-"""Where runs are executed, as data: this machine, or a SLURM cluster. Never part of a run's id."""
+"""A cluster card of `kind: slurm`, as data. Never part of a run's id."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
-
-
-@dataclass(frozen=True)
-class LocalCluster:
-    """Worker processes on this machine."""
-
-    kind: Literal["local"]
-    name: str
-    processes: int | None  # null: one per GPU; without GPUs one per core, at most 4
-    threads: int | None  # of each process; null: the cores shared out
-    about: Mapping[str, Any] = field(metadata={"science": False})
 
 
 @dataclass(frozen=True)
@@ -43,6 +32,3 @@ class SlurmCluster:
     setup: tuple[str, ...]  # shell lines at the start of a job: module load, export
     extra: Mapping[str, Any]  # further sbatch options by their long names: {nice: 100}
     about: Mapping[str, Any] = field(metadata={"science": False})
-
-
-ClusterSpec = LocalCluster | SlurmCluster
