@@ -4,7 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from harness.config.compose import choices, expand, parse_overrides
+from hydra.core.override_parser.types import Override
+
+from harness.config.groups import choices
+from harness.config.overrides import Assignment, assign, expand, parse_words
 from harness.config.resolve import Resolver, words_of
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.model_spec import ModelSpec
@@ -46,22 +49,22 @@ def read_request(words: Sequence[str]) -> Request:
 
     `method=lora,cla` and `method.update.rank=8`, `model=…` and `model.…` are Hydra's; the rest are `Options`.
     """
-    overrides = parse_overrides(words)
+    overrides = parse_words(words)
     options = _options({o.key_or_group: _single(o) for o in overrides if not _is_composed(o.key_or_group)})
     composed = [word for o in overrides if _is_composed(o.key_or_group) for word in _expanded(o)]
-    names = [word for word in composed if word.startswith("method=")] or ["method=lora", "method=cla"]
+    names = [word for word in composed if word.key == "method"] or [assign("method", name) for name in ("lora", "cla")]
     resolver = Resolver()
     model = resolver.part("model", words_of("model", composed)).spec
-    changes = [word for word in words_of("method", composed) if not word.startswith("method=")]
+    changes = [word for word in words_of("method", composed) if word.key != "method"]
     methods = [resolver.part("method", [name, *changes]).spec for name in names]
     return Request(tuple(_retargeted(method, model, options.targets) for method in methods), model, options)
 
 
 def _is_composed(key: str) -> bool:
-    return key.lstrip("+~").split(".")[0] in ("method", "model")
+    return key.split(".")[0] in ("method", "model")
 
 
-def _expanded(override: Any) -> list[str]:
+def _expanded(override: Override) -> list[Assignment]:
     words = expand(override)
     if len(words) > 1 and override.key_or_group != "method":
         raise SpecError(
@@ -70,7 +73,7 @@ def _expanded(override: Any) -> list[str]:
     return words
 
 
-def _single(override: Any) -> Any:
+def _single(override: Override) -> Any:
     if override.is_sweep_override():
         raise SpecError(f"{override.input_line}: one value is needed; a list is written {override.key_or_group}=[a,b].")
     return override.value()
