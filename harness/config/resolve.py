@@ -9,6 +9,7 @@ from harness.config.overrides import OPTIONS, Assignment
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.errors import SpecError
 from harness.ledger.identity import canonical, to_plain
+from harness.ledger.metrics import check_card
 from harness.ledger.model_spec import ModelSpec
 from harness.ledger.parse import parse
 from harness.ledger.spec import RecipeSpec
@@ -41,6 +42,8 @@ class Resolver:
         if key not in self._parts:
             raw = self._plain(axis, tuple(words))
             spec = parse(PARTS[axis], _with_rates(raw, rates) if axis == "recipe" else raw, axis)
+            if isinstance(spec, DatasetSpec):
+                check_card(spec)
             self._parts[key] = Part(spec, to_plain(spec), canonical(spec))
         return self._parts[key]
 

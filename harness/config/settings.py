@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -32,7 +32,7 @@ class _Raw:
     cache: str | None
     device: Literal["auto", "cpu", "cuda"]
     keep: Literal["adapters", "all", "none"]
-    checkpoint_seconds: float
+    checkpoint_seconds: float = field(metadata={"min": 0})
     wandb: Mapping[str, Any] | None
 
 
