@@ -11,6 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from harness.config.overrides import Assignment
 from harness.config.resolve import Resolver
 from harness.data.source import find_source
 from harness.data.splits import Part, divide, row_keys
@@ -60,9 +61,9 @@ def show(dataset: DatasetSpec) -> str:
     return "\n".join(lines)
 
 
-def _named(error: DataError, words: Sequence[str]) -> str:
+def _named(error: DataError, words: Sequence[Assignment]) -> str:
     """The sentence of an error, beginning with the dataset that it is about."""
-    name = words[0].partition("=")[2]
+    name = words[0].shown
     return str(error) if str(error).startswith("dataset ") else f"dataset {name}: {error}"
 
 
