@@ -132,10 +132,12 @@ def _device(value: Any) -> str:
 
 
 def _digest(data: Mapping[str, Any]) -> str:
-    """Runs with equal data facts saw equal splits. A random model's revision names the run's seed, and is no data."""
-    if str(data.get("model_revision", "")).startswith("random:"):
-        data = {key: fact for key, fact in data.items() if key != "model_revision"}
-    return hashlib.sha256(_dumps(data).encode()).hexdigest()[:12]
+    """Runs with equal data facts saw equal splits. A random model's revision names the run's seed, and is no data;
+    which rows are in two splits follows from the splits."""
+    random = str(data.get("model_revision", "")).startswith("random:")
+    left_out = {"shared_rows"} | ({"model_revision"} if random else set())
+    kept = {key: fact for key, fact in data.items() if key not in left_out}
+    return hashlib.sha256(_dumps(kept).encode()).hexdigest()[:12]
 
 
 def _dumps(value: Any) -> str:

@@ -74,7 +74,7 @@ def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "seed": int(spec["seed"]),
         "metric": data["metric"],
         "direction": data["direction"],
-        "chance": data.get("chance"),
+        "chance": data.get("constant_guess", data.get("chance")),
         "formula_params": _parameters(method, model),
         "setting": "",
         "skip": "",

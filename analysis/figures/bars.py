@@ -15,20 +15,18 @@ _HATCHES = ("", "///", "...", "xx", "\\\\\\")  # parts are told apart in grey pr
 
 @styled
 def ledger_bars(frame: Frame) -> Picture:
-    """Weights, adapter, gradients, optimizer and bytes saved for backward of one step, each the median over runs."""
+    """Weights, adapter, gradients, optimizer and bytes saved for backward of one step, each the mean over runs."""
     return _bars(frame, LEDGER, 1e-6, "MB", "memory-ledger", "Memory by role in one training step")
 
 
 @styled
 def time_bars(frame: Frame) -> Picture:
-    """Set-up, training, evaluation, checkpoints and logging of a run, per method: the median over runs, for the first
-    run of a process also pays for its imports.
-    """
-    return _bars(frame, CLOCKS, 1.0, "s", "time-decomposition", "Wall clock of a run by its five clocks, medians")
+    """Set-up, training, evaluation, checkpoints and logging of a run, per method: the mean over runs, as in tables."""
+    return _bars(frame, CLOCKS, 1.0, "s", "time-decomposition", "Wall clock of a run by its five clocks, means")
 
 
 def _bars(frame: Frame, columns: tuple[str, ...], factor: float, unit: str, name: str, title: str) -> Picture:
-    data = _medians(frame, columns, factor)
+    data = _means(frame, columns, factor)
     most = max((len(frame.methods_of(b)) for b in frame.blocks), default=1)
     figure, axes = panels(max(len(frame.blocks), 1), width=4.2, height=0.9 + 0.27 * most, columns=2)
     handles: list[Any] = []
@@ -40,13 +38,13 @@ def _bars(frame: Frame, columns: tuple[str, ...], factor: float, unit: str, name
     return Picture(name, title, _alt(data, columns, unit, title), figure, data)
 
 
-def _medians(frame: Frame, columns: tuple[str, ...], factor: float) -> pd.DataFrame:
+def _means(frame: Frame, columns: tuple[str, ...], factor: float) -> pd.DataFrame:
     rows = []
     for block in frame.blocks:
         for method in frame.methods_of(block):
             runs = frame.cell(block, method)
-            middle = runs.loc[runs["status"] == "done", list(columns)].median() * factor
-            rows.append((block, method, *middle))
+            mean = runs.loc[runs["status"] == "done", list(columns)].mean() * factor
+            rows.append((block, method, *mean))
     return pd.DataFrame(rows, columns=["block", "method", *columns])
 
 

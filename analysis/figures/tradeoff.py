@@ -5,22 +5,25 @@ Methods without a finished run are named in the alt text.
 
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from analysis.columns import column
-from analysis.figures.style import Picture, colour, legend_below, marker, panels, short, styled
+from analysis.figures.style import Picture, colour, legend_below, marker, panels, short, styled, whiskers
 from analysis.frame import Frame
 from analysis.pareto import front
-from analysis.tables.cells import estimate_of
+from analysis.stats import exact
+from analysis.stats.intervals import Estimate
+from analysis.tables.cells import estimate_of, measured
 
 _SHOWN = {"s": ("s", 1.0), "ms": ("ms", 1.0), "bytes": ("MB", 1e-6), "count": ("", 1.0)}
 
 
 @styled
 def score_against(frame: Frame, cost: str) -> Picture:
-    """Mean score (± 95 % t interval from three runs on) against the mean of `cost`, a declared column such as train_s,
-    step_bytes or trainable_params (on a logarithmic axis).
+    """Mean score against the mean of `cost`, a declared column such as train_s, step_bytes or trainable_params (on a
+    logarithmic axis); bars are 95 % t intervals from three runs on, across for times.
     """
     data = means(frame, cost)
     declared = column(cost)
@@ -29,7 +32,7 @@ def score_against(frame: Frame, cost: str) -> Picture:
     handles: dict[str, Any] = {}
     for axis, block in zip(axes, frame.blocks, strict=True):
         here = data[data["block"] == block]
-        _panel(axis, frame, here, block, handles)
+        _panel(axis, frame, here, block, cost, handles)
         axis.set_xlabel(f"{declared.label}{f' ({unit})' if unit else ''}")
         if declared.unit == "count" and (here["cost"] > 0).any():  # from a head to a whole model: orders of magnitude
             axis.set_xscale("log")
@@ -56,27 +59,37 @@ def means(frame: Frame, cost: str) -> pd.DataFrame:
             score = estimate_of(frame.cell(block, method), "shown")
             price = estimate_of(frame.cell(block, method), cost)
             if score.n and price.n:
-                rows.append((block, method, price.mean * factor, score.mean, score.low, score.high, score.n))
-    data = pd.DataFrame(rows, columns=["block", "method", "cost", "score", "low", "high", "n"])
+                cost_range = (price.mean * factor, price.low * factor, price.high * factor)
+                rows.append((block, method, *cost_range, score.mean, score.low, score.high, score.n))
+    names = ["block", "method", "cost", "cost_low", "cost_high", "score", "low", "high", "n"]
+    data = pd.DataFrame(rows, columns=names)
     data["on_front"] = False
     for block, here in data.groupby("block"):
         higher = frame.better(str(block)) == "max"
-        points = here[["score", "cost"]].to_numpy() * [1 if higher else -1, -1]
-        data.loc[here.index, "on_front"] = front(points)
+        points = np.array([_exact_means(frame, str(block), m, cost) for m in here["method"]])
+        data.loc[here.index, "on_front"] = front(points * [1 if higher else -1, -1])
     return data
 
 
-def _panel(axis: Any, frame: Frame, here: pd.DataFrame, block: str, handles: dict[str, Any]) -> None:
+def _exact_means(frame: Frame, block: str, method: str, cost: str) -> list[float]:
+    """Mean score and cost, equal where counts are equal."""
+    return [float(exact.mean(measured(frame.cell(block, method), name))) for name in ("shown", cost)]
+
+
+def _panel(axis: Any, frame: Frame, here: pd.DataFrame, block: str, cost: str, handles: dict[str, Any]) -> None:
+    timed = column(cost).unit in ("s", "ms")  # a count or a ledger is exact
     line = here[here["on_front"]].sort_values("cost")
     axis.plot(
         line["cost"], line["score"], color="#8c959f", linewidth=1.2, linestyle="--", zorder=1, drawstyle="steps-post"
     )
     for row in here.itertuples():
-        half = [[max(row.score - row.low, 0)], [max(row.high - row.score, 0)]] if row.n > 2 else None
+        up = whiskers(Estimate(row.score, row.low, row.high, row.n))
+        across = whiskers(Estimate(row.cost, row.cost_low, row.cost_high, row.n)) if timed else None
         handles[row.method] = axis.errorbar(
             row.cost,
             row.score,
-            yerr=half,
+            yerr=up,
+            xerr=across,
             marker=marker(frame.methods, row.method),
             linestyle="none",
             color=colour(frame.methods, row.method),

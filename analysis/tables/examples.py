@@ -39,7 +39,8 @@ def examples_table(frame: Frame, rng: np.random.Generator | None = None, *, reps
     notes = (
         "Mean paired difference [95 % BCa interval over seeds and test examples] (seeds). Wider than the interval over "
         "seeds alone where another test set might have said something else. McNemar's exact test is of one seed; with "
-        "several, it says in how many it is below .05. Neither is adjusted for the number of rows.",
+        "several, it says in how many it is below .05. Of one seed, the interval is over examples only: another "
+        "seed may say something else. Neither is adjusted for the number of rows.",
         footer(frame),
     )
     table = pd.DataFrame(data, columns=list(_NAMES))
@@ -60,7 +61,8 @@ def _cells(found: OnExamples | str) -> tuple[Cell, Cell, Cell]:
     if isinstance(found, str):
         return Cell("–", mark="absent"), Cell("not paired", mark="absent", why=found), Cell("–", mark="absent")
     d, n = found.difference, len(found.seeds)
-    text = f"{number(100 * d.mean, 2)} [{number(100 * d.low, 2)}, {number(100 * d.high, 2)}] ({n})"
+    text = f"{number(100 * d.mean, 2)} [{number(100 * d.low, 2)}, {number(100 * d.high, 2)}] "
+    text += "(1: examples only)" if n == 1 else f"({n})"
     small = sum(p < 0.05 for p in found.mcnemar)
     p = p_cell(found.mcnemar[0]) if n == 1 else Cell(f"< .05 in {small} of {n}", small / n)
     return Cell(f"{found.examples:,}", found.examples), Cell(text, 100 * d.mean), p

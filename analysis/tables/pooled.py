@@ -50,8 +50,7 @@ def _clusters(frame: Frame, blocks: tuple[str, ...]) -> tuple[list[str], str]:
 @dataclass(frozen=True)
 class Whole:
     """The blocks that every method completed with one set of seeds: raw scores (n_seeds, n_blocks, n_methods), turned
-    so that higher is better, `chance` (n_blocks,), and which blocks can be normalised: where the control is above
-    chance.
+    so that higher is better, `chance` (n_blocks,), and which blocks can be normalised: the control is above chance.
     """
 
     scores: NDArray[np.float64]

@@ -9,13 +9,14 @@ from analysis.metric import number
 from analysis.stats.intervals import Estimate, log_ratio_interval
 from analysis.table import Cell, Head, Table
 from analysis.tables.cells import absent_cell, footer
+from analysis.times import times_comparable
 
-TIME = ("step_ms", "train_s")
+TIME = ("step_ms",)
 MEMORY = ("step_bytes", "saved_bytes", "optimizer_bytes")
 
 
 def relative_time(frame: Frame) -> Table | None:
-    """Step time and training time of each method over the control's."""
+    """Median step of each method over the control's, a ratio for each seed; a block whose times are marked has none."""
     return _relative(frame, "relative-time", "Time", TIME)
 
 
@@ -29,7 +30,8 @@ def ratio(frame: Frame, block: str, method: str, column: str) -> Estimate:
     common seeds.
     """
     values = frame.values(block, column)
-    if frame.control not in values or method not in values:
+    timed = declared(column).unit in ("s", "ms")
+    if frame.control not in values or method not in values or (timed and not times_comparable(frame.block(block))[0]):
         return Estimate(np.nan, np.nan, np.nan, 0)
     mine, base = values[method].to_numpy(), values[frame.control].to_numpy()
     both = (mine > 0) & (base > 0)  # False for NaN
@@ -54,11 +56,18 @@ def _relative(frame: Frame, name: str, title: str, columns: tuple[str, ...]) -> 
         *(Head(declared(c).label, f"× {frame.control}", "min") for c in columns),
     )
     note = (
-        f"Ratio to {frame.control} over common seeds: geometric mean [95 % t interval of the log ratio] "
-        "(n). Below 1 is cheaper."
+        f"Ratio to {frame.control} over common seeds: geometric mean [95 % t interval of the log ratio, not adjusted] "
+        "(n); of a step, the run's median once it is steady. Below 1 is cheaper."
     )
     table = pd.DataFrame(data, columns=["block", "method", "column", "ratio", "low", "high", "n"])
     return Table(name, f"{title} relative to {frame.control}", heads, tuple(rows), (note, footer(frame)), table)
+
+
+def _withheld(runs: pd.DataFrame, column: str) -> Cell:
+    comparable, why = times_comparable(runs)
+    if declared(column).unit in ("s", "ms") and not comparable:
+        return Cell("not comparable", mark="absent", why=f"times are not comparable: {why}")
+    return Cell("no common seed", mark="absent")
 
 
 def _cell(found: Estimate, runs: pd.DataFrame, column: str, is_control: bool) -> Cell:
@@ -66,7 +75,7 @@ def _cell(found: Estimate, runs: pd.DataFrame, column: str, is_control: bool) ->
         cell = (
             absent_cell(runs, column)
             if not runs.loc[runs["status"] == "done", column].notna().any()
-            else Cell("no common seed", mark="absent")
+            else _withheld(runs, column)
         )
         return cell
     if is_control:

@@ -3,6 +3,7 @@
 Nothing here knows what a key means: `harness.planning.plan` parses the result into frozen specs.
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ def _compose(name: str, words: Sequence[Assignment]) -> dict[str, Any]:
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(base)):
             config = compose(config_name=name, overrides=[*search, *(word.word for word in words)])
-        return OmegaConf.to_container(config, resolve=True)  # type: ignore[return-value]
+        kept = OmegaConf.create(_with_variables(OmegaConf.to_container(config)))
+        return OmegaConf.to_container(kept, resolve=True)  # type: ignore[return-value]
     except InterpolationResolutionError as error:
         key, text = error.full_key, _first_line(error)
         raise SpecError(f"{key}: {text} For a variable of the environment write ${{oc.env:NAME}}.") from error
@@ -64,6 +66,15 @@ def _compose(name: str, words: Sequence[Assignment]) -> dict[str, Any]:
         raise SpecError(_sentence(error, name, words)) from error
     except YAMLError as error:
         raise SpecError(f"{file} or a config that it names is not yaml: {' '.join(str(error).split())}") from error
+
+
+def _with_variables(node: Any) -> Any:
+    """The tree with `${NAME}` in capitals kept as it is: a variable of the environment, expanded where it is used."""
+    if isinstance(node, dict):
+        return {key: _with_variables(item) for key, item in node.items()}
+    if isinstance(node, list):
+        return [_with_variables(item) for item in node]
+    return re.sub(r"(?<!\\)(?=\$\{[A-Z_][A-Z0-9_]*\})", r"\\", node) if isinstance(node, str) else node
 
 
 def _file(name: str) -> Path:

@@ -11,6 +11,8 @@ from typing import Any
 
 import pyarrow as pa
 
+from harness.data.classes import with_class_names
+from harness.data.duplicates import shared_rows
 from harness.data.rows import Rows, write_rows
 from harness.data.source import Source, find_source
 from harness.data.splits import Part, digest, divide, row_keys
@@ -49,7 +51,8 @@ class Split(Sequence[Example]):
 
 @dataclass(frozen=True)
 class Data:
-    """facts: source (revision or SHA-256) and, by split, n, digest of the row keys, share of truncated rows."""
+    """facts: source (revision or SHA-256); by split, n, digest of the row keys, share of truncated rows; and, where
+    there are any, `shared_rows`: how many rows of a split are also in an earlier one."""
 
     train: Split
     validation: Split
@@ -66,9 +69,17 @@ def load_data(spec: DatasetSpec, encoder: Encoder, cache: Path) -> Data:
     words = f"{FORMAT}/{canonical(spec)}/{encoder.key}/{source.signature}"
     folder = cache / "data" / f"{spec.name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
     if not (folder / "facts.json").is_file():
-        _prepare(spec, encoder, source, folder)
+        try:
+            _prepare(spec, encoder, source, folder)
+        except DataError as error:
+            raise named(spec, error) from error
     splits = {name: Split(Rows(folder / f"{name}.arrow")) for name in SPLITS}
     return Data(**splits, facts=json.loads((folder / "facts.json").read_text()))
+
+
+def named(spec: DatasetSpec, error: DataError) -> DataError:
+    """The error with a sentence that begins with the dataset that it is about."""
+    return error if str(error).startswith("dataset ") else DataError(f"dataset {spec.name}: {error}")
 
 
 def _prepare(spec: DatasetSpec, encoder: Encoder, source: Source, folder: Path) -> None:
@@ -78,8 +89,12 @@ def _prepare(spec: DatasetSpec, encoder: Encoder, source: Source, folder: Path) 
     aside.mkdir(parents=True)
     try:
         facts = {"source": known, "splits": {}}
-        for name, part in divide(spec, tables).items():
-            facts["splits"][name] = _write(spec, encoder, tables[part.source], part, aside / f"{name}.arrow", name)
+        parts = divide(spec, tables)
+        tables = with_class_names(spec, tables, parts)
+        for name, part in parts.items():
+            facts["splits"][name] = _write(spec, encoder, tables[part.source], part, aside / f"{name}.arrow")
+        if shared := shared_rows(spec, tables, parts):
+            facts["shared_rows"] = shared
         write_whole(aside / "facts.json", to_json(facts))
         try:
             aside.rename(folder)
@@ -90,9 +105,7 @@ def _prepare(spec: DatasetSpec, encoder: Encoder, source: Source, folder: Path) 
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write(spec: DatasetSpec, encoder: Encoder, table: pa.Table, part: Part, path: Path, name: str) -> dict[str, Any]:
-    if not part.rows:
-        raise DataError(f"dataset {spec.name}: {name} has no rows; correct the split shares of the card.")
+def _write(spec: DatasetSpec, encoder: Encoder, table: pa.Table, part: Part, path: Path) -> dict[str, Any]:
     keys = row_keys(spec.split, part.source, table)
     shortened = 0
 
@@ -102,7 +115,7 @@ def _write(spec: DatasetSpec, encoder: Encoder, table: pa.Table, part: Part, pat
             try:
                 example = encoder.encode(raw)
             except DataError as error:
-                raise DataError(f"dataset {spec.name}, row {keys[row]}: {error}") from error
+                raise DataError(f"row {keys[row]}: {error}") from error
             shortened += example.pop("shortened", 0)
             yield {"id": keys[row], **example, "length": encoder.length(example)}
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -10,11 +11,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from harness.data.files import read_table
+from harness.data.files import image_files, read_table
 from harness.data.hub import dataset_snapshot
-from harness.data.layout import mirrored_data, split_files, upstream_splits
-from harness.ledger.dataset_spec import BuiltinData, DatasetSpec, FolderData, HubData
-from harness.ledger.errors import NotHere, SpecError, nearest
+from harness.data.layout import READ, kind_of, mirrored_data, split_files, upstream_splits
+from harness.ledger.dataset_spec import BuiltinData, DatasetSpec, FolderData, HubData, ImageClassification
+from harness.ledger.errors import DataError, NotHere, SpecError, nearest
 
 BUILDERS = ("digits", "kinship", "stdlib_docs")
 
@@ -32,9 +33,16 @@ def find_source(spec: DatasetSpec) -> Source:
     if isinstance(spec.source, BuiltinData):
         return _builtin(spec.source)
     if isinstance(spec.source, FolderData):
-        folder = Path(os.path.expandvars(spec.source.path)).expanduser()
-        return _folder(spec, folder, spec.source.files, {"kind": "folder"})
+        return _folder(spec, _expanded(spec.source.path), spec.source.files, {"kind": "folder"})
     return _hub(spec, spec.source)
+
+
+def _expanded(path: str) -> Path:
+    """With ~ and variables of the environment put in. Raises DataError for a variable that is not set."""
+    expanded = os.path.expandvars(path)
+    if left := re.search(r"\$(\w+|\{\w+\})", expanded):
+        raise DataError(f"dataset.source.path: {path} names a variable, and {left[0]} is not set.")
+    return Path(expanded).expanduser()
 
 
 def _builtin(source: BuiltinData) -> Source:
@@ -70,16 +78,39 @@ def _folder(spec: DatasetSpec, folder: Path, named: Mapping[str, str], known: Ma
     if not folder.is_dir():
         raise NotHere(f"dataset {spec.name}: there is no folder {folder}; correct dataset.source.path.")
     files = {split: split_files(folder, split, named) for split in upstream_splits(spec)}
-    if absent := [split for split, found in files.items() if not found]:
+    if absent := [split for split, paths in files.items() if not paths]:
         there = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-        raise NotHere(f"dataset {spec.name}: {folder} has no file of split {' or '.join(absent)}; it holds {there}.")
-    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for found in files.values() for path in found]
+        raise NotHere(
+            f"dataset {spec.name}: {folder} has no file of split {' or '.join(absent)}; it holds {there}. "
+            f"What is looked for: {READ}, the shards SPLIT-00000.…, or a folder SPLIT, here or in data/."
+        )
+    image = spec.task.image if isinstance(spec.task, ImageClassification) else None
+
+    def tables() -> dict[str, pa.Table]:
+        return {split: _table(spec, paths, image) for split, paths in files.items()}
+
+    paths = [path for paths in files.values() for path in paths]
+    pictures = image_files(tables(), image) if image and any(kind_of(path) != "parquet" for path in paths) else []
 
     def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
-        tables = {split: read_table(found) for split, found in files.items()}
-        return tables, {**known, "sha256": _file_digest([path for found in files.values() for path in found])}
+        return tables(), {**known, "sha256": _file_digest([*paths, *pictures])}
 
-    return Source(f"{folder}/{stats}", read)
+    return Source(f"{folder}/{[_stat(path) for path in [*paths, *pictures]]}", read)
+
+
+def _table(spec: DatasetSpec, paths: list[Path], image: str | None) -> pa.Table:
+    if isinstance(spec.source, FolderData):
+        return read_table(paths, encoding=spec.source.encoding, delimiter=spec.source.delimiter, image=image)
+    return read_table(paths, image=image)
+
+
+def _stat(path: Path) -> tuple[str, int, int]:
+    """What changes when a file does. Raises DataError when there is none."""
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"the file {path} cannot be read: {error.strerror}.") from error
+    return (path.name, stat.st_size, stat.st_mtime_ns)
 
 
 def _file_digest(paths: list[Path]) -> str:

@@ -5,6 +5,7 @@ of that order, in equal shares of every stratum, and leaves at least one row of 
 """
 
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
+from harness.data.fields import as_number, column_values
 from harness.ledger.dataset_spec import DatasetSpec, HubData, SplitSpec
 from harness.ledger.errors import DataError
 
 RULE = "1"  # a change of this file's rule is a new number, and every held-out row may move
 SPLIT_SEED = "peftlab"
+_REAL = re.compile(r".*[.eE].*")  # the text of a number that is not whole
 BINS = 10  # strata of a column of real numbers: its deciles
 
 
@@ -31,6 +34,7 @@ class Part:
 def divide(spec: DatasetSpec, tables: Mapping[str, pa.Table]) -> dict[str, Part]:
     """train, validation and test as row numbers of upstream splits; raises DataError when a named split is absent."""
     split = spec.split
+    _check(split)
     for wanted in (split.train, split.validation, split.test):
         if wanted is not None and wanted not in tables:
             raise DataError(f"dataset {spec.name}: the source has no split '{wanted}'; it has {', '.join(tables)}.")
@@ -52,14 +56,22 @@ def divide(spec: DatasetSpec, tables: Mapping[str, pa.Table]) -> dict[str, Part]
     else:
         parts["validation"] = Part(split.validation, tuple(range(tables[split.validation].num_rows)))
     parts["train"] = Part(split.train, tuple(train))
-    return {name: parts[name] for name in ("train", "validation", "test")}
+    return {name: _limited(spec, tables, name, parts[name]) for name in ("train", "validation", "test")}
+
+
+def _check(split: SplitSpec) -> None:
+    if split.group is not None and split.stratify:
+        raise DataError("split: groups are held out whole and strata in shares; give either group or stratify: [].")
+    for name, count in split.limit.items():
+        if name not in ("train", "validation", "test") or count < 1:
+            raise DataError(f"split.limit: {name}: {count} is not a number of rows of train, validation or test.")
 
 
 def row_keys(split: SplitSpec, source: str, table: pa.Table) -> list[str]:
     """`<upstream split>:<upstream id or row number>` for each row; raises DataError when upstream ids repeat."""
     if split.key is None:
         return [f"{source}:{row}" for row in range(table.num_rows)]
-    keys = [f"{source}:{value}" for value in _column(table, split.key)]
+    keys = [f"{source}:{value}" for value in _identities(table, split.key, source)]
     if len(set(keys)) < len(keys):
         raise DataError(
             f"split.key: the values of '{split.key}' repeat in {source}; name a column with unique ids, or null."
@@ -77,7 +89,7 @@ def _held_out(spec: DatasetSpec, tables: Mapping[str, pa.Table], source: str, ro
     table = tables[source]
     keys = row_keys(spec.split, source, table)
     if spec.split.group is not None:
-        groups = [str(value) for value in _column(table, spec.split.group)]
+        groups = [str(value) for value in _identities(table, spec.split.group, source)]
         return Part(source, _whole_groups(spec, source, rows, groups, count))
     strata = _strata(table, spec.split.stratify)
     members: dict[Any, list[int]] = defaultdict(list)
@@ -117,21 +129,50 @@ def _quotas(sizes: Mapping[Any, int], count: int) -> dict[Any, int]:
 
 
 def _strata(table: pa.Table, columns: Sequence[str]) -> list[tuple[Any, ...]]:
-    values = [_deciles(_column(table, name)) for name in columns]
+    values = [_deciles(_single(column_values(table, name), name)) for name in columns]
     return list(zip(*values, strict=True)) if values else [()] * table.num_rows
 
 
 def _deciles(values: list[Any]) -> list[Any]:
-    if not any(isinstance(value, float) for value in values):
+    """Real numbers, also as the text of a CSV file, by their decile; rows without one are a stratum of their own."""
+    numbers = [as_number(value) for value in values]
+    known = sorted(number for number in numbers if number is not None)
+    names = any(
+        number is None and isinstance(value, str) and value for value, number in zip(values, numbers, strict=True)
+    )
+    if names or not any(
+        isinstance(value, float) or (isinstance(value, str) and _REAL.fullmatch(value)) for value in values
+    ):
         return values
-    edges = [sorted(values)[len(values) * i // BINS] for i in range(1, BINS)]
-    return [sum(value >= edge for edge in edges) for value in values]
+    edges = [known[len(known) * i // BINS] for i in range(1, BINS)] if known else []
+    return [None if number is None else sum(number >= edge for edge in edges) for number in numbers]
 
 
-def _column(table: pa.Table, name: str) -> list[Any]:
-    if name not in table.column_names:
-        raise DataError(f"the data has no column '{name}'; it has {', '.join(table.column_names)}.")
-    return table.column(name).to_pylist()
+def _identities(table: pa.Table, path: str, source: str) -> list[Any]:
+    """Values that name rows or groups: each is there, and is one text or number."""
+    values = _single(column_values(table, path), path)
+    if None in values:
+        raise DataError(f"row {source}:{values.index(None)}: '{path}' is empty; ids and groups must be there.")
+    return values
+
+
+def _single(values: list[Any], path: str) -> list[Any]:
+    for row, value in enumerate(values):
+        if isinstance(value, list | dict):
+            raise DataError(f"row {row}: '{path}' holds {value!r}; splits need a column of single values.")
+    return values
+
+
+def _limited(spec: DatasetSpec, tables: Mapping[str, pa.Table], name: str, part: Part) -> Part:
+    """The first `limit` rows in the order of the hash, so that a larger limit only adds rows."""
+    if not part.rows:
+        raise DataError(f"{name} has no rows: {part.source} has {tables[part.source].num_rows}; correct dataset.split.")
+    count = spec.split.limit.get(name)
+    if count is None or count >= len(part.rows):
+        return part
+    keys = row_keys(spec.split, part.source, tables[part.source])
+    order = sorted(part.rows, key=lambda row: _hash(spec, part.source, keys[row]))
+    return Part(part.source, tuple(sorted(order[:count])))
 
 
 def _hash(spec: DatasetSpec, source: str, key: str) -> bytes:

@@ -18,11 +18,14 @@ class HubData:
 
 @dataclass(frozen=True)
 class FolderData:
-    """Files of this machine: `path` holds `<split>.csv`, `.parquet`, `.json` or `.jsonl`, or the `files` named here."""
+    """Files of this machine: `path` holds `<split>.csv`, `.tsv`, `.parquet`, `.json` or `.jsonl` (also .gz), shards
+    `<split>-00000.…`, a folder `<split>/`, or the `files` named here."""
 
     kind: Literal["folder"]
     path: str  # ${VAR} of the environment and ~ are expanded
     files: Mapping[str, str]
+    encoding: str = field(default="utf-8", metadata={"neutral": "utf-8"})  # of text files, by Python's name for it
+    delimiter: str | None = field(default=None, metadata={"neutral": None})  # of CSV and TSV; null: a comma and a tab
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,9 @@ class SplitSpec:
     stratify: tuple[str, ...]  # columns whose combined values are held out in equal shares
     group: str | None  # column whose values are never torn apart
     key: str | None  # column with the upstream id of a row; null: its number in the source split
+    limit: Mapping[str, int] = field(
+        default_factory=dict, metadata={"neutral": {}, "min": 1}
+    )  # train, validation, test: at most so many rows, by hash
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class ImageClassification:
     labels: tuple[str, ...] = field(metadata={"items": (2, None)})
     image_size: int | None = field(metadata={"min": 1})  # null: the model's own
     flip: bool  # horizontal flips in training, p = 0.5
+    aliases: Mapping[str, str] = field(default_factory=dict, metadata={"neutral": {}})
 
 
 @dataclass(frozen=True)
@@ -126,14 +133,20 @@ class Generation:
 
 @dataclass(frozen=True)
 class Choice:
-    """The candidate of the highest mean log-likelihood per token; trained by cross-entropy over the candidates."""
+    """The candidate of the highest mean log-likelihood per token; trained by cross-entropy over the candidates.
+
+    With `options`, the path of a list in the row, there is a candidate for each of its items, however many a row has:
+    `candidates` is then one template, in which `{option}` is the item.
+    """
 
     kind: Literal["choice"]
     prompt: Prompt
-    candidates: tuple[str, ...] = field(metadata={"items": (2, None)})
+    candidates: tuple[str, ...] = field(metadata={"items": (1, None)})
     label: str
     labels: tuple[str, ...] = field(metadata={"items": (2, None)})  # the value of `label` that names each candidate
     max_length: int = field(metadata={"min": 1})
+    options: str | None = field(default=None, metadata={"neutral": None})
+    aliases: Mapping[str, str] = field(default_factory=dict, metadata={"neutral": {}})
 
 
 TaskSpec = TextClassification | Regression | ImageClassification | CausalLM | Generation | Choice
@@ -152,3 +165,8 @@ class DatasetSpec:
     direction: Literal["max", "min"]
     chance: float | None = field(metadata={"min": -1})  # the primary metric's value for a constant guess
     about: Mapping[str, Any] = field(metadata={"science": False})  # label, licence, source
+    # what a constant guess scores on the test split, where `chance`, which is part of the id, was written otherwise
+    constant_guess: float | None = field(default=None, metadata={"neutral": None, "science": False, "min": -1})
+    missing_text: Literal["error", "empty"] = field(
+        default="error", metadata={"neutral": "error"}
+    )  # what a null input is; never a target

@@ -50,7 +50,7 @@ def _value(kind: Any, raw: Any, where: str) -> Any:
     if origin in (Mapping, dict):
         if not isinstance(raw, Mapping):
             raise SpecError(f"{where}: {raw!r} is not a mapping.")
-        return {str(key): _value(get_args(kind)[1], item, f"{where}.{key}") for key, item in raw.items()}
+        return {_key(key, where): _value(get_args(kind)[1], item, f"{where}.{key}") for key, item in raw.items()}
     if is_dataclass(kind):
         return _dataclass(kind, raw, where)
     if isinstance(kind, type) and issubclass(kind, Kind):
@@ -125,11 +125,22 @@ def _literal(choices: tuple[Any, ...], raw: Any, where: str) -> Any:
 def _plain(kind: Any, raw: Any, where: str) -> Any:
     if kind is float and type(raw) is int:  # 1 and 1.0 are one setting, hence one id
         return float(raw)
+    if kind is str and isinstance(raw, bool | int | float):
+        hint = (
+            " YAML reads an unquoted yes, no, on, off, true or false as a truth value." if isinstance(raw, bool) else ""
+        )
+        raise SpecError(f"{where}: {raw!r} is not a text; put it in quotes.{hint}")
     if type(raw) is not kind:
         raise SpecError(f"{where}: {raw!r} is not {_name(kind)}.")
     if kind is float and not math.isfinite(raw):
         raise SpecError(f"{where}: {raw} is not a finite number.")
     return raw
+
+
+def _key(key: Any, where: str) -> str:
+    if isinstance(key, bool):  # which word it was is not known any more
+        raise SpecError(f"{where}: a key is {key!r}; put it in quotes: YAML reads an unquoted yes, no, on or off so.")
+    return str(key)
 
 
 def _name(kind: Any) -> str:

@@ -25,6 +25,9 @@ def check_range(metadata: Mapping[str, Any], value: Any, where: str) -> None:
         _check_list(metadata, value, where)
         for number, item in enumerate(value):
             check_range(metadata, item, f"{where}[{number}]")
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            check_range(metadata, item, f"{where}.{key}")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return
     bounds = {word: metadata[word] for word in _WORDS if word in metadata}

@@ -10,7 +10,7 @@ from harness.ledger.dataset_spec import CausalLM, DatasetSpec, Generation
 from harness.ledger.errors import DataError
 from harness.ledger.quantity import Measured
 from harness.tasks.next_token import at_targets, labels_after
-from harness.tasks.prompt import fit, render, whole
+from harness.tasks.prompt import fit, inputs_of, render, whole
 from harness.tasks.scores import score
 from harness.tasks.task import Batch, Example, Prediction
 from harness.tasks.tokens import Reader, mask, pad
@@ -26,7 +26,7 @@ class CausalLMTask:
         self._end = isinstance(task, Generation) or task.end
 
     def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        target = self._reader.plain(render(self._task.target, row))
+        target, row = self._reader.plain(render(self._task.target, row)), inputs_of(self._dataset, row)
         if self._end:
             target = [*target, self._reader.tokenizer.eos_token_id]
         if not target:
@@ -35,6 +35,10 @@ class CausalLMTask:
         kept = min(len(target), max(room - self._least(row), 1))  # a target longer than the whole room loses its end
         prompt, shortened = fit(self._task.prompt, row, self._reader.special, room - kept)
         ids = prompt + target[:kept]
+        if len(ids) < 2:
+            raise DataError(
+                "prompt and target are one token together, and the first has none before it; give a prompt."
+            )
         return {"input_ids": ids, "prompt": len(prompt), "shortened": int(shortened or kept < len(target))}
 
     def length(self, example: Example) -> int:
@@ -74,7 +78,7 @@ class CausalLMTask:
 
     def show(self, row: Mapping[str, Any]) -> str:
         """Prompt and target, for `peftlab show`."""
-        return f"{whole(self._task.prompt, row)}\n→ {render(self._task.target, row)}"
+        return f"{whole(self._task.prompt, inputs_of(self._dataset, row))}\n→ {render(self._task.target, row)}"
 
     def _least(self, row: Mapping[str, Any]) -> int:
         """Tokens of the prompt without its context, which may not be dropped."""

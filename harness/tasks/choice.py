@@ -3,18 +3,20 @@
 Trained by cross-entropy over these means, so training and test use one definition.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from harness.data.fields import value_at
 from harness.ledger.dataset_spec import Choice, DatasetSpec
 from harness.ledger.errors import DataError
 from harness.ledger.quantity import Measured
 from harness.tasks.labels import class_losses, class_predictions, label_of
 from harness.tasks.next_token import at_targets, labels_after
-from harness.tasks.prompt import fit, render, whole
+from harness.tasks.prompt import fit, inputs_of, render, whole
 from harness.tasks.scores import score
 from harness.tasks.task import Batch, Example, Prediction
 from harness.tasks.tokens import Reader, mask, pad
@@ -27,25 +29,46 @@ class ChoiceTask:
     """
 
     def __init__(self, dataset: DatasetSpec, task: Choice, reader: Reader) -> None:
-        if len(task.candidates) != len(task.labels):
-            raise DataError(
-                f"dataset {dataset.name}: {len(task.candidates)} candidates, {len(task.labels)} labels; give one each."
-            )
+        if task.options is not None and len(task.candidates) != 1:
+            raise DataError(f"with task.options, candidates is one template; it has {len(task.candidates)}.")
+        if task.options is None and len(task.candidates) != len(task.labels):
+            raise DataError(f"{len(task.candidates)} candidates, {len(task.labels)} labels; give one each.")
         self._dataset, self._task, self._reader = dataset, task, reader
 
     def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        candidates = [self._reader.plain(render(template, row)) for template in self._task.candidates]
+        candidates = [self._reader.plain(text) for text in self._candidates(row)]
         if not all(candidates):
             raise DataError("a candidate is empty; it has no likelihood.")
         room = self._reader.room(self._task.max_length) - max(map(len, candidates))
-        prompt, shortened = fit(self._task.prompt, row, self._reader.special, room)
+        prompt, shortened = fit(self._task.prompt, inputs_of(self._dataset, row), self._reader.special, room)
+        if len(prompt) + min(map(len, candidates)) < 2:
+            raise DataError("a candidate is one token with none before it; give a prompt.")
         return {
-            "target": label_of(row, self._task.label, self._task.labels),
+            "target": self._right(row, len(candidates)),
             "input_ids": prompt,
             "candidates": [token for candidate in candidates for token in candidate],
             "sizes": [len(candidate) for candidate in candidates],
             "shortened": int(shortened),
         }
+
+    def _candidates(self, row: Mapping[str, Any]) -> list[str]:
+        """The texts between which the row chooses."""
+        task = self._task
+        if task.options is None:
+            _check_all_are_read(task.candidates, row)
+            return [render(template, row) for template in task.candidates]
+        options = value_at(row, task.options)
+        if not isinstance(options, list) or not 2 <= len(options) <= len(task.labels):
+            raise DataError(
+                f"'{task.options}' holds {options!r:.80}; it must be a list of 2 to {len(task.labels)} options."
+            )
+        return [render(task.candidates[0], {**row, "option": option}) for option in options]
+
+    def _right(self, row: Mapping[str, Any], count: int) -> int:
+        number = label_of(row, self._task.label, self._task.labels)
+        if number >= count:
+            raise DataError(f"the label is {self._task.labels[number]}, number {number + 1} of {count} options.")
+        return number
 
     def length(self, example: Example) -> int:
         return len(example["input_ids"]) + max(map(int, example["sizes"]))
@@ -58,11 +81,10 @@ class ChoiceTask:
             starts += [max(len(prompt), 1)] * len(example["sizes"])
         lengths = [len(row) for row in rows]
         ids = pad(rows, self._reader.tokenizer.pad_token_id)
-        labels = labels_after(starts, ids, lengths)
-        right = torch.tensor([example["target"] for example in examples])
+        counts = [len(example["sizes"]) for example in examples]
         return Batch(
             inputs={"input_ids": ids, "attention_mask": mask(lengths)},
-            targets=_marked(labels.view(len(examples), -1, ids.shape[1]), right),
+            targets=_marked(labels_after(starts, ids, lengths), counts, [example["target"] for example in examples]),
             ids=tuple(example["id"] for example in examples),
             weight=len(examples),
             tokens=sum(lengths),
@@ -81,26 +103,55 @@ class ChoiceTask:
 
     def show(self, row: Mapping[str, Any]) -> str:
         """Prompt, candidates and the right one, for `peftlab show`."""
-        right = label_of(row, self._task.label, self._task.labels)
-        candidates = (
-            f"{'→' if i == right else ' '} {render(text, row)}" for i, text in enumerate(self._task.candidates)
+        texts = self._candidates(row)
+        right = self._right(row, len(texts))
+        candidates = (f"{'→' if i == right else ' '} {text}" for i, text in enumerate(texts))
+        return "\n".join([whole(self._task.prompt, inputs_of(self._dataset, row)), *candidates])
+
+
+def _check_all_are_read(templates: Sequence[str], row: Mapping[str, Any]) -> None:
+    """Raises DataError when the templates read items of one list, and the row's list has others too."""
+    items = [re.search(r"\{([^{}:]+)\[(\d+)\][:}]", template) for template in templates]
+    paths = {item[1] for item in items if item}
+    if not all(items) or len(paths) > 1:
+        return
+    options = value_at(row, path := paths.pop())
+    if isinstance(options, list) and len(options) != len(templates):
+        raise DataError(
+            f"'{path}' has {len(options)} options and the card {len(templates)} candidates; "
+            f'for rows with different numbers of options give options: {path}, candidates: [" {{option}}"].'
         )
-        return "\n".join([whole(self._task.prompt, row), *candidates])
 
 
-def _marked(labels: Tensor, right: Tensor) -> Tensor:
-    """Place 0 of a row is never a target, so it says which candidate is right: 1, else 0."""
-    labels[:, :, 0] = torch.nn.functional.one_hot(right, labels.shape[1])
+def _marked(labels: Tensor, counts: Sequence[int], right: Sequence[int]) -> Tensor:
+    """Place 0 of a row is never a target, so it says what the row is: 2 for an example's first candidate, and 1 more
+    for the right one."""
+    firsts = torch.tensor([0, *counts[:-1]]).cumsum(0)
+    labels[:, 0] = 0
+    labels[firsts, 0] += 2
+    labels[firsts + torch.tensor(right), 0] += 1
     return labels
 
 
 def _right(batch: Batch) -> Tensor:
-    return batch.targets[:, :, 0].argmax(-1)
+    """(batch,): the number of the right candidate of each example."""
+    _, place = _places(batch)
+    return place[batch.targets[:, 0] % 2 == 1]
+
+
+def _places(batch: Batch) -> tuple[Tensor, Tensor]:
+    """For each row: its example, and which candidate of that it is."""
+    first = batch.targets[:, 0] >= 2
+    example = first.long().cumsum(0) - 1
+    starts = first.nonzero()[:, 0]
+    return example, torch.arange(len(first), device=first.device) - starts[example]
 
 
 def _means(model: nn.Module, batch: Batch) -> Tensor:
-    """(batch, candidates): mean log-likelihood per token of each candidate."""
-    examples, candidates, tokens = batch.targets.shape
-    found = at_targets(model(**batch.inputs).logits, batch.targets.view(-1, tokens))
-    counts = found.sums(torch.ones_like(found.loss), examples * candidates)
-    return (-found.sums(found.loss, examples * candidates) / counts).view(examples, candidates)
+    """(batch, most candidates): mean log-likelihood per token of each candidate; -inf where an example has fewer."""
+    found = at_targets(model(**batch.inputs).logits, batch.targets)
+    rows = len(batch.targets)
+    means = -found.sums(found.loss, rows) / found.sums(torch.ones_like(found.loss), rows)
+    example, place = _places(batch)
+    padded = means.new_full((len(batch.ids), int(place.max()) + 1), -torch.inf)
+    return padded.index_put((example, place), means)

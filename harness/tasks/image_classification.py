@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.data.fields import value_at
 from harness.ledger.dataset_spec import DatasetSpec, ImageClassification
-from harness.ledger.errors import DataError
 from harness.ledger.quantity import Measured
 from harness.models.loaded import ImageProcessor
 from harness.tasks.images import decode, flipped, stack
@@ -27,10 +27,8 @@ class ImageClassificationTask:
         self._extra = {"interpolate_pos_encoding": True} if self._size != processor.size else {}
 
     def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        if self._task.image not in row:
-            raise DataError(f"there is no column '{self._task.image}'; the row has {', '.join(row)}.")
         target = label_of(row, self._task.label, self._task.labels)
-        return {"target": target, **decode(row[self._task.image], self._processor, self._size)}
+        return {"target": target, **decode(value_at(row, self._task.image), self._processor, self._size)}
 
     def length(self, example: Example) -> int:
         return self._patches
@@ -57,6 +55,6 @@ class ImageClassificationTask:
 
     def show(self, row: Mapping[str, Any]) -> str:
         """Size and label, for `peftlab show`."""
-        image = decode(row[self._task.image], self._processor, 1 << 30)
+        image = decode(value_at(row, self._task.image), self._processor, 1 << 30)
         number = label_of(row, self._task.label, self._task.labels)
         return f"image of {image['width']} × {image['height']} pixels\n→ {self._task.labels[number]} (class {number})"

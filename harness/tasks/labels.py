@@ -1,30 +1,22 @@
 """Labels: names in the card, numbers in the model. A value that the card does not name is an error, never class 0."""
 
 from collections.abc import Mapping, Sequence
-from types import MappingProxyType
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from harness.data.fields import value_at
 from harness.ledger.errors import DataError, nearest
 from harness.tasks.task import Batch, Prediction
 
-_NONE: Mapping[str, str] = MappingProxyType({})
 
-
-def label_of(row: Mapping[str, Any], column: str, labels: Sequence[str], aliases: Mapping[str, str] = _NONE) -> int:
-    """The place of the row's label among `labels`: by name, or, for an unnamed class number, by that number."""
-    if column not in row:
-        raise DataError(f"there is no column '{column}'; the row has {', '.join(row)}.")
-    value = aliases.get(row[column], row[column])
-    if isinstance(value, int) and not isinstance(value, bool) and str(value) not in labels:
-        if 0 <= value < len(labels):
-            return value
-        raise DataError(f"label {value} is outside of 0 to {len(labels) - 1}; this split is perhaps unlabelled.")
-    if value is None or str(value) not in labels:
+def label_of(row: Mapping[str, Any], column: str, labels: Sequence[str]) -> int:
+    """The place of the row's label among `labels`. Columns hold names already (harness.data.classes)."""
+    value = value_at(row, column)
+    if not isinstance(value, str) or value not in labels:
         raise DataError(f"unknown label {value!r}.{nearest(str(value), labels)}")
-    return labels.index(str(value))
+    return labels.index(value)
 
 
 def class_losses(logits: Tensor, targets: Tensor) -> Tensor:

@@ -8,20 +8,45 @@ import string
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from harness.ledger.dataset_spec import Prompt
+from harness.data.fields import value_at
+from harness.ledger.dataset_spec import DatasetSpec, Prompt
 from harness.ledger.errors import DataError
 
 Encode = Callable[[str], list[int]]
 
 
 def render(template: str, row: Mapping[str, Any]) -> str:
-    """`{column}`, `{column[key][0]}` and `{column:filter}`; a list of texts becomes one per line. Raises DataError."""
+    """`{column}`, `{column.key}`, `{column[key][0]}` and `{column:filter}`; a list of texts becomes one per line.
+
+    `{{` and `}}` are braces. Raises DataError where the row lacks what is asked for, or has no text there.
+    """
     try:
         return _Template().vformat(template, (), row)
-    except (KeyError, IndexError, TypeError) as error:
+    except (DataError, ValueError) as error:
         raise DataError(
-            f"template {template!r} asks for {error}, which the row has not; its columns: {', '.join(row)}."
+            f"template {template!r}: {error} In a template {{column}} is replaced; a brace that is text is doubled."
         ) from error
+
+
+def text_of(value: Any, path: str) -> str:
+    """A text as it is, a whole number in decimal, a list of these one per line. Raises DataError for anything else:
+    a null, a float, a date or true has no text of its own until the data or the card says which."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return "\n".join(text_of(item, path) for item in value)
+    if value is None:
+        raise DataError(
+            f"'{path}' is null; write a text into the data, or, for an input, dataset.missing_text: empty on the card."
+        )
+    raise DataError(f"'{path}' holds {value!r:.80}, a {type(value).__name__}; write it as text in the data.")
+
+
+def inputs_of(dataset: DatasetSpec, row: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The row as prompts read it: a null is an empty text where the card says so."""
+    return {name: _filled(value) for name, value in row.items()} if dataset.missing_text == "empty" else row
 
 
 def fit(prompt: Prompt, row: Mapping[str, Any], encode: Encode, room: int) -> tuple[list[int], bool]:
@@ -68,15 +93,30 @@ FILTERS: Mapping[str, Callable[[str], str]] = {"slots": slots}
 
 
 class _Template(string.Formatter):
-    """str.format with our filters in the place of format specifications."""
+    """str.format with paths of ours for fields, and our filters in the place of format specifications."""
+
+    def get_field(self, field_name: str, args: Any, kwargs: Mapping[str, Any]) -> tuple[str, str]:
+        return text_of(value_at(kwargs, field_name), field_name), field_name
+
+    def convert_field(self, value: Any, conversion: str | None) -> Any:
+        if conversion:
+            raise DataError(f"'!{conversion}' is no part of a template here.")
+        return value
 
     def format_field(self, value: Any, format_spec: str) -> str:
-        text = "\n".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
         if not format_spec:
-            return text
+            return value
         if format_spec not in FILTERS:
             raise DataError(f"template filter '{format_spec}' is unknown; known: {', '.join(FILTERS)}.")
-        return FILTERS[format_spec](text)
+        return FILTERS[format_spec](value)
+
+
+def _filled(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _filled(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_filled(item) for item in value]
+    return "" if value is None else value
 
 
 def _some(words: Sequence[str], count: int, cut: str) -> str:

@@ -6,9 +6,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from harness.data.fields import as_number, value_at
 from harness.ledger.dataset_spec import DatasetSpec, Regression
 from harness.ledger.errors import DataError
 from harness.ledger.quantity import Measured
+from harness.tasks.prompt import inputs_of
 from harness.tasks.scores import score
 from harness.tasks.task import Batch, Example, Prediction
 from harness.tasks.tokens import Reader
@@ -21,7 +23,10 @@ class RegressionTask:
         self._dataset, self._task, self._reader = dataset, task, reader
 
     def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        return {"target": _number(row, self._task.label), **self._reader.encode(self._task, row)}
+        return {
+            "target": _number(row, self._task.label),
+            **self._reader.encode(self._task, inputs_of(self._dataset, row)),
+        }
 
     def length(self, example: Example) -> int:
         return len(example["input_ids"])
@@ -51,11 +56,12 @@ class RegressionTask:
 
     def show(self, row: Mapping[str, Any]) -> str:
         """Text and number, for `peftlab show`."""
-        return f"{self._reader.show(self._task, row)}\n→ {_number(row, self._task.label)}"
+        return f"{self._reader.show(self._task, inputs_of(self._dataset, row))}\n→ {_number(row, self._task.label)}"
 
 
 def _number(row: Mapping[str, Any], column: str) -> float:
-    value = row.get(column)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+    value = value_at(row, column)
+    number = as_number(value)
+    if number is None:
         raise DataError(f"column '{column}' holds {value!r}; a regression needs a number.")
-    return float(value)
+    return number

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from harness.ledger.dataset_spec import DatasetSpec, TextClassification
 from harness.ledger.quantity import Measured
 from harness.tasks.labels import class_losses, class_predictions, label_of
+from harness.tasks.prompt import inputs_of
 from harness.tasks.scores import score
 from harness.tasks.task import Batch, Example, Prediction
 from harness.tasks.tokens import Reader
@@ -22,10 +23,10 @@ class TextClassificationTask:
 
     def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
         target = self._label(row)
-        return {"target": target, **self._reader.encode(self._task, row)}
+        return {"target": target, **self._reader.encode(self._task, inputs_of(self._dataset, row))}
 
     def _label(self, row: Mapping[str, Any]) -> int:
-        return label_of(row, self._task.label, self._task.labels, self._task.aliases)
+        return label_of(row, self._task.label, self._task.labels)
 
     def length(self, example: Example) -> int:
         return len(example["input_ids"])
@@ -53,4 +54,5 @@ class TextClassificationTask:
     def show(self, row: Mapping[str, Any]) -> str:
         """Text and label, for `peftlab show`."""
         number = self._label(row)
-        return f"{self._reader.show(self._task, row)}\n→ {self._task.labels[number]} (class {number})"
+        text = self._reader.show(self._task, inputs_of(self._dataset, row))
+        return f"{text}\n→ {self._task.labels[number]} (class {number})"

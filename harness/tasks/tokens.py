@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.data.fields import value_at
 from harness.ledger.dataset_spec import Regression, TextClassification
 from harness.ledger.errors import DataError
-from harness.tasks.prompt import fit, lines, whole
+from harness.tasks.prompt import fit, lines, text_of, whole
 from harness.tasks.task import Example
 
 
@@ -26,14 +27,18 @@ class Reader:
         if self.decoder or not task.text:
             prompt = task.prompt or lines(task.text)
             ids, shortened = fit(prompt, row, self.special, self.room(task.max_length))
+            if not ids:
+                raise DataError(
+                    "the prompt is empty, and this model's tokenizer adds no token; give a prompt with words."
+                )
             return {"input_ids": ids, "second": len(ids), "shortened": int(shortened)}
-        return self._pair([_text(row, column) for column in task.text], task)
+        return self._pair([text_of(value_at(row, column), column) for column in task.text], task)
 
     def show(self, task: TextClassification | Regression, row: Mapping[str, Any]) -> str:
         """What a person reads of it."""
         if self.decoder or not task.text:
             return whole(task.prompt or lines(task.text), row)
-        return "\n[SEP] ".join(_text(row, column) for column in task.text)
+        return "\n[SEP] ".join(text_of(value_at(row, column), column) for column in task.text)
 
     def special(self, text: str) -> list[int]:
         """Token ids with the special tokens that the model expects."""
@@ -88,10 +93,3 @@ def mask(lengths: Sequence[int]) -> Tensor:
     """(rows, longest) int64: 1 at the first `length` places of each row."""
     counts = torch.tensor(lengths)
     return (torch.arange(int(counts.max())) < counts[:, None]).long()
-
-
-def _text(row: Mapping[str, Any], column: str) -> str:
-    if column not in row:
-        raise DataError(f"there is no column '{column}'; the row has {', '.join(row)}.")
-    value = row[column]
-    return "\n".join(map(str, value)) if isinstance(value, list) else str(value)

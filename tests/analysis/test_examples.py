@@ -55,6 +55,11 @@ def test_one_seed_is_mcnemar(answers) -> None:
     assert (found.examples, found.seeds) == (200, (0,))
 
 
+def test_one_seed_is_examples_only_and_says_so(answers) -> None:
+    table = examples_table(load("tiny", answers((0,))[0]), reps=200)
+    assert table is not None and table.rows[0][3].text.endswith("(1: examples only)")
+
+
 def test_several_seeds_enter_together(answers) -> None:
     runs, right = answers((0, 1, 2))
     found = on_examples(load("tiny", runs), BLOCK, "cLA", np.random.default_rng(1))

@@ -302,3 +302,22 @@ def test_equal_counts_share_rank_and_win(written) -> None:
     assert found is not None
     ranks = dict(zip(found.methods, found.ranking.ranks.tolist(), strict=True))
     assert ranks["LoRA"] == ranks["cLA"] == 1.5
+
+
+def test_times_that_are_marked_give_no_ratio_and_a_note(written) -> None:
+    frame = load("tiny", written())
+    marked = frame.reordered(frame.rows.assign(**{"contention.marked": 1.0}))
+    assert ratio(marked, "Minilm / MRPC", "cLA", "step_ms").n == 0
+    assert ratio(marked, "Minilm / MRPC", "cLA", "saved_bytes").n == 3
+    assert any(
+        note.startswith("Times are not comparable: 12 of 12 runs") for note in tradeoff(marked, "Minilm / MRPC").notes
+    )
+    table = relative_time(marked)
+    assert table is not None and {row[2].text for row in table.rows} == {"not comparable"}
+
+
+def test_the_picture_of_times_has_bars_both_ways_and_that_of_counts_does_not(written) -> None:
+    data = means(load("tiny", written()), "train_s").set_index(["block", "method"])
+    row = data.loc[("Minilm / MRPC", "LoRA")]
+    assert row["cost_low"] < row["cost"] < row["cost_high"]
+    assert means(load("tiny", written()), "trainable_params")["cost_low"].isna().all()

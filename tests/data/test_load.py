@@ -14,6 +14,7 @@ from harness.config.compose import choices
 from harness.config.resolve import Resolver
 from harness.data.load import Encoder, load_data
 from harness.data.rows import Rows, write_rows
+from harness.data.source import find_source
 from harness.ledger.errors import DataError
 from harness.ledger.seeds import Seeds
 from harness.models.load import load_model
@@ -72,6 +73,14 @@ def test_a_dataset_of_a_known_kind_is_one_yaml_and_no_code(fruit, tmp_path):
     assert data.train.lengths == [len(data.train[i]["input_ids"]) for i in range(32)]
 
 
+@pytest.mark.parametrize("path", ["$FRUIT", "${FRUIT}"])
+def test_a_yaml_names_its_folder_by_a_variable_in_either_way(fruit, tmp_path, path):
+    card = tmp_path / "conf" / "dataset" / "fruit.yaml"
+    card.write_text(yaml.safe_dump(CARD | {"source": CARD["source"] | {"path": path}}))
+    spec, _, _ = loaded(tmp_path, "fruit")
+    assert spec.source.path == path and find_source(spec).read()[0]["test"].num_rows == 5
+
+
 def test_changed_files_are_encoded_anew_and_unchanged_ones_are_not(fruit, tmp_path):
     spec, task, key = loaded(tmp_path, "fruit")
     first = load_data(spec, Encoder(task.encode, task.length, key), tmp_path / "cache")
@@ -90,7 +99,7 @@ def test_a_bad_row_is_named_and_leaves_nothing_behind(fruit, tmp_path):
     with (fruit / "test.jsonl").open("a") as file:
         file.write('\n{"name": "banana", "colour": "yellow"}')
     spec, task, key = loaded(tmp_path, "fruit")
-    with pytest.raises(DataError, match=r"dataset fruit, row test:5: unknown label 'yellow'. Known: green, red"):
+    with pytest.raises(DataError, match=r"dataset fruit: row test:5: unknown label 'yellow'. Known: green, red"):
         load_data(spec, Encoder(task.encode, task.length, key), tmp_path / "cache")
     assert not list((tmp_path / "cache" / "data").iterdir())
 

@@ -43,8 +43,12 @@ def test_the_example_of_the_walk_is_shown_with_sizes_classes_and_what_each_kind_
     ("old", "new", "sentence"),
     [
         ("label: kind", "label: sort", "dataset fruit: there is no column 'sort'; the data has description, kind."),
-        ("stratify: [kind]", "stratify: [sort]", "dataset fruit: the data has no column 'sort'"),
-        ("[lemon, cherry]", "[lemon, plum]", "dataset fruit: unknown label 'cherry'. Known: lemon, plum."),
+        (
+            "stratify: [kind]",
+            "stratify: [sort]",
+            "dataset fruit: there is no column 'sort'; the data has description, kind.",
+        ),
+        ("[lemon, cherry]", "[lemon, plum]", "dataset fruit: row train:1: unknown label 'cherry'. Known: lemon, plum."),
         ("max_length: 64", "", "dataset.task: max_length must be given"),
         ("text_classification", "text_clasification", "Did you mean 'text_classification'?"),
         ("name: fruit", "name: {fruit", "fruit.yaml or a config that it names is not yaml"),
@@ -67,3 +71,18 @@ def test_what_is_not_here_stops_no_other_and_a_dataset_must_be_named(monkeypatch
     said = capsys.readouterr()
     assert "peftlab fetch dataset=paws" in said.err and "digits: image_classification" in said.out
     assert main(["show", "model=minilm"]) == 2 and "dataset=cola" in capsys.readouterr().err
+
+
+def test_a_chance_level_that_a_constant_guess_does_not_score_is_told(fruit, capsys):
+    assert main(["show", "dataset=fruit"]) == 0
+    assert "chance:" not in capsys.readouterr().out
+    fruit("chance: 0.5", "chance: 0.3")
+    assert main(["show", "dataset=fruit"]) == 0
+    assert "chance: the card says 0.3; the best constant guess on test has accuracy 0.500" in capsys.readouterr().out
+
+
+def test_rows_in_two_splits_are_counted(fruit, tmp_path, capsys):
+    rows = (tmp_path / "train.csv").read_text().splitlines()
+    (tmp_path / "train.csv").write_text("\n".join([*rows, *rows[1:]]) + "\n")
+    assert main(["show", "dataset=fruit"]) == 0
+    assert re.search(r"in two splits: .*test in train \d+", capsys.readouterr().out)

@@ -54,7 +54,7 @@ def test_held_out_rows_are_shared_among_the_classes_in_proportion():
 def test_more_rows_of_a_class_do_not_reorder_the_others():
     """By row key: what is held out of 200 rows is, as far as it goes, what is held out of 400."""
     few, many = (
-        divide(spec(stratify=(), test_share=0.5, share=0.0), {"train": table(n)})["test"].rows for n in (200, 400)
+        divide(spec(stratify=(), test_share=0.5, share=0.1), {"train": table(n)})["test"].rows for n in (200, 400)
     )
     kept = [row for row in many if row < 200]
     assert len(set(few) & set(kept)) > 0.8 * len(kept)
@@ -96,3 +96,45 @@ def test_upstream_ids_must_not_repeat():
 
 def test_the_digest_is_of_the_set_of_keys():
     assert digest(["b", "a"]) == digest(["a", "b"]) != digest(["a", "c"])
+
+
+def test_groups_with_strata_are_refused():
+    with pytest.raises(DataError, match="give either group or stratify"):
+        divide(spec(group="story"), {"train": table(30)})
+
+
+@pytest.mark.parametrize("values", [[None, 0.5, 1.0], [None, "a", "b"], ["", "0.5", "1.5"], [float("nan"), 0.1, 0.2]])
+def test_rows_without_a_stratum_are_a_stratum_of_their_own(values):
+    parts = divide(spec(), {"train": pa.table({"label": values * 40})})
+    assert sorted(row for part in parts.values() for row in part.rows) == list(range(120))
+    assert all(9 <= sum(row % 3 == 0 for row in parts["test"].rows) <= 11 for _ in values)
+
+
+def test_numbers_that_a_csv_file_holds_as_text_have_the_strata_of_numbers():
+    numbers = [i / 7 for i in range(200)]
+    found = [divide(spec(), {"train": pa.table({"label": column})}) for column in (numbers, [*map(str, numbers)])]
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("changes", [{"stratify": ("label",)}, {"key": "label", "stratify": ()}])
+def test_strata_and_keys_of_several_values_are_refused(changes):
+    with pytest.raises(DataError, match=r"row 0: 'label' holds .*a column of single values"):
+        divide(spec(**changes), {"train": pa.table({"label": [["a"], ["b"]] * 10})})
+
+
+def test_a_key_or_group_that_is_not_there_is_named():
+    with pytest.raises(DataError, match="row train:1: 'id' is empty"):
+        row_keys(replace(COLA.split, key="id"), "train", pa.table({"id": ["a", None]}))
+
+
+def test_a_limit_takes_rows_by_hash_and_a_larger_one_only_adds_to_them():
+    tables = {"train": table(300)}
+    whole = divide(spec(), tables)
+    few, more = (divide(spec(limit={"train": count}), tables) for count in (50, 120))
+    assert set(few["train"].rows) < set(more["train"].rows) < set(whole["train"].rows)
+    assert (len(few["train"].rows), len(more["train"].rows)) == (50, 120)
+    assert few["test"] == more["test"] == whole["test"] and few["validation"] == whole["validation"]
+    assert divide(spec(limit={"train": 10_000}), tables) == whole
+    for limit in ({"dev": 5}, {"train": 0}):
+        with pytest.raises(DataError, match=r"split.limit"):
+            divide(spec(limit=limit), tables)

@@ -88,14 +88,14 @@ def test_losses_are_the_cross_entropy_that_predictions_report(peftlab_cache):
 def test_a_decoder_classifies_by_its_last_token_so_padding_changes_nothing(peftlab_cache):
     model, task = loaded(peftlab_cache, "tinyllama", "folio")
     rows = [
-        {"premises": "All cats purr.", "conclusion": "Tom purrs.", "label": "Unknown"},
+        {"premises": "All cats purr.", "conclusion": "Tom purrs.", "label": "Uncertain"},
         {"premises": "All dogs bark. Rex is a dog. " * 6, "conclusion": "Rex barks.", "label": "True"},
     ]
     with torch.no_grad():
         together = task.predict(model.model, batch_of(task, rows)[0])
         alone = [task.predict(model.model, batch_of(task, [row])[0])[0] for row in rows]
     assert [p.loss for p in together] == pytest.approx([p.loss for p in alone], rel=1e-4)
-    assert together[0].target == "Uncertain"  # the card's alias
+    assert together[0].target == "Uncertain"
 
 
 def test_a_long_premise_is_shortened_and_the_statement_is_not(peftlab_cache):
@@ -109,7 +109,8 @@ def test_a_long_premise_is_shortened_and_the_statement_is_not(peftlab_cache):
 
 
 @pytest.mark.parametrize(
-    ("label", "sentence"), [("equivalnt", "Did you mean 'equivalent'"), (-1, "unlabelled"), (None, "unknown label")]
+    ("label", "sentence"),
+    [("equivalnt", "Did you mean 'equivalent'"), (-1, "unknown label -1"), (None, "unknown label")],
 )
 def test_an_unknown_label_is_an_error_and_never_class_zero(peftlab_cache, label, sentence):
     _, task = loaded(peftlab_cache, "roberta_base", "mrpc")
@@ -191,7 +192,10 @@ def test_flips_of_a_step_follow_the_seed_and_are_the_same_after_a_restart(peftla
 def test_evaluation_never_flips(peftlab_cache):
     _, task = loaded(peftlab_cache, "vit_tiny", "cifar10")
     rows = [
-        {"img": png(np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)), "label": i}
+        {
+            "img": png(np.random.default_rng(i).integers(0, 256, (32, 32, 3), dtype=np.uint8)),
+            "label": task._task.labels[i],
+        }
         for i in range(8)
     ]
     plain, again = batch_of(task, rows)[0], batch_of(task, rows)[0]
@@ -203,5 +207,7 @@ def test_evaluation_never_flips(peftlab_cache):
 def test_what_is_no_image_is_refused():
     with pytest.raises(DataError, match="not a readable image"):
         decode(b"no image", PROCESSOR, 8)
-    with pytest.raises(DataError, match="holds str"):
+    with pytest.raises(DataError, match=r"the image file cat.png cannot be read: No such file"):
         decode("cat.png", PROCESSOR, 8)
+    with pytest.raises(DataError, match="the image column holds None"):
+        decode({"bytes": None, "path": None}, PROCESSOR, 8)

@@ -49,7 +49,7 @@ def test_as_many_words_of_the_context_stay_as_fit():
 def test_a_template_reaches_into_lists_and_refuses_what_a_row_has_not():
     assert render("{options[1]} {n}", ROW) == "a cat 3"
     assert render("{options}", ROW) == "a dog\na cat"
-    with pytest.raises(DataError, match="'answer', which the row has not"):
+    with pytest.raises(DataError, match="there is no column 'answer'; the data has context, question, options, n"):
         render("{answer}", ROW)
     with pytest.raises(DataError, match="filter 'shout' is unknown"):
         render("{question:shout}", ROW)

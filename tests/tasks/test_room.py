@@ -19,7 +19,7 @@ OPTIONS = ["it rains", "the sun", "a very long answer with many words", "no"]
 ROWS = {
     "openbookqa": {"question_stem": "Water is", "choices": {"text": OPTIONS}, "answerKey": "A"},
     "openbookqa_choice": {"question_stem": "Water is", "choices": {"text": OPTIONS}, "answerKey": "A"},
-    "logiqa": {"text": LONG, "question": "What follows?", "options": OPTIONS, "answer": 2},
+    "logiqa": {"text": LONG, "question": "What follows?", "options": OPTIONS, "answer": "C"},
     "folio": {"premises": LONG, "conclusion": "The town is old.", "label": "True"},
     "clutrr": {"story": LONG, "query": "('Ann', 'Bob')", "target": "aunt"},
     "cola": {"sentence": LONG, "label": "acceptable"},
