@@ -23,7 +23,7 @@ MAY = {
     "methods/peft_library.py": {"torch", "peft", "methods"},
     "harness": {"methods", "hydra", "omegaconf", "rich", "pandas", "scipy", *MODELS},
     "harness/ledger": {"methods.spec"},
-    "harness/config/compose.py": {"harness.ledger", "hydra", "omegaconf", "yaml"},
+    "harness/config": {"harness.ledger", "harness.config", "methods", "hydra", "omegaconf", "yaml"},
     "harness/execution/lease.py": {"harness.ledger"},
     "harness/execution/queue.py": {"harness.ledger", "harness.execution.lease"},
     "harness/trackers/wandb_mirror.py": {"wandb", "harness"},

@@ -11,6 +11,6 @@ class LocalCluster:
 
     kind: Literal["local"]
     name: str
-    processes: int | None  # null: one per GPU; without GPUs one per core, at most 4
-    threads: int | None  # of each process; null: the cores shared out
+    processes: int | None = field(metadata={"min": 1})  # null: one per GPU; without GPUs one per core, at most 4
+    threads: int | None = field(metadata={"min": 1})  # of each process; null: the cores shared out
     about: Mapping[str, Any] = field(metadata={"science": False})
