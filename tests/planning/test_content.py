@@ -175,9 +175,10 @@ def test_a_mirror_of_a_part_does_not_stand_in_the_way_of_the_whole(tmp_path, pla
     assert plan(*words) == (first, ()), "without the files there is nothing to compare"
 
 
-def test_a_run_planned_for_one_content_refuses_another_and_shares_what_was_encoded(tmp_path):
+def test_a_run_planned_for_one_content_refuses_another_and_shares_what_was_encoded(tmp_path, plan):
     write_rows(tmp_path / "train.csv", ROWS)
-    spec, model = card(tmp_path), Resolver().part("model", ("model=minilm",)).spec
+    spec = card(tmp_path)
+    model = parse(RunSpec, plan("method=lora", "model=minilm", "dataset=kinship")[0][0].spec, "run").model
     facts = encoded(spec, model, tmp_path / "cache")[0].facts
     of_content = replace(spec, content=facts["source"]["sha256"][:16])
     assert encoded(of_content, model, tmp_path / "cache")[0].facts == facts
