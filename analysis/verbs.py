@@ -88,15 +88,16 @@ def audit(argv: list[str]) -> int:
 
 def advise(argv: list[str]) -> int:
     """`peftlab advise [--max-gb N] [--max-hours N] [task=… model=… dataset=… method=…] [--runs DIR] [--json]`."""
-    from analysis.advise import advice_table, everything, limits, sentences
     from analysis.advise import advise as options_of
     from analysis.advise import as_json as plain
+    from analysis.advise import everything, limits, sentences
     from analysis.arguments import above_zero, parser, wanted
+    from analysis.tables.advice import advice_table
 
     made = parser("advise", runs=True)
     made.add_argument("wanted", nargs="*", metavar="task=text", help="task=, model=, dataset=, method=")
     made.add_argument("--max-gb", type=above_zero, help="peak memory while training, 10^9 bytes")
-    made.add_argument("--max-hours", type=above_zero, help="wall clock of a run")
+    made.add_argument("--max-hours", type=above_zero, help="training and evaluation of a run")
     given = made.parse_intermixed_args(argv)
     frame = everything(given.runs)
     options = options_of(frame, wanted(given.wanted), given.max_gb, given.max_hours)
