@@ -10,7 +10,7 @@ SEEDS = 3
 
 
 def unsupported(frame: Frame, runs: pd.DataFrame) -> str:
-    """Why the runs of one cell support no advice; empty where they do. Without a chance level there is no test of it."""
+    """Why the runs of one cell support no advice; empty where they do. Without a chance level it is not tested."""
     done = runs[runs["done"] & runs["shown"].notna()]
     if (runs["model_size"] == "tiny").any():
         return "a tiny model with random weights"

@@ -55,18 +55,22 @@ def _frame(given: "Namespace") -> "Frame":
 
 
 def compare(argv: list[str]) -> int:
-    """`peftlab compare TABLE [--metric NAME] [--direction max|min] [--json]`: ranking tests on any table."""
+    """`peftlab compare TABLE [--metric NAME] [--direction max|min] [--control METHOD] [--json]`: ranking tests."""
     from analysis.arguments import parser
-    from analysis.compare import as_json, compare_csv
+    from analysis.compare import as_json, compare_csv, control_of
     from analysis.tables.ranking import pair_table, rank_table
 
     made = parser("compare")
-    made.add_argument("table", type=Path, help="CSV or Markdown: model, dataset, method, metric, value, or wide")
+    made.add_argument("table", type=Path, help="CSV, Markdown or LaTeX: model, dataset, method, metric, value, or wide")
     made.add_argument("--direction", choices=("max", "min"), default="", help="for metrics whose name is not known")
     made.add_argument("--metric", default="", help="what a wide table holds, such as accuracy")
+    made.add_argument("--control", default="", help="the method that the others are tested against")
     given = made.parse_args(argv)
-    found = compare_csv(given.table, given.direction, given.metric)
-    return _print_json(as_json(found)) if given.json else _print_tables([rank_table(found), pair_table(found)])
+    comparison = compare_csv(given.table, given.direction, given.metric)
+    control = control_of(comparison, given.control)
+    if given.json:
+        return _print_json(as_json(comparison, control))
+    return _print_tables([rank_table(comparison, control), pair_table(comparison)])
 
 
 def audit(argv: list[str]) -> int:
