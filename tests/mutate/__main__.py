@@ -3,9 +3,9 @@
 WORD: only faults whose file or sentence holds it. Exit code 1 when a fault survives, or when its tests fail without it.
 """
 
+import multiprocessing
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -14,10 +14,12 @@ from pathlib import Path
 
 from tests.mutate.fault import Fault
 from tests.mutate.faults import FAULTS
+from tests.mutate.run_pytest import ROOT, run_pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-COPIED = ("analysis", "conf", "harness", "methods", "slurm", "tests", "docs", "pyproject.toml")
+COPIED = ("analysis", "conf", "harness", "methods", "slurm", "tests", "docs", "pyproject.toml", "CONTRIBUTING.md")
 WORKERS = 2
+PROCESSES = multiprocessing.get_context("forkserver")  # each has the slow libraries at once, and none of the source
+PROCESSES.set_forkserver_preload(["pytest", "torch", "transformers", "peft", "sklearn.datasets", "pyarrow.parquet"])
 
 
 def main(words: list[str]) -> int:
@@ -58,14 +60,14 @@ def _copy(target: Path) -> Path:
 
 
 def _passes(copy: Path, tests: Iterable[str]) -> bool:
-    environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    kept = f"cache_dir={copy.parent / 'cache'}"  # data and models that tests prepare, before any fault is put in
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-o", kept, *tests]
-    ended = subprocess.run(command, cwd=copy, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    if ended.returncode not in (0, 1, 2):  # 4 and 5: a test that is named is not there
-        raise SystemExit(f"pytest ended with {ended.returncode}: {' '.join(command)}")
-    return ended.returncode == 0
+    process = PROCESSES.Process(target=run_pytest, args=(copy, tuple(tests)))
+    process.start()
+    process.join()
+    if process.exitcode not in (0, 1, 2):  # 4 and 5: a test that is named is not there
+        raise SystemExit(f"pytest ended with {process.exitcode}: {' '.join(tests)}")
+    return process.exitcode == 0
 
 
 if __name__ == "__main__":
+    os.environ["OMP_NUM_THREADS"] = "1"
     sys.exit(main(sys.argv[1:]))
