@@ -26,7 +26,7 @@ def cancel(store: Store, sweep: str, ids: frozenset[str]) -> tuple[str, ...]:
     """End the sweep's jobs; their ids. Raises PlanError when SLURM does not answer or refuses."""
     queue = live(store.root)
     if queue is None:
-        raise PlanError("SLURM does not answer; nothing was cancelled. Try again when squeue works.")
+        raise PlanError("SLURM does not answer; no job of its was cancelled. Try again when squeue works.")
     jobs = tuple(job.job for job in queue if job.sweep == sweep)
     if jobs:
         _scancel(jobs)
