@@ -6,20 +6,28 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.config.settings import Settings
 from harness.execution.command import answer
 from harness.execution.launcher import Finding
 from harness.execution.lease import look
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
+from harness.ledger.plan import Plan
 from harness.ledger.store import Store
 from slurm.cluster_spec import SlurmCluster
-from slurm.launch import launch
 from slurm.status import live
 
 __all__ = ["cancel", "check", "launch", "live", "logs", "name", "waits"]
 
 name = "SLURM"
 waits = False
+
+
+def launch(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> int:
+    """Submit what is missing and say so (`slurm.launch`). Exit code 0: submitted, or nothing to do."""
+    from slurm import launch as submission  # only here: `status` and `logs` do without submitit
+
+    return submission.launch(plan, store, settings, cluster)
 
 
 def cancel(store: Store, sweep: str, ids: frozenset[str]) -> tuple[str, ...]:
