@@ -6,14 +6,15 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from harness.config.settings import Settings
 from harness.execution.command import answer
 from harness.execution.launcher import Finding
 from harness.execution.lease import look
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
+from harness.ledger.plan import Plan
 from harness.ledger.store import Store
 from slurm.cluster_spec import SlurmCluster
-from slurm.launch import launch
 from slurm.status import live
 
 __all__ = ["cancel", "check", "launch", "live", "logs", "name", "waits"]
@@ -22,11 +23,18 @@ name = "SLURM"
 waits = False
 
 
+def launch(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> int:
+    """Submit what is missing and say so (`slurm.launch`). Exit code 0: submitted, or nothing to do."""
+    from slurm import launch as submission  # only here: `status` and `logs` do without submitit
+
+    return submission.launch(plan, store, settings, cluster)
+
+
 def cancel(store: Store, sweep: str, ids: frozenset[str]) -> tuple[str, ...]:
     """End the sweep's jobs; their ids. Raises PlanError when SLURM does not answer or refuses."""
     queue = live(store.root)
     if queue is None:
-        raise PlanError("SLURM does not answer; nothing was cancelled. Try again when squeue works.")
+        raise PlanError("SLURM does not answer; no job of its was cancelled. Try again when squeue works.")
     jobs = tuple(job.job for job in queue if job.sweep == sweep)
     if jobs:
         _scancel(jobs)

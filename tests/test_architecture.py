@@ -141,6 +141,7 @@ def test_no_function_is_longer_than_a_screen(file):
         "harness.cli.status",
         "harness.execution.local",
         "slurm.launcher",
+        "slurm.launch",
         "analysis.verbs",
     ],
 )

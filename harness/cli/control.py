@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from harness.cli.launchers import kinds_used, launcher_for
+from harness.cli.launchers import kinds_used, launcher_for, launchers_used
 from harness.cli.status import parse_args
 from harness.execution.reconcile import scan, set_record_aside
 from harness.execution.sweep_state import holder_of
@@ -128,7 +128,7 @@ def _print_failure(store: Store, run_id: str) -> None:
 def logs_of(store: Store, run_id: str) -> list[Path]:
     """Where a run's words are: its events, what it printed, and what the launchers know of it besides."""
     folder = store.paths(run_id)
-    besides = [path for kind in kinds_used(store.root) for path in launcher_for(kind).logs(store, run_id)]
+    besides = [path for launcher in launchers_used(store.root)[0] for path in launcher.logs(store, run_id)]
     return [path for path in (folder.events, folder.log, *besides) if path.is_file()]
 
 

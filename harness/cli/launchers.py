@@ -58,16 +58,22 @@ def kinds_used(runs: Path) -> list[str]:
     return sorted(kinds)
 
 
-def queue_of(runs: Path) -> Queue:
-    """Live jobs of this store, from every scheduler that was used for it."""
-    jobs: list[LiveJob] = []
-    silent = []
+def launchers_used(runs: Path) -> tuple[list[Launcher], list[str]]:
+    """The launchers of those kinds; and why there is none, where a package is gone."""
+    launchers, gone = [], []
     for kind in kinds_used(runs):
         try:
-            launcher = launcher_for(kind)
-        except SpecError as error:  # its package is gone; what it does is unknown, and the rest is shown
-            silent.append(str(error).rstrip("."))
-            continue
+            launchers.append(launcher_for(kind))
+        except SpecError as error:
+            gone.append(str(error).rstrip("."))
+    return launchers, gone
+
+
+def queue_of(runs: Path) -> Queue:
+    """Live jobs of this store, from every scheduler that was used for it."""
+    launchers, silent = launchers_used(runs)
+    jobs: list[LiveJob] = []
+    for launcher in launchers:
         live = launcher.live(runs)
         jobs += live or ()
         silent += [f"{launcher.name} does not answer"] if live is None else []

@@ -140,11 +140,16 @@ def test_a_store_asks_the_launchers_that_were_used_for_it_and_no_others(store):
 
 
 def test_a_launcher_whose_package_is_gone_is_named_and_the_rest_is_shown(store, capsys):
-    write_plan(store.root, sleepy.plan(2))
+    plan = sleepy.plan(2)
+    write_plan(store.root, plan)
     note_launcher(store.root, "gone")
     (silence,) = queue_of(store.root).silent
     assert "no launcher 'gone'" in silence
     assert status.main(["--runs", str(store.root)]) == 0
     assert "no launcher 'gone'" in " ".join(capsys.readouterr().out.split())
+    store.paths(plan.ids[0]).folder.mkdir()
+    store.paths(plan.ids[0]).log.write_text("a line\n")
+    assert control.logs([plan.ids[0], "--runs", str(store.root)]) == 0
+    assert "a line" in capsys.readouterr().out
     with pytest.raises(SpecError, match="gone"):
         control.cancel(["--runs", str(store.root)])
