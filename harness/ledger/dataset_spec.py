@@ -75,7 +75,7 @@ class TextClassification:
     """One text column, or two for a pair. Decoders (last token), and encoders without `text`, read the prompt."""
 
     kind: Literal["text_classification"]
-    text: tuple[str, ...] = field(metadata={"items": (1, 2)})
+    text: tuple[str, ...] = field(metadata={"items": (0, 2)})
     shorten: Literal["first", "longest"]  # of a pair that is too long: the first text, or the longer one in turn
     prompt: Prompt | None  # null: the texts, one per line
     label: str
@@ -89,7 +89,7 @@ class Regression:
     """One number for a text or a pair; squared error."""
 
     kind: Literal["regression"]
-    text: tuple[str, ...] = field(metadata={"items": (1, 2)})
+    text: tuple[str, ...] = field(metadata={"items": (0, 2)})
     shorten: Literal["first", "longest"]
     prompt: Prompt | None
     label: str
@@ -141,7 +141,7 @@ class Choice:
 
     kind: Literal["choice"]
     prompt: Prompt
-    candidates: tuple[str, ...] = field(metadata={"items": (1, None)})
+    candidates: tuple[str, ...] = field(metadata={"items": (0, None)})
     label: str
     labels: tuple[str, ...] = field(metadata={"items": (2, None)})  # the value of `label` that names each candidate
     max_length: int = field(metadata={"min": 1})
