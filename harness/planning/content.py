@@ -84,8 +84,10 @@ def _recorded(store: Store, run_id: str) -> str | None:
         source = store.read(run_id).data.get("source")
     except RecordError:
         return None
-    local = isinstance(source, Mapping) and (source.get("kind") == "folder" or source.get("revision") == "mirror")
-    return str(source["sha256"]) if local and "sha256" in source else None
+    if not isinstance(source, Mapping) or "sha256" not in source:
+        return None
+    local = source.get("kind") == "folder" or source.get("revision") == "mirror"
+    return str(source["sha256"]) if local else None
 
 
 def _replanned(run: Planned, changed: Mapping[str, Any], parts: _Parts) -> Planned:
