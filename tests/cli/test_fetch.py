@@ -16,6 +16,7 @@ from harness.data.source import find_source
 from harness.planning.plan import read_request
 from harness.planning.requirements import required_artifacts
 from tests.loopback_hub import COMMIT, hub_server
+from tests.parts import part_of
 
 RESOLVER = Resolver()
 PAWS, DJANGO, ROBERTA = "google-research-datasets/paws", "AhmedSSoliman/DJANGO", "FacebookAI/roberta-base"
@@ -167,7 +168,7 @@ def test_a_mirror_holds_parquet_by_split_whatever_the_hub_had(hub, tmp_path, mon
     monkeypatch.setenv("PEFTLAB_MIRROR", str(mirror))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "nothing"))
-    tables, _ = find_source(RESOLVER.part("dataset", ["dataset=django"]).spec).read()
+    tables, _ = find_source(part_of(RESOLVER, "dataset", ["dataset=django"]).spec).read()
     assert tables["validation"].to_pylist() == [{"nl": "add one", "code": "x += 1"}]
     code, found = states("dataset=paws,django", "model=roberta_base")
     assert code == 0 and {row["state"] for row in found.values()} == {"at hand"}

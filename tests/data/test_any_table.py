@@ -18,8 +18,9 @@ from harness.config.resolve import Resolver
 from harness.ledger.errors import DataError
 from harness.models.tiny import tiny_tokenizer
 from tests.data.cards import CLASSES, LANGUAGE, card, encoded
+from tests.parts import part_of
 
-GPT2 = Resolver().part("model", ("model=gpt2_small", "model.size=tiny")).spec
+GPT2 = part_of(Resolver(), "model", ("model=gpt2_small", "model.size=tiny")).spec
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=12) | st.sampled_from(
     ["007", "NA", "true", "a\r\nb", '"']
 )

@@ -8,8 +8,9 @@ from harness.config.resolve import Resolver
 from harness.data.classes import class_names
 from harness.ledger.errors import DataError
 from tests.data.cards import CLASSES, card, encoded
+from tests.parts import part_of
 
-GPT2 = Resolver().part("model", ("model=gpt2_small", "model.size=tiny")).spec
+GPT2 = part_of(Resolver(), "model", ("model=gpt2_small", "model.size=tiny")).spec
 STARS = ["1", "2", "3", "4", "5"]
 
 

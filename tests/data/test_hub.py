@@ -14,10 +14,11 @@ from harness.data.files import read_table
 from harness.data.hub import PATIENCE, Unavailable, data_patterns, download, require, unreachable
 from harness.data.source import find_source
 from harness.ledger.errors import DataError
+from tests.parts import part_of
 
 RESOLVER = Resolver()
-PAWS = RESOLVER.part("dataset", ("dataset=paws",)).spec
-MINILM = RESOLVER.part("model", ("model=minilm",)).spec
+PAWS = part_of(RESOLVER, "dataset", ("dataset=paws",)).spec
+MINILM = part_of(RESOLVER, "model", ("model=minilm",)).spec
 NOWHERE = "127.0.0.1:9"  # the discard port: refused at once
 
 
@@ -72,10 +73,10 @@ def test_what_stops_a_download_is_said_with_the_next_step(monkeypatch, error, wh
 
 
 def test_weights_that_are_nowhere_point_to_the_tiny_size(alone, tmp_path):
-    kinship = RESOLVER.part("dataset", ("dataset=kinship",)).spec
+    kinship = part_of(RESOLVER, "dataset", ("dataset=kinship",)).spec
     with pytest.raises(DataError, match=r"model roberta_base: FacebookAI/roberta-base .*model.size=tiny"):
-        require(RESOLVER.part("model", ("model=roberta_base",)).spec, kinship, tmp_path)
-    require(RESOLVER.part("model", ("model=roberta_base", "model.size=tiny")).spec, kinship, tmp_path)
+        require(part_of(RESOLVER, "model", ("model=roberta_base",)).spec, kinship, tmp_path)
+    require(part_of(RESOLVER, "model", ("model=roberta_base", "model.size=tiny")).spec, kinship, tmp_path)
 
 
 def test_offline_is_believed_at_once(alone, monkeypatch):
@@ -98,7 +99,7 @@ def test_a_mirror_is_looked_into_first_and_needs_no_hub(alone, monkeypatch, tmp_
 
 
 def test_a_mirror_may_hold_the_repositorys_own_files(alone, monkeypatch, tmp_path):
-    folio = RESOLVER.part("dataset", ("dataset=folio",)).spec
+    folio = part_of(RESOLVER, "dataset", ("dataset=folio",)).spec
     folder = tmp_path / folio.source.id
     folder.mkdir(parents=True)
     row = {"story_id": 1, "premises": ["a", "b"], "conclusion": "c", "label": "True", "example_id": 7}
@@ -120,7 +121,7 @@ def test_only_the_files_of_the_card_are_asked_for():
     assert data_patterns(PAWS, PAWS.source) == [
         f"labeled_final/{split}-*.parquet" for split in ("train", "validation", "test")
     ]
-    logiqa = RESOLVER.part("dataset", ("dataset=logiqa",)).spec
+    logiqa = part_of(RESOLVER, "dataset", ("dataset=logiqa",)).spec
     assert data_patterns(logiqa, logiqa.source) == ["MRC/train.txt", "MRC/dev.txt", "MRC/test.txt"]
 
 

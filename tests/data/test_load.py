@@ -19,6 +19,7 @@ from harness.ledger.errors import DataError
 from harness.ledger.seeds import Seeds
 from harness.models.load import load_model
 from harness.tasks.build import build
+from tests.parts import part_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CARD = {
@@ -56,8 +57,8 @@ def fruit(tmp_path, monkeypatch):
 
 def loaded(tmp_path, dataset: str, model: str = "roberta_base"):
     resolver = Resolver()
-    spec = resolver.part("dataset", (f"dataset={dataset}",)).spec
-    card = resolver.part("model", (f"model={model}", "model.size=tiny")).spec
+    spec = part_of(resolver, "dataset", (f"dataset={dataset}",)).spec
+    card = part_of(resolver, "model", (f"model={model}", "model.size=tiny")).spec
     model_ = load_model(card, spec.task, Seeds(0), tmp_path / "cache")
     return spec, build(spec, model_), model_.processor_key
 

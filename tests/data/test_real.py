@@ -19,6 +19,7 @@ from harness.models.load import load_model
 from harness.planning.plan import plan_one, read_request
 from harness.tasks.build import build
 from harness.training.run import run_one
+from tests.parts import part_of
 from tests.redone import redone
 
 pytestmark = pytest.mark.skipif(
@@ -62,9 +63,9 @@ METHODS = (
 
 
 def loaded(name: str, model: str, seed: int, cache):
-    spec = RESOLVER.part("dataset", (f"dataset={name}",)).spec
+    spec = part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec
     model_ = load_model(
-        RESOLVER.part("model", (f"model={model}", "model.size=tiny")).spec, spec.task, Seeds(seed), cache
+        part_of(RESOLVER, "model", (f"model={model}", "model.size=tiny")).spec, spec.task, Seeds(seed), cache
     )
     task = build(spec, model_)
     return load_data(spec, Encoder(task.encode, task.length, model_.processor_key), cache), task, model_
@@ -128,7 +129,7 @@ def test_a_perfect_predictor_of_django_is_right_everywhere_and_an_echo_nowhere(p
     "name", ["mrpc", "trec50", "folio", "openbookqa", "cifar10", "rte", "paws", "clutrr", "logiqa"]
 )
 def test_the_chance_level_of_a_card_is_what_a_constant_guess_scores(name):
-    spec = RESOLVER.part("dataset", (f"dataset={name}",)).spec
+    spec = part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec
     text = show(spec)
     known = spec.chance if spec.constant_guess is None else spec.constant_guess
     share = re.search(r"largest class: .*test \S+ ([\d.]+)%", text)[1]
@@ -137,7 +138,7 @@ def test_the_chance_level_of_a_card_is_what_a_constant_guess_scores(name):
 
 @pytest.mark.parametrize("name", ["openbookqa", "django", "e2e_generation", "folio", "trec50"])
 def test_show_prints_three_examples_with_their_answers(name):
-    text = show(RESOLVER.part("dataset", (f"dataset={name}",)).spec)
+    text = show(part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec)
     assert len(re.findall(r"^── train:", text, re.MULTILINE)) == 3
     assert text.count("→") >= 3
     if name == "openbookqa":

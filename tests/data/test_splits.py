@@ -12,8 +12,9 @@ from harness.config.resolve import Resolver
 from harness.data.splits import digest, divide, row_keys
 from harness.ledger.dataset_spec import SplitSpec
 from harness.ledger.errors import DataError
+from tests.parts import part_of
 
-COLA = Resolver().part("dataset", ("dataset=cola",)).spec
+COLA = part_of(Resolver(), "dataset", ("dataset=cola",)).spec
 
 
 def spec(**changes):

@@ -8,6 +8,7 @@ import pytest
 from harness.config.resolve import Resolver
 from harness.data.builtin.stdlib_docs import build, clean
 from harness.ledger.errors import DataError
+from tests.parts import part_of
 
 OPTIONS = {"modules": ["statistics", "tarfile", "mailbox"], "per_module": 40, "min_words": 5, "max_words": 20}
 
@@ -38,5 +39,5 @@ def test_a_module_that_this_python_lacks_is_one_sentence():
 
 
 def test_the_card_names_as_labels_the_modules_that_it_reads():
-    spec = Resolver().part("dataset", ("dataset=stdlib_docs",)).spec
+    spec = part_of(Resolver(), "dataset", ("dataset=stdlib_docs",)).spec
     assert list(spec.task.labels) == list(spec.source.options["modules"])

@@ -10,6 +10,7 @@ from harness.config.resolve import Resolver
 from harness.ledger.dataset_spec import BuiltinData, HubData
 from harness.planning.plan import plan_sweep, read_request
 from harness.tasks.scores import METRICS
+from tests.parts import part_of
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
 RESOLVER = Resolver()
@@ -45,7 +46,7 @@ def pairs(name: str) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("name", choices("dataset"))
 def test_every_dataset_card_is_whole_and_consistent(name):
-    spec = RESOLVER.part("dataset", (f"dataset={name}",)).spec
+    spec = part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec
     assert spec.name == name
     assert spec.metric in spec.metrics and set(spec.metrics) <= set(METRICS)
     assert spec.direction == DIRECTION.get(spec.metric, "max")
@@ -58,14 +59,14 @@ def test_every_dataset_card_is_whole_and_consistent(name):
 
 
 def test_the_fourteen_datasets_come_from_the_hub_and_the_embedded_ones_need_none():
-    kinds = {name: type(RESOLVER.part("dataset", (f"dataset={name}",)).spec.source) for name in choices("dataset")}
+    kinds = {name: type(part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec.source) for name in choices("dataset")}
     assert {name for name in FOURTEEN if kinds[name] is HubData} == FOURTEEN
     assert {name for name, kind in kinds.items() if kind is BuiltinData} >= {"digits", "stdlib_docs", "kinship"}
 
 
 @pytest.mark.parametrize("name", choices("model"))
 def test_every_model_card_says_its_label_licence_and_source(name):
-    spec = RESOLVER.part("model", (f"model={name}",)).spec
+    spec = part_of(RESOLVER, "model", (f"model={name}",)).spec
     assert spec.name == name and {"label", "licence", "source", "parameters"} <= set(spec.about)
     assert {"q", "v"} <= set(spec.targets)
 

@@ -11,8 +11,9 @@ from harness.config.resolve import Resolver
 from harness.data.files import read_table
 from harness.ledger.errors import DataError, SpecError
 from tests.data.cards import CLASSES, LANGUAGE, card, encoded
+from tests.parts import part_of
 
-GPT2 = Resolver().part("model", ("model=gpt2_small", "model.size=tiny")).spec
+GPT2 = part_of(Resolver(), "model", ("model=gpt2_small", "model.size=tiny")).spec
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from harness.models.config import layout_of
 from harness.models.load import build_from_config
 from harness.probe.backbone import Backbone
 from harness.probe.entrants import method_entrant
+from tests.parts import part_of
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 RESOLVER = Resolver()
@@ -23,8 +24,8 @@ TOKENS = 64
 
 
 def _ledger(model_name: str, dataset: str, method: str, bfloat16: bool, device: str) -> dict[str, float]:
-    model = RESOLVER.part("model", (f"model={model_name}", "model.size=tiny")).spec
-    task = RESOLVER.part("dataset", (f"dataset={dataset}",)).spec.task
+    model = part_of(RESOLVER, "model", (f"model={model_name}", "model.size=tiny")).spec
+    task = part_of(RESOLVER, "dataset", (f"dataset={dataset}",)).spec.task
     built = build_from_config(model, task, device=device)
     built.config.pad_token_id = None  # nothing is padded
     if model.kind == "image_encoder":
@@ -35,7 +36,7 @@ def _ledger(model_name: str, dataset: str, method: str, bfloat16: bool, device: 
         inputs, targets = {"input_ids": ids}, ids if model.kind == "decoder" else ids[:, 0]
     inputs = {name: value.to(device) for name, value in inputs.items()}
     backbone = Backbone(built, layout_of(model, task), inputs, targets.to(device), targets.numel())
-    spec = RESOLVER.part("method", (f"method={method}",)).spec
+    spec = part_of(RESOLVER, "method", (f"method={method}",)).spec
     if device == "meta":
         with meta_hints():
             entrant = method_entrant(spec, backbone, lambda: cuda_semantics(bfloat16=bfloat16), 0)

@@ -14,6 +14,7 @@ from harness.ledger.errors import DataError, SpecError
 from harness.ledger.seeds import Seeds
 from harness.models import minilm, vit_micro
 from harness.models.load import build_from_config, load_model
+from tests.parts import part_of
 
 RESOLVER = Resolver()
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,11 +25,11 @@ FAMILIES = {
 
 
 def card(name: str, *words: str):
-    return RESOLVER.part("model", (f"model={name}", *words)).spec
+    return part_of(RESOLVER, "model", (f"model={name}", *words)).spec
 
 
 def task(name: str):
-    return RESOLVER.part("dataset", (f"dataset={name}",)).spec.task
+    return part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec.task
 
 
 def same(a: dict, b: dict) -> set[str]:
@@ -99,7 +100,9 @@ def test_two_first_uses_at_once_make_the_same_weights(tmp_path):
         "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
         "from harness.ledger.seeds import Seeds\n"
         "from harness.models.load import load_model; from harness.config.resolve import Resolver; r = Resolver()\n"
-        "model, data = r.part('model', ('model=vit_micro',)).spec, r.part('dataset', ('dataset=digits',)).spec\n"
+        "from harness.config.overrides import assign\n"
+        "model = r.part('model', [assign('model', 'vit_micro')]).spec\n"
+        "data = r.part('dataset', [assign('dataset', 'digits')]).spec\n"
         "print(load_model(model, data.task, Seeds(0), Path(sys.argv[2])).revision)"
     )
     both = [

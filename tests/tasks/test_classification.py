@@ -18,6 +18,7 @@ from harness.models.loaded import ImageProcessor
 from harness.tasks.build import build
 from harness.tasks.images import decode, flipped, stack
 from harness.training.loader import DataLoader
+from tests.parts import part_of
 
 RESOLVER = Resolver()
 PAIRS = [
@@ -31,8 +32,8 @@ PAIRS = [
 
 
 def loaded(cache, model: str, dataset: str, *words: str, size: str = "tiny"):
-    spec = RESOLVER.part("dataset", (f"dataset={dataset}", *words)).spec
-    card = RESOLVER.part("model", (f"model={model}", f"model.size={size}")).spec
+    spec = part_of(RESOLVER, "dataset", (f"dataset={dataset}", *words)).spec
+    card = part_of(RESOLVER, "model", (f"model={model}", f"model.size={size}")).spec
     model_ = load_model(card, spec.task, Seeds(0), cache)
     return model_, build(spec, model_)
 
@@ -131,8 +132,8 @@ def test_a_regression_reports_squared_errors_and_refuses_what_is_no_number(peftl
 
 
 def test_text_and_images_do_not_meet(peftlab_cache):
-    card = RESOLVER.part("model", ("model=vit_tiny", "model.size=tiny")).spec
-    text, images = (RESOLVER.part("dataset", (f"dataset={name}",)).spec for name in ("cola", "cifar10"))
+    card = part_of(RESOLVER, "model", ("model=vit_tiny", "model.size=tiny")).spec
+    text, images = (part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec for name in ("cola", "cifar10"))
     with pytest.raises(SpecError, match="vit_tiny"):
         build(text, load_model(card, images.task, Seeds(0), peftlab_cache))
 

@@ -11,6 +11,7 @@ from harness.config.resolve import Resolver
 from harness.ledger.seeds import Seeds
 from harness.models.load import load_model
 from harness.tasks.build import build
+from tests.parts import part_of
 
 RESOLVER = Resolver()
 ROWS = [
@@ -47,8 +48,8 @@ class Knows(nn.Module):
 
 
 def loaded(cache, model: str, dataset: str, *words: str):
-    spec = RESOLVER.part("dataset", (f"dataset={dataset}", *words)).spec
-    card = RESOLVER.part("model", (f"model={model}", "model.size=tiny")).spec
+    spec = part_of(RESOLVER, "dataset", (f"dataset={dataset}", *words)).spec
+    card = part_of(RESOLVER, "model", (f"model={model}", "model.size=tiny")).spec
     model_ = load_model(card, spec.task, Seeds(0), cache)
     return model_, build(spec, model_)
 
@@ -106,7 +107,7 @@ def test_a_target_that_is_longer_than_the_room_loses_its_end_and_the_prompt_its_
 
 def test_exact_match_of_teacher_forcing_is_that_of_greedy_decoding(peftlab_cache):
     """All tokens are right, given the true ones before them, exactly when greedy decoding writes the target."""
-    spec = RESOLVER.part("dataset", ("dataset=django",)).spec
+    spec = part_of(RESOLVER, "dataset", ("dataset=django",)).spec
     model, task = loaded(peftlab_cache, "gpt2_small", "django")
     optimizer = torch.optim.Adam(model.model.parameters(), lr=3e-3)
     batch, examples = batch_of(task, ROWS[:2])

@@ -9,6 +9,7 @@ from harness.ledger.seeds import Seeds
 from harness.models.load import load_model
 from harness.tasks.build import build
 from tests.data.cards import card
+from tests.parts import part_of
 
 TASK = {
     "kind": "choice", "prompt": {"before": "", "context": "", "after": "{question}", "cut": "right"},
@@ -25,7 +26,7 @@ ROWS = [
 @pytest.fixture(scope="module")
 def task_and_model(peftlab_cache):
     spec = card("nowhere", TASK)
-    model = Resolver().part("model", ("model=gpt2_small", "model.size=tiny")).spec
+    model = part_of(Resolver(), "model", ("model=gpt2_small", "model.size=tiny")).spec
     loaded = load_model(model, spec.task, Seeds(0), peftlab_cache)
     return build(spec, loaded), loaded
 

@@ -11,6 +11,7 @@ from harness.ledger.errors import DataError
 from harness.models.tiny import tiny_tokenizer
 from harness.tasks.build import bind
 from harness.tasks.prompt import lines, render
+from tests.parts import part_of
 
 RESOLVER = Resolver()
 LONG = "Something happened in the old town, and then another thing did. " * 12
@@ -35,7 +36,7 @@ ROWS = {
 @pytest.fixture(scope="module")
 def tokenizers(peftlab_cache):
     cards = {
-        name: RESOLVER.part("model", (f"model={name}", "model.size=tiny")).spec
+        name: part_of(RESOLVER, "model", (f"model={name}", "model.size=tiny")).spec
         for name in ("gpt2_small", "roberta_base")
     }
     found = {name: tiny_tokenizer(card, peftlab_cache) for name, card in cards.items()}
@@ -52,7 +53,7 @@ def _text(tokenizer, ids) -> str:
 @settings(max_examples=60, deadline=None)
 @given(length=st.integers(4, 400))
 def test_a_decoder_reads_all_but_the_context_whole_at_any_length(tokenizers, name, length):
-    card, row = RESOLVER.part("dataset", (f"dataset={name}",)).spec, ROWS[name]
+    card, row = part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec, ROWS[name]
     tokenizer = tokenizers["gpt2_small"]
     task = bind(replace(card, task=replace(card.task, max_length=length)), tokenizer, decoder=True)
     prompt = card.task.prompt or lines(card.task.text)
@@ -73,7 +74,7 @@ def test_a_decoder_reads_all_but_the_context_whole_at_any_length(tokenizers, nam
 @settings(max_examples=60, deadline=None)
 @given(length=st.integers(4, 400))
 def test_an_encoder_shortens_the_first_text_and_reads_the_second_whole(tokenizers, name, length):
-    card, row = RESOLVER.part("dataset", (f"dataset={name}",)).spec, ROWS[name]
+    card, row = part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec, ROWS[name]
     tokenizer = tokenizers["roberta_base"]
     task = bind(replace(card, task=replace(card.task, max_length=length)), tokenizer, decoder=False)
     second = row[card.task.text[1]]
@@ -89,7 +90,7 @@ def test_an_encoder_shortens_the_first_text_and_reads_the_second_whole(tokenizer
 @settings(max_examples=60, deadline=None)
 @given(length=st.integers(1, 400))
 def test_an_encoder_keeps_something_of_each_text_or_refuses_the_row(tokenizers, name, length):
-    card, row = RESOLVER.part("dataset", (f"dataset={name}",)).spec, ROWS[name]
+    card, row = part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec, ROWS[name]
     task = bind(replace(card, task=replace(card.task, max_length=length)), tokenizers["roberta_base"], decoder=False)
     try:
         example = task.encode(row)

@@ -71,7 +71,8 @@ def test_one_file_and_one_yaml_are_a_method_from_plan_to_export(others, tmp_path
 
 def test_planning_a_builtin_kind_imports_neither_torch_nor_what_others_registered(others):
     code = (
-        "import sys; from harness.config.resolve import Resolver; Resolver().part('method', ['method=cola']);"
+        "import sys; from harness.config.overrides import assign; from harness.config.resolve import Resolver; "
+        "Resolver().part('method', [assign('method', 'cola')]);"
         "print(sorted({'torch', 'gated', 'halved'} & set(sys.modules)))"
     )
     environment = os.environ | {"PYTHONPATH": str(others)}
