@@ -20,6 +20,7 @@ from harness.execution.gpus import pin, sharers, visible_gpus
 from harness.execution.supervisor import Death, Start, Supervisor, Worker
 from harness.execution.worker import STOPPED
 from harness.ledger.store import Store
+from slurm.commands import SlurmError, ask, clean_environment
 from slurm.nodes import note_death
 from slurm.submission import Submission, read_submission
 
@@ -96,12 +97,7 @@ class Job:
 
     def _submit_the_rest(self) -> None:
         """Under a submit limit, what did not fit into the queue is submitted as jobs end."""
-        env = {
-            key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_", "SUBMITIT_"))
-        }
-        if conf := os.environ.get("SLURM_CONF"):
-            env["SLURM_CONF"] = conf
-        subprocess.run([sys.executable, "-m", "slurm.rest", self.runs, self.name], env=env, check=False)
+        subprocess.run([sys.executable, "-m", "slurm.rest", self.runs, self.name], env=clean_environment(), check=False)
 
 
 def _told_to_end() -> list[int]:
@@ -130,9 +126,8 @@ def _wait_for_slurm(told: Sequence[int]) -> None:
 def _of_slurm(*command: str) -> str:
     """What SLURM says of this job; "" when it does not answer."""
     try:
-        command = (*command, os.environ["SLURM_JOB_ID"])
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout.strip()
-    except (OSError, KeyError, subprocess.TimeoutExpired):
+        return ask(*command, os.environ["SLURM_JOB_ID"], seconds=20).strip()
+    except (KeyError, SlurmError):
         return ""
 
 

@@ -72,7 +72,7 @@ def start(
             f"gpus: {cluster.at_once}, or at_once: {cluster.gpus} (each worker then has a GPU of its own)."
         )
     with _alone(store.root) as lock:
-        live_jobs = live(store.root)
+        live_jobs = live(store.root, patient=True)
         alive = None if live_jobs is None else [run_id for job in live_jobs for run_id in job.ids]
         states = scan(store, plan.ids)
         todo = reconcile(plan, states, alive)
@@ -111,7 +111,7 @@ def _room(cluster: SlurmCluster) -> int | None:
     """Jobs that may be submitted now; None: no limit."""
     if cluster.submit_limit is None:
         return None
-    waiting = queue()
+    waiting = queue(patient=True)
     return 0 if waiting is None else max(0, cluster.submit_limit - len(waiting))
 
 

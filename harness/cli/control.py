@@ -3,14 +3,13 @@
 import json
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
 from harness.cli.status import parse_args
-from harness.execution.jobs import live_jobs
+from harness.execution.jobs import cancel_jobs, live_jobs
 from harness.execution.lease import look, process_lives, this_process
 from harness.execution.reconcile import scan, set_record_aside
 from harness.execution.sweep_state import holder_of
@@ -71,7 +70,7 @@ def cancel(argv: list[str]) -> int:
         raise PlanError("SLURM does not answer; nothing was cancelled. Try again when squeue works.")
     jobs = [job.job for job in live if job.sweep == name]
     if jobs:
-        _scancel(jobs)
+        cancel_jobs(jobs)
     pids = _stop_local(store, ids)
     if given.json:
         print(json.dumps({"jobs": jobs, "processes": pids}))
@@ -80,14 +79,6 @@ def cancel(argv: list[str]) -> int:
             f"cancelled {len(jobs)} jobs and {len(pids)} local processes; a new sweep goes on from their checkpoints."
         )
     return 0
-
-
-def _scancel(jobs: Sequence[str]) -> None:
-    try:
-        subprocess.run(["scancel", *jobs], check=True, timeout=60, capture_output=True, text=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        said = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-        raise PlanError(f"scancel did not cancel the jobs ({said}); try again: {' '.join(jobs)}") from error
 
 
 def _stop_local(store: Store, ids: frozenset[str]) -> list[int]:

@@ -1,5 +1,6 @@
 """Live jobs, as a scheduler tells of them. The scheduler is asked one thing only: is an unfinished run still alive?"""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -25,3 +26,8 @@ def live_jobs(runs: Path) -> tuple[LiveJob, ...] | None:
     if not (runs / "jobs").is_dir():
         return ()
     return import_module("slurm.status").live(runs)
+
+
+def cancel_jobs(jobs: Sequence[str]) -> None:
+    """End live jobs. Raises PlanError with the scheduler's words."""
+    import_module("slurm.commands").scancel(jobs)

@@ -25,6 +25,9 @@ from harness.planning.plan import plan_sweep, read_request
 from slurm.launch import start
 from slurm.sandbox import sleepy
 from slurm.sandbox.cluster import Sandbox, why_not
+from tests.slurm.fake import fake
+
+__all__ = ["fake"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SLEEPY = "slurm.sandbox.sleepy:run"
