@@ -22,6 +22,7 @@ from harness.execution.worker import STOPPED
 from harness.ledger.store import Store
 from slurm.commands import SlurmError, ask, clean_environment
 from slurm.nodes import note_death
+from slurm.snapshot import check
 from slurm.submission import Submission, read_submission
 
 POLL_SECONDS = 0.2
@@ -44,6 +45,8 @@ class Job:
 
     def __call__(self) -> None:
         submission = read_submission(Path(self.runs), self.name)
+        if submission.snapshot:
+            check(Path(submission.snapshot))
         told = _told_to_end()
         self.team = Supervisor(self.ids, Store(Path(self.runs)), self._starter(submission), self._note_death)
         self.team.begin(min(int(submission.cluster["at_once"]), len(self.ids)))

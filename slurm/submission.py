@@ -57,7 +57,7 @@ def read_submission(runs: Path, name: str) -> Submission:
     path = folder_of(runs, name) / "submission.json"
     known = {each.name for each in fields(Submission)}
     try:
-        raw = {key: value for key, value in json.loads(path.read_bytes()).items() if key in known}
+        raw: dict[str, Any] = {key: value for key, value in json.loads(path.read_bytes()).items() if key in known}
         tasks = tuple(tuple(map(_text, ids)) for ids in raw["tasks"])
         submission = Submission(**raw | {"tasks": tasks})
         _text(submission.plan + submission.runner + submission.snapshot)
