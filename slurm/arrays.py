@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import PlanError
+from slurm.begun import shell_lines
 from slurm.commands import SlurmError, SlurmSilent, ask_again
 from slurm.executor import Executor
 from slurm.job import Job
@@ -46,7 +47,8 @@ def submit(runs: Path, group: Sequence[Pack], base: Submission, cluster: SlurmCl
     write_submission(runs, submission)
     executor = Executor(folder=folder_of(runs, name), max_num_timeout=cluster.requeues)
     minutes = limit_minutes(max(pack.seconds for pack in group), cluster)
-    executor.update_parameters(**_options(submission, cluster, minutes, exclude))
+    setup = [*shell_lines(runs, name), *cluster.setup, *_environment(submission.snapshot)]
+    executor.update_parameters(**_options(submission, cluster, minutes, exclude), setup=setup)
     try:
         with executor.batch():
             jobs = [executor.submit(Job(str(runs), name, pack.ids)) for pack in group]
@@ -73,7 +75,6 @@ def _options(submission: Submission, cluster: SlurmCluster, minutes: int, exclud
         "array_parallelism": cluster.concurrency or len(submission.tasks),
         "signal_delay_s": cluster.warn_seconds,
         "exclude": ",".join(exclude) or None,
-        "setup": [*cluster.setup, *_environment(submission.snapshot)],
         "srun_args": ["--cpus-per-task", str(cluster.cpus)],  # since 22.05 srun no longer takes it from sbatch
         "additional_parameters": {"requeue": True} | dict(cluster.extra),
     }

@@ -17,12 +17,14 @@ from pathlib import Path
 from submitit.helpers import DelayedSubmission
 
 from harness.execution.gpus import pin, sharers, visible_gpus
+from harness.execution.queue import is_settled
 from harness.execution.supervisor import Death, Start, Supervisor, Worker
 from harness.execution.worker import STOPPED
 from harness.ledger.store import Store
+from slurm.begun import QUICK_SECONDS, WORKED, WRONG_CODE, note
 from slurm.commands import SlurmError, ask, clean_environment
 from slurm.nodes import note_death
-from slurm.snapshot import check
+from slurm.snapshot import WrongCode, check
 from slurm.submission import Submission, read_submission
 
 POLL_SECONDS = 0.2
@@ -45,13 +47,16 @@ class Job:
 
     def __call__(self) -> None:
         submission = read_submission(Path(self.runs), self.name)
-        if submission.snapshot:
-            check(Path(submission.snapshot))
+        begun = time.monotonic()
+        self._check_code(submission)
+        before = self._settled()
         told = _told_to_end()
         self.team = Supervisor(self.ids, Store(Path(self.runs)), self._starter(submission), self._note_death)
         self.team.begin(min(int(submission.cluster["at_once"]), len(self.ids)))
         while self.team.watch():  # not wait(): a signal's handler could not look then
             time.sleep(POLL_SECONDS)
+        if self._settled() > before or not any(self.team.codes) or time.monotonic() > begun + QUICK_SECONDS:
+            note(Path(self.runs), self.name, WORKED)
         if STOPPED in self.team.codes:
             _wait_for_slurm(told)
             raise RunsFailed("stopped before the end; the runs go on from their checkpoints")
@@ -60,6 +65,18 @@ class Job:
         deaths = dict(self.team.deaths)
         if deaths or any(code > 0 for code in self.team.codes):
             raise RunsFailed(f"runs failed, or killed their worker: {deaths or 'see the log above'}")
+
+    def _check_code(self, submission: Submission) -> None:
+        try:
+            if submission.snapshot:
+                check(Path(submission.snapshot))
+        except WrongCode:
+            note(Path(self.runs), self.name, WRONG_CODE)
+            raise
+
+    def _settled(self) -> int:
+        """How many of its runs have a record."""
+        return sum(is_settled(Store(Path(self.runs)), run_id) for run_id in self.ids)
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -23,6 +23,7 @@ from harness.ledger.parse import parse
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
 from slurm.arrays import max_array_size, split, submit
+from slurm.begun import black_holes
 from slurm.memory import judge, not_the_nodes_fault
 from slurm.nodes import bad_nodes
 from slurm.packing import Pack, pack
@@ -81,7 +82,8 @@ def start(
         needed = needs(plan, ids, store, cluster)
         needed |= {i: Need(gigabytes, needed[i].seconds, again=True) for i, gigabytes in verdict.more_memory.items()}
         innocent = not_the_nodes_fault(store.root, verdict)
-        excluded = bad_nodes(store.root, cluster.bad_node_after, time.time(), innocent)
+        after, now = cluster.bad_node_after, time.time()
+        excluded = dict(black_holes(store.root, after, now)) | dict(bad_nodes(store.root, after, now, innocent))
         sources = {run.id: run.source for run in plan.runs if run.source}
         packs = sorted(pack(ids, needed, cluster, sources), key=lambda each: not each.again)[: _room(cluster)]
         base = Submission("", plan.name, plan.digest, 0, False, (), settings, asdict(cluster), runner, "")
@@ -103,8 +105,8 @@ def _check(runs: Path, cluster: SlurmCluster) -> None:
     if cluster.limit_minutes is not None and 2 * cluster.warn_seconds > 60 * cluster.limit_minutes:
         raise PlanError(
             f"cluster.warn_seconds: {cluster.warn_seconds} is more than half of limit_minutes: "
-            f"{cluster.limit_minutes}; a job would be told to save and queue again before it had done anything. At most "
-            f"{30 * cluster.limit_minutes}, or a longer limit."
+            f"{cluster.limit_minutes}; a job would be told to save and queue again before it had done anything. "
+            f"At most {30 * cluster.limit_minutes}, or a longer limit."
         )
     if os.pathsep in str(runs.absolute()):
         raise PlanError(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 from harness.cli.status import parse_args
-from harness.execution.jobs import cancel_jobs, live_jobs
+from harness.execution.jobs import cancel_jobs, live_jobs, lost_jobs
 from harness.execution.lease import look, process_lives, this_process
 from harness.execution.reconcile import scan, set_record_aside
 from harness.execution.sweep_state import holder_of
@@ -136,12 +136,14 @@ def _print_failure(store: Store, run_id: str) -> None:
 
 
 def logs_of(store: Store, run_id: str) -> list[Path]:
-    """Where a run's words are: its events, what it printed, and what SLURM said of the job that is or was at it."""
+    """Where a run's words are: its events, what it printed, and what SLURM said of the job that is or was at it,
+    or that died before it could be."""
     folder = store.paths(run_id)
     seen = look(folder.folder)
     job = seen.holder.job if seen and seen.holder else ""
     of_job = sorted((store.root / "jobs").glob(f"*/{job}_0_log.err")) if job else []
-    return [path for path in (folder.events, folder.log, *of_job) if path.is_file()]
+    lost = [path for each in lost_jobs(store.root) if run_id in each.ids for path in each.logs]
+    return [path for path in dict.fromkeys((folder.events, folder.log, *of_job, *lost)) if path.is_file()]
 
 
 def _sweep(runs: Path, words: dict[str, str]) -> str:

@@ -90,7 +90,8 @@ def _reason(planned: Planned, store: Store) -> dict[str, Any]:
     (row,) = survey(Plan("", (planned,), (), {}), store, jobs).rows
     answer: dict[str, Any] = {"status": row.stage}
     if row.stage == "missing":
-        return answer | _nearest(planned, store, "" if jobs is not None else " SLURM does not answer.")
+        remark = f" {row.message}" * bool(row.message) + " SLURM does not answer." * (jobs is None)
+        return answer | _nearest(planned, store, remark)
     return answer | {"why": _why(row)}
 
 

@@ -18,6 +18,20 @@ class LiveJob:
     ids: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class LostJob:
+    """A job that ended before it did any of its runs."""
+
+    job: str
+    node: str
+    ids: tuple[str, ...]
+    words: str  # the last that it said
+    logs: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"job {self.job} on {self.node} ended before it did a run: {self.words}"
+
+
 def live_jobs(runs: Path) -> tuple[LiveJob, ...] | None:
     """Live jobs of this store; () when none was ever submitted; None when the scheduler does not answer.
 
@@ -31,3 +45,8 @@ def live_jobs(runs: Path) -> tuple[LiveJob, ...] | None:
 def cancel_jobs(jobs: Sequence[str]) -> None:
     """End live jobs. Raises PlanError with the scheduler's words."""
     import_module("slurm.commands").scancel(jobs)
+
+
+def lost_jobs(runs: Path) -> tuple[LostJob, ...]:
+    """Jobs of this store that ended before they did any run, oldest first."""
+    return import_module("slurm.begun").lost(runs) if (runs / "jobs").is_dir() else ()

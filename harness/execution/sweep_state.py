@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.execution.jobs import LiveJob
+from harness.execution.jobs import LiveJob, lost_jobs
 from harness.execution.lease import is_free, look
 from harness.execution.reconcile import State, scan
 from harness.ledger.plan import Plan, Planned, Skipped
@@ -23,7 +23,7 @@ class Row:
     choices: Mapping[str, Any]
     stage: Stage
     why: str  # of a failure: its kind; of a pending run: the scheduler's reason
-    message: str
+    message: str  # of a failure; of a missing run: what became of the job that was to do it
     progress: Progress | None
     where: str  # host or node, and job or process
 
@@ -52,11 +52,12 @@ def survey(plan: Plan, store: Store, jobs: Iterable[LiveJob] | None) -> Survey:
     """`jobs`: live jobs; None when the scheduler does not answer, which the survey says."""
     states = scan(store, plan.ids)
     queued = {run_id: job for job in jobs or () for run_id in job.ids}
-    rows = tuple(_row(run, states[run.id], store, queued.get(run.id)) for run in plan.runs)
+    lost = {run_id: str(job) for job in lost_jobs(store.root) for run_id in job.ids}
+    rows = tuple(_row(run, states[run.id], store, queued.get(run.id), lost.get(run.id, "")) for run in plan.runs)
     return Survey(plan.name, plan.digest, rows, plan.skipped, jobs is not None)
 
 
-def _row(run: Planned, state: State, store: Store, job: LiveJob | None) -> Row:
+def _row(run: Planned, state: State, store: Store, job: LiveJob | None, lost: str) -> Row:
     def row(stage: Stage, why: str = "", message: str = "", at: Progress | None = None, where: str = "") -> Row:
         return Row(run.id, run.choices, stage, why, message, at, where)
 
@@ -68,7 +69,7 @@ def _row(run: Planned, state: State, store: Store, job: LiveJob | None) -> Row:
     if job is not None:
         return row("pending", job.reason if job.state == "PENDING" else "", where=f"job {job.job}")
     if state.status == "absent":
-        return row("missing")
+        return row("missing", message=lost)
     if state.status == "damaged":
         return row("damaged")
     return row("stopped", state.kind, state.message, progress(folder.events))
