@@ -59,7 +59,7 @@ def measure(size: int) -> int:
 def all_tables(frame: analysis.Frame) -> list[object]:
     """Every table of the report."""
     rng = np.random.default_rng(0)
-    found = [
+    tables = [
         *tradeoffs(frame),
         *(make(frame) for make in (analysis.table2, analysis.table3, analysis.relative_time, analysis.relative_memory)),
         *(make(frame) for make in (analysis.competitive_table, analysis.coverage, analysis.failures)),
@@ -68,7 +68,7 @@ def all_tables(frame: analysis.Frame) -> list[object]:
         *(make(frame, rng) for make in (analysis.pooled_table, analysis.fronts_table)),
         analysis.audit_table(frame, analysis.audit(frame)),
     ]
-    return [table for table in found if table is not None]
+    return [table for table in tables if table is not None]
 
 
 def write(runs: Path, size: int) -> None:
@@ -105,17 +105,17 @@ def write(runs: Path, size: int) -> None:
 
 def card(axis: str, i: int) -> dict[str, object]:
     """A part of a spec."""
-    found: dict[str, object] = {"name": f"{axis}{i}", "about": {"label": f"{axis.title()} {i}"}}
+    part: dict[str, object] = {"name": f"{axis}{i}", "about": {"label": f"{axis.title()} {i}"}}
     if axis == "dataset":
-        found |= {"metric": "accuracy", "direction": "max", "chance": 0.1, "task": {"kind": "text_classification"}}
+        part |= {"metric": "accuracy", "direction": "max", "chance": 0.1, "task": {"kind": "text_classification"}}
     if axis == "method":
-        found |= {"update": {"kind": "full"}, "schedule": {"kind": "constant"}, "targets": ["q", "v"]}
-        found |= {"rates": {"group": "full", "b_over_a": 1.0}}
-    return found
+        part |= {"update": {"kind": "full"}, "schedule": {"kind": "constant"}, "targets": ["q", "v"]}
+        part |= {"rates": {"group": "full", "b_over_a": 1.0}}
+    return part
 
 
 def record(run: Planned, score: float, method: int) -> dict[str, object]:
-    """A record of schema 1 with every quantity there."""
+    """A record of schema 1 with every quantity there, which nothing refutes: of equal points the first is selected."""
 
     def of(unit: str, **values: float) -> dict[str, object]:
         return {name: {"value": value, "unit": unit, "n": 100} for name, value in values.items()}
@@ -129,7 +129,7 @@ def record(run: Planned, score: float, method: int) -> dict[str, object]:
         "spec": run.spec,
         "status": "done",
         "failure": None,
-        "selected": {},
+        "selected": {"step": 10, "epoch": 0.5, "metric": "accuracy", "value": score},
         "scores": {
             "test": of("1", accuracy=score) | of("nats", loss=1 - score),
             "val": of("1", accuracy=score),

@@ -22,6 +22,11 @@ class Kind:
         return sorted({*_own(cls), *_registered()})
 
     @classmethod
+    def own(cls) -> dict[str, type[Self]]:
+        """The kinds of `methods.spec`, by name."""
+        return _own(cls)
+
+    @classmethod
     def of_kind(cls, kind: str) -> type[Self] | None:
         """The dataclass of a kind; None when nobody has it. Raises LookupError, a sentence, when it cannot be used."""
         if own := _own(cls).get(kind):

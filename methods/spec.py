@@ -61,8 +61,8 @@ class LowRank(SiteUpdate):
     """ΔW = s·B·A; one factor starts at zero, so that the model starts where it was. An untrained factor is frozen."""
 
     kind: Literal["low_rank"]
-    rank: int
-    alpha: float
+    rank: int = field(metadata={"min": 1})
+    alpha: float = field(metadata={"above": 0})
     train_a: bool
     train_b: bool
     init_a: Init
@@ -78,8 +78,8 @@ class Columns(SiteUpdate):
     """
 
     kind: Literal["columns"]
-    rank: int
-    alpha: float
+    rank: int = field(metadata={"min": 1})
+    alpha: float = field(metadata={"above": 0})
     selector: Literal["first", "random", "window", "shuffled"]
     start: Literal["zero", "weight"]
 
@@ -93,11 +93,11 @@ class BaSparse(SiteUpdate):
     """
 
     kind: Literal["ba_sparse"]
-    rank: int
-    alpha: float
+    rank: int = field(metadata={"min": 1})
+    alpha: float = field(metadata={"above": 0})
     init_a: Init
-    keep: float
-    every: int
+    keep: float = field(metadata={"above": 0, "max": 1})
+    every: int = field(metadata={"min": 1})
     mask: Literal["training", "final"]
     evaluate: Literal["dense", "sparse"]
 
@@ -126,9 +126,9 @@ class Chain(Schedule):
     """
 
     kind: Literal["chain"]
-    links: int | None
-    every_epochs: float | None
-    every_steps: int | None
+    links: int | None = field(metadata={"min": 1})
+    every_epochs: float | None = field(metadata={"above": 0})
+    every_steps: int | None = field(metadata={"min": 1})
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ class Rates:
     """Which learning rate of the recipe a method takes, and the ratios within it."""
 
     group: Literal["full", "head", "adapter"]
-    b_over_a: float  # LoRA+: learning rate of B over that of A
+    b_over_a: float = field(metadata={"above": 0})  # LoRA+: learning rate of B over that of A
 
 
 @dataclass(frozen=True)

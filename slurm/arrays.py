@@ -8,9 +8,9 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import PlanError
 from slurm.begun import shell_lines
+from slurm.cluster_spec import SlurmCluster
 from slurm.commands import SlurmError, SlurmSilent, ask_again
 from slurm.executor import Executor
 from slurm.job import Job

@@ -17,13 +17,13 @@ from harness.config.settings import Settings, settings_to_plain
 from harness.execution.lease import Lease, claim, heartbeat, look
 from harness.execution.reconcile import Todo, reconcile, scan
 from harness.execution.worker import DEFAULT_RUNNER
-from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
 from slurm.arrays import max_array_size, split, submit
 from slurm.begun import black_holes
+from slurm.cluster_spec import SlurmCluster
 from slurm.memory import judge, not_the_nodes_fault
 from slurm.nodes import bad_nodes
 from slurm.packing import Pack, pack

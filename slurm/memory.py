@@ -10,10 +10,10 @@ from pathlib import Path
 
 from harness.execution.lease import look
 from harness.execution.reconcile import State, Todo, set_record_aside
-from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.plan import Plan
 from harness.ledger.record import Failure, failure_record
 from harness.ledger.store import Store
+from slurm.cluster_spec import SlurmCluster
 from slurm.submission import Submission, read_known, submissions
 
 # slurmstepd's words: by polling (OverMemoryKill), and by the kernel through cgroups.

@@ -52,5 +52,6 @@ def _deaths(path: Path) -> Iterator[Mapping[str, Any]]:
 
 def _is_death(line: Mapping[str, Any]) -> bool:
     ids = line.get("ids")
-    whole = isinstance(line.get("t"), int | float) and isinstance(line.get("node"), str) and isinstance(ids, list)
-    return whole and all(isinstance(run_id, str) for run_id in ids)
+    if not isinstance(ids, list) or not all(isinstance(run_id, str) for run_id in ids):
+        return False
+    return isinstance(line.get("t"), int | float) and isinstance(line.get("node"), str)

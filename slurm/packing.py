@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from harness.ledger.cluster_spec import SlurmCluster
+from slurm.cluster_spec import SlurmCluster
 from slurm.resources import START_SECONDS, Need
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
 from harness.planning.estimate import cell_of
 from harness.planning.sizing import FLOPS, host_gigabytes, nominal_seconds, seconds_before
+from slurm.cluster_spec import SlurmCluster
 
 START_SECONDS = 30.0  # of a job: imports, model, data
 

@@ -10,13 +10,13 @@ import uuid
 from pathlib import Path
 
 from harness.execution.lease import claim, heartbeat
-from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import HarnessError
 from harness.ledger.parse import parse
 from harness.ledger.paths import write_whole
 from harness.ledger.plan import read_plan
 from harness.ledger.store import Store
 from harness.planning.order import work_order
+from slurm.cluster_spec import SlurmCluster
 from slurm.commands import SlurmSilent
 from slurm.launch import Launched, start
 from slurm.status import queue

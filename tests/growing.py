@@ -77,15 +77,16 @@ METHODS = {
 }
 
 
-def gated_source() -> str:
-    """The Python file that CONTRIBUTING.md shows."""
-    (source,) = re.findall(r"```python\n(# gated\.py.*?)```", CONTRIBUTING.read_text(encoding="utf-8"), re.DOTALL)
+def shown_source(name: str) -> str:
+    """A Python file that CONTRIBUTING.md shows."""
+    shown = rf"```python\n(# {re.escape(name)};.*?)```"
+    (source,) = re.findall(shown, CONTRIBUTING.read_text(encoding="utf-8"), re.DOTALL)
     return source
 
 
 def install(folder: Path) -> None:
     """`folder` goes on the path, `folder`/conf into PEFTLAB_CONF; nothing of the project is touched."""
-    (folder / "gated.py").write_text(gated_source(), encoding="utf-8")
+    (folder / "gated.py").write_text(shown_source("gated.py"), encoding="utf-8")
     (folder / "halved.py").write_text(HALVED, encoding="utf-8")
     facts = folder / "others-1.0.dist-info"
     facts.mkdir()

@@ -7,8 +7,8 @@ from scipy import stats
 from sklearn import metrics as sk
 
 
-def redone(rows: dict[str, list]) -> dict[str, float]:
-    """Every metric that the rows allow. `f1` is of MRPC's class "equivalent"."""
+def redone(rows: dict[str, list], positive: str = "") -> dict[str, float]:
+    """Every metric that the rows allow; `f1` is of the class `positive`."""
     true, said, weights = rows["target"], rows["prediction"], np.asarray(rows["weight"])
     found = {
         "loss": sum(rows["loss"]) / weights.sum(),
@@ -18,8 +18,8 @@ def redone(rows: dict[str, list]) -> dict[str, float]:
     }
     if isinstance(true[0], float):
         return found | {"pearson": stats.pearsonr(true, said)[0], "spearman": stats.spearmanr(true, said)[0]}
-    if "equivalent" in true:
-        found["f1"] = sk.f1_score(true, said, pos_label="equivalent")
+    if positive in true:
+        found["f1"] = sk.f1_score(true, said, labels=[positive], average="macro")
     return found | {
         "accuracy": sk.accuracy_score(true, said),
         "f1_macro": sk.f1_score(true, said, average="macro"),

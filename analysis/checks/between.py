@@ -86,10 +86,10 @@ def _groups(runs: tuple[Facts, ...], key: Any) -> dict[str, list[Facts]]:
 
 def _targets(run: Evidence) -> str:
     try:
-        rows = run.predictions.sort_values("id")
+        rows = run.predictions
     except (Unproved, ValueError, OSError, KeyError):
         return ""
-    return _digest([list(map(str, rows["id"])), list(map(str, rows["target"]))])
+    return _digest(sorted(zip(map(str, rows["id"]), map(str, rows["target"]), strict=True)))
 
 
 def _digest(value: Any) -> str:

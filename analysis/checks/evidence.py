@@ -6,9 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import orjson
-import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from analysis.checks.finding import Unproved
 from harness.ledger.paths import RunPaths
@@ -56,11 +58,16 @@ class Evidence:
         return tuple(event for event in parsed if isinstance(event, dict) and {"event", "t"} <= event.keys())
 
     @cached_property
-    def predictions(self) -> pd.DataFrame:
-        """predictions.parquet; raises ValueError for a file that holds none."""
+    def predictions(self) -> Mapping[str, NDArray[Any]]:
+        """The columns of predictions.parquet; raises ValueError or KeyError for a file that holds none."""
         if not self.paths.predictions.is_file():
             raise Unproved("predictions.parquet is not there")
-        return pq.read_table(self.paths.predictions, columns=list(PREDICTIONS)).to_pandas()
+        try:
+            with pq.ParquetFile(self.paths.predictions) as file:  # a tenth of what a data frame of it costs
+                table = file.read(columns=list(PREDICTIONS), use_threads=False)
+        except (pa.ArrowException, OSError) as error:
+            raise ValueError(f"predictions.parquet cannot be read: {error}") from error
+        return {name: np.asarray(table.column(name).to_numpy()) for name in PREDICTIONS}
 
     def split(self, name: str) -> Mapping[str, Any]:
         """n and digest of a split."""

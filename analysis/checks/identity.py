@@ -32,6 +32,8 @@ def identity(run: Evidence) -> Iterator[str]:
 
 def spec_file(run: Evidence) -> Iterator[str]:
     """spec.json, written before training, holds the record's spec."""
+    if run.spec_file == run.record.spec:
+        return
     before, now = (_science(to_plain(spec)) for spec in (run.spec_file, run.record.spec))
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):

@@ -1,6 +1,5 @@
 """What was planned and what became of it: counts per cell, and every run that gave no score, with its reason."""
 
-import numpy as np
 import pandas as pd
 
 from analysis.frame import Frame
@@ -72,6 +71,7 @@ def means_of_blocks(frame: Frame) -> pd.DataFrame:
 def _turned(frame: Frame, block: str) -> pd.Series:
     """Means of methods whose planned runs are all done: a mean over survivors is no score of a cell."""
     values, runs = frame.values(block, "shown"), frame.block(block).groupby("label")["seed"].count()
-    whole = values.loc[:, values.notna().sum() == runs.reindex(values.columns)]
-    means = exact.mean(whole.to_numpy()) if len(whole) else np.full(whole.shape[1], np.nan)  # equal counts tie
-    return pd.Series(means, whole.columns) * (1 if frame.better(block) == "max" else -1)
+    sign = 1 if frame.better(block) == "max" else -1
+    scores = {m: values[m].dropna().to_numpy() for m in values if values[m].notna().sum() == runs[m]}
+    means = {m: sign * float(exact.mean(x)) for m, x in scores.items() if len(x)}  # equal counts tie
+    return pd.Series(means, dtype=float).reindex(values.columns)

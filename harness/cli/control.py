@@ -1,16 +1,13 @@
 """`peftlab retry`, `cancel` and `logs`: steer a sweep. No record is edited: a retried one is set aside."""
 
 import json
-import os
-import signal
 import time
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
+from harness.cli.launchers import kinds_used, launcher_for
 from harness.cli.status import parse_args
-from harness.execution.jobs import cancel_jobs, live_jobs, lost_jobs
-from harness.execution.lease import look, process_lives, this_process
 from harness.execution.reconcile import scan, set_record_aside
 from harness.execution.sweep_state import holder_of
 from harness.ledger.arguments import Parser
@@ -65,13 +62,8 @@ def cancel(argv: list[str]) -> int:
     given, words = parse_args(parser, argv, ("sweep",))
     name, store = _sweep(given.runs, words), Store(given.runs)
     ids = frozenset(read_plan(given.runs, name).ids)
-    live = live_jobs(given.runs)
-    if live is None:
-        raise PlanError("SLURM does not answer; nothing was cancelled. Try again when squeue works.")
-    jobs = [job.job for job in live if job.sweep == name]
-    if jobs:
-        cancel_jobs(jobs)
-    pids = _stop_local(store, ids)
+    jobs = [job for kind in kinds_used(given.runs) for job in launcher_for(kind).cancel(store, name, ids)]
+    pids = [int(pid) for pid in launcher_for("local").cancel(store, name, ids)]
     if given.json:
         print(json.dumps({"jobs": jobs, "processes": pids}))
     else:
@@ -79,21 +71,6 @@ def cancel(argv: list[str]) -> int:
             f"cancelled {len(jobs)} jobs and {len(pids)} local processes; a new sweep goes on from their checkpoints."
         )
     return 0
-
-
-def _stop_local(store: Store, ids: frozenset[str]) -> list[int]:
-    """Ask the workers of this machine for a checkpoint and an end; SLURM's own are left to scancel."""
-    here, stopped = this_process(), set()
-    for run_id in ids:
-        seen = look(store.paths(run_id).folder)
-        holder = seen.holder if seen and seen.beat else None
-        if holder and not holder.job and holder.boot == here.boot and process_lives(holder):
-            try:
-                os.kill(holder.pid, signal.SIGTERM)
-            except PermissionError as error:
-                raise PlanError(f"process {holder.pid}, which does run {run_id}, is another user's.") from error
-            stopped.add(holder.pid)
-    return sorted(stopped)
 
 
 def logs(argv: list[str]) -> int:
@@ -136,14 +113,10 @@ def _print_failure(store: Store, run_id: str) -> None:
 
 
 def logs_of(store: Store, run_id: str) -> list[Path]:
-    """Where a run's words are: its events, what it printed, and what SLURM said of the job that is or was at it,
-    or that died before it could be."""
+    """Where a run's words are: its events, what it printed, and what the launchers know of it besides."""
     folder = store.paths(run_id)
-    seen = look(folder.folder)
-    job = seen.holder.job if seen and seen.holder else ""
-    of_job = sorted((store.root / "jobs").glob(f"*/{job}_0_log.err")) if job else []
-    lost = [path for each in lost_jobs(store.root) if run_id in each.ids for path in each.logs]
-    return [path for path in dict.fromkeys((folder.events, folder.log, *of_job, *lost)) if path.is_file()]
+    besides = [path for kind in kinds_used(store.root) for path in launcher_for(kind).logs(store, run_id)]
+    return [path for path in dict.fromkeys((folder.events, folder.log, *besides)) if path.is_file()]
 
 
 def _sweep(runs: Path, words: dict[str, str]) -> str:

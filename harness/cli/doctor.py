@@ -10,12 +10,10 @@ import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,29 +21,22 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.cli.arguments import flags_of
+from harness.cli.launchers import known_launchers, launcher_for
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import unreachable
 from harness.data.hub_cache import Artifact, locate, mirror_of
+from harness.execution.command import answer
+from harness.execution.launcher import Finding
 from harness.ledger.dataset_spec import DatasetSpec, Generation
+from harness.ledger.errors import SpecError
 from harness.ledger.model_spec import BuiltinModel, ModelSpec
 from harness.planning.plan import Request, read_request
 from harness.planning.requirements import distinct_specs, required_artifacts
 
-PATIENCE = 2.0  # seconds for a command to answer
 LEAST_DISK = 2 * 2**30  # bytes: records and adapters of a sweep are small; models are as large as their cards say
 NVIDIA = Path("/proc/driver/nvidia/gpus")
 INSTALL = "pip install -c constraints.txt -e ."
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line. ok: None where nothing is demanded. todo: what makes it right."""
-
-    what: str
-    said: str
-    ok: bool | None = None
-    todo: str = ""
 
 
 def main(argv: list[str]) -> int:
@@ -65,14 +56,16 @@ def examine(request: Request, *, asked: bool) -> list[Finding]:
     settings, cluster = settings_from(request.config), request.config["cluster"]
     with ThreadPoolExecutor() as pool:  # those that may wait, at the same time
         silence = pool.submit(unreachable)
-        queue = pool.submit(_slurm, cluster)
+        kinds = dict.fromkeys((*known_launchers(), cluster.get("kind")))
+        launchers = [pool.submit(_launcher, str(kind), cluster) for kind in kinds]
         graphics = pool.submit(_gpu, settings)
         here = [_packages(), _disk(settings), _token(), _wandb(settings), _mirror()]
         chosen = distinct_specs(request, resolver := Resolver()) if asked else []
         needed = [_at_hand(one, silence) for one in required_artifacts(request, resolver)] if asked else []
         needed += _extras(chosen)
         hub = Finding("hub", silence.result() or "answers")
-        return [here[0], graphics.result(), here[1], hub, here[2], queue.result(), *here[3:], *needed]
+        queues = [line for launcher in launchers for line in launcher.result()]
+        return [here[0], graphics.result(), here[1], hub, here[2], *queues, *here[3:], *needed]
 
 
 def _packages() -> Finding:
@@ -120,7 +113,7 @@ def _model_of(information: Path) -> str:
 
 
 def _listed_by_driver() -> list[str]:
-    said = _answer("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    said = answer("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
     return said.splitlines() if said else []
 
 
@@ -143,15 +136,14 @@ def _token() -> Finding:
     return Finding("hub token", "yes" if os.environ.get("HF_TOKEN") or file.is_file() else "no (gated models need one)")
 
 
-def _slurm(cluster: Mapping[str, Any]) -> Finding:
-    needed = cluster["kind"] == "slurm"
-    if shutil.which("sinfo") is None:
-        return Finding("SLURM", "not installed", False if needed else None, "use cluster=local" if needed else "")
-    partitions = _answer("sinfo", "--noheader", "--format=%P")
-    if partitions is None:
-        todo = "ask its administrators, or use cluster=local" if needed else ""
-        return Finding("SLURM", "installed, and does not answer", False if needed else None, todo)
-    return Finding("SLURM", f"answers; partitions: {', '.join(dict.fromkeys(partitions.split()))}", True)
+def _launcher(kind: str, cluster: Mapping[str, Any]) -> Sequence[Finding]:
+    """What a launcher says of this machine; something is demanded of the one that was chosen only."""
+    chosen = str(cluster.get("kind")) == kind
+    try:
+        return launcher_for(kind).check(cluster if chosen else None)
+    except SpecError as error:  # no launcher, or no card of its
+        ok, todo = (False, "use cluster=local") if chosen else (None, "")
+        return [Finding(f"launcher {kind}", str(error), ok, todo)]
 
 
 def _wandb(settings: Settings) -> Finding:
@@ -195,15 +187,6 @@ def _extra(what: str, modules: Sequence[str], todo: str) -> Finding:
     return Finding(
         what, f"not installed: {', '.join(absent)}" if absent else "installed", not absent, todo if absent else ""
     )
-
-
-def _answer(*command: str) -> str | None:
-    """What a command prints; None when it is not there, fails, or takes too long."""
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
 
 
 def _version(name: str) -> str | None:

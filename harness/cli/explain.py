@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.cli.arguments import flags_of
+from harness.cli.launchers import queue_of
 from harness.config.resolve import PARTS, Resolver
 from harness.config.settings import settings_from
-from harness.execution.jobs import live_jobs
 from harness.execution.sweep_state import Row, survey
 from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.lookup import find_run, plans
@@ -86,11 +86,11 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, t
 
 def _reason(planned: Planned, store: Store) -> dict[str, Any]:
     """Its state as `peftlab status` has it, and why the next sweep would do it, or not."""
-    jobs = live_jobs(store.root)
-    (row,) = survey(Plan("", (planned,), (), {}), store, jobs).rows
+    queue = queue_of(store.root)
+    (row,) = survey(Plan("", (planned,), (), {}), store, queue).rows
     answer: dict[str, Any] = {"status": row.stage}
     if row.stage == "missing":
-        remark = f" {row.message}" * bool(row.message) + " SLURM does not answer." * (jobs is None)
+        remark = f" {row.message}." * bool(row.message) + "".join(f" {why}." for why in queue.silent)
         return answer | _nearest(planned, store, remark)
     return answer | {"why": _why(row)}
 

@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 from harness.cli.show_facts import facts
+from harness.config.overrides import Assignment
 from harness.config.resolve import Resolver
 from harness.data.classes import with_class_names
 from harness.data.source import find_source
@@ -57,9 +58,9 @@ def show(dataset: DatasetSpec) -> str:
     return "\n".join(lines)
 
 
-def _named(error: DataError, words: Sequence[str]) -> str:
+def _named(error: DataError, words: Sequence[Assignment]) -> str:
     """The sentence of an error, beginning with the dataset that it is about."""
-    name = words[0].partition("=")[2]
+    name = words[0].shown
     return str(error) if str(error).startswith("dataset ") else f"dataset {name}: {error}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from harness.execution.jobs import live_jobs
+from harness.cli.launchers import queue_of
 from harness.execution.sweep_state import STAGES, Survey, survey
 from harness.ledger.arguments import Parser
 from harness.ledger.errors import SpecError, nearest
@@ -66,9 +66,9 @@ def parse_args(
 
 def _surveys(sweep: str | None, runs: Path) -> list[Survey]:
     """Of one sweep, or of every one whose plan can be read."""
-    jobs = live_jobs(runs)
+    queue = queue_of(runs)
     wanted = plans(runs) if sweep is None else [read_plan(runs, sweep)]
-    return [survey(plan, Store(runs), jobs) for plan in wanted]
+    return [survey(plan, Store(runs), queue) for plan in wanted]
 
 
 def seconds_left(found: Survey, store: Store) -> float | None:

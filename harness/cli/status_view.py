@@ -39,10 +39,8 @@ def _page(found: Survey, left: float | None) -> RenderableType:
     counts += [f"{len(found.skipped)} cells skipped"] if found.skipped else []
     title = f"{found.name}: {', '.join(counts)}" + (f"; about {_span(left)} left" if left is not None else "")
     parts: list[RenderableType] = [Text(title, style="bold"), _matrix(found), Text(_legend(found), style="dim")]
-    if not found.scheduler_answers:
-        parts.append(
-            Text("SLURM does not answer: what waits in its queue is shown as missing or stopped.", style="yellow")
-        )
+    hidden = "what waits in its queue is shown as missing or stopped."
+    parts += [Text(f"{why}: {hidden}", style="yellow") for why in found.silent]
     parts += _lines([row for row in found.rows if row.stage == "running"], _running, "cyan")
     parts += _lines([row for row in found.rows if row.stage == "failed"], _failed, "red")
     parts += _lines([row for row in found.rows if row.stage == "missing" and row.message], _lost, "yellow")

@@ -5,9 +5,11 @@ import json
 from harness.cli.arguments import flags_of
 from harness.cli.commands import VERBS, load
 from harness.cli.console import print_record, print_sweep_end
+from harness.cli.launchers import launcher_of
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import require
+from harness.execution.jobs import note_launcher
 from harness.execution.queue import do, is_settled
 from harness.execution.sweep_state import holder_of
 from harness.ledger.errors import PlanError
@@ -41,13 +43,15 @@ def sweep(argv: list[str]) -> int:
     """`peftlab sweep …`: reconcile the plan with the store, run what is missing, show the answer."""
     flags, words = flags_of(argv, ("--json",))
     request = read_request(words)
+    cluster = request.config["cluster"]
+    launcher = launcher_of(cluster)  # an unknown one is named before anything is planned
     plan = plan_sweep(request, Resolver())
     settings = settings_from(request.config, plan.name)
     write_plan(settings.runs, plan)
-    cluster = request.config["cluster"]
-    launch = load(LAUNCHERS[cluster["kind"]])
-    code = launch(work_order(plan), Store(settings.runs), settings, cluster)
-    if cluster["kind"] == "local":
+    if cluster["kind"] != "local":  # whose workers are found by their leases
+        note_launcher(settings.runs, cluster["kind"])
+    code = launcher.launch(work_order(plan), Store(settings.runs), settings, cluster)
+    if launcher.waits:
         report = [
             f"sweep={plan.name}",
             "--runs",
@@ -64,9 +68,6 @@ def sweep(argv: list[str]) -> int:
 
             finish(plan, Store(settings.runs))
     return code
-
-
-LAUNCHERS = {"local": "harness.execution.local:launch", "slurm": "slurm.launch:launch"}
 
 
 def plan(argv: list[str]) -> int:

@@ -3,115 +3,69 @@
 Nothing here knows what a key means: `harness.planning.plan` parses the result into frozen specs.
 """
 
-import os
 import re
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, OverrideType
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationResolutionError, OmegaConfBaseException
 from yaml import YAMLError
 
+from harness.config.groups import GROUPS as GROUPS
+from harness.config.groups import choices as choices
+from harness.config.groups import conf_dirs as conf_dirs
+from harness.config.keys import where_it_belongs
+from harness.config.overrides import Assignment
+from harness.config.yaml_file import check_name, check_yaml
 from harness.ledger.errors import SpecError, nearest
 
-GROUPS = ("method", "model", "dataset", "recipe", "sweep", "cluster", "tracker")
-ALIASES = {"size": "model.size", "peft.type": "method.update.type"}
 
-
-def conf_dirs() -> list[Path]:
-    """Where configs are looked for: $PEFTLAB_CONF (your own, first), then the project's."""
-    own = os.environ.get("PEFTLAB_CONF")
-    return ([Path(own).resolve()] if own and Path(own).is_dir() else []) + [
-        Path(__file__).resolve().parents[2] / "conf"
-    ]
-
-
-@cache
-def choices(group: str) -> tuple[str, ...]:
-    """The names a group offers, from the files on disk."""
-    return tuple(sorted({path.stem for folder in conf_dirs() for path in (folder / group).glob("*.yaml")}))
-
-
-def parse_overrides(words: Sequence[str]) -> list[Override]:
-    """Hydra's own grammar, and the bare name of a sweep; raises SpecError with one sentence for any other word."""
-    words = [f"sweep={word}" if word in choices("sweep") else word for word in words]
-    try:
-        overrides = OverridesParser.create().parse_overrides(words)
-    except HydraException as error:
-        raise SpecError(
-            f"cannot read the override: {_first_line(error)} Write key=value, as in method=lora."
-        ) from error
-    for override in overrides:
-        if override.key_or_group.startswith("hydra"):
-            raise SpecError(
-                f"{override.key_or_group}: Hydra composes the config here and starts nothing; where runs are done is "
-                f"cluster=NAME, with one of: {', '.join(choices('cluster'))}."
-            )
-        if (key := canonical_key(override.key_or_group)).startswith("++"):
-            override.type = OverrideType.FORCE_ADD
-        override.key_or_group = key.removeprefix("++")
-    return overrides
-
-
-def canonical_key(key: str) -> str:
-    """A key as the config has it: `size` is model.size; `peft.r` an option of the library's, in the yaml or not."""
-    if key.startswith("source."):  # of the run that this one starts from
-        inner = canonical_key(key.removeprefix("source."))
-        return f"++source.{inner.removeprefix('++')}" if inner.startswith("++") else f"source.{inner}"
-    if key.startswith("peft.") and key not in ALIASES:
-        return f"++method.update.options.{key.removeprefix('peft.')}"
-    return ALIASES.get(key, key)
-
-
-def expand(override: Override) -> list[str]:
-    """The words that one override stands for: `method=lora,cla` gives two, `seed=range(3)` three."""
-    key = override.get_key_element()
-    if override.is_delete():
-        return [override.input_line or key]
-    if not override.is_sweep_override():
-        return [f"{key}={override.get_value_element_as_str()}"]
-    if isinstance(pattern := override.value(), Glob):
-        return [f"{key}={name}" for name in pattern.filter(list(choices(override.key_or_group)))]
-    if override.is_discrete_sweep():
-        return [f"{key}={value}" for value in override.sweep_string_iterator()]
-    raise SpecError(f"{override.input_line}: only lists, range(...) and glob(...) can be swept.")
-
-
-def compose_plain(words: Sequence[str]) -> dict[str, Any]:
-    """The whole config for these override words, resolved, as plain data. Raises SpecError naming the wrong word."""
+def compose_plain(words: Sequence[Assignment]) -> dict[str, Any]:
+    """The whole config for these assignments, resolved, as plain data. Raises SpecError naming the wrong key."""
     return _compose("config", words)
 
 
-def compose_part(group: str, words: Sequence[str]) -> dict[str, Any]:
-    """One group of the config for the words that touch it; the choice alone is composed, in half the time."""
-    chosen = [word.partition("=")[2] for word in words if word.startswith(f"{group}=")]
+def compose_part(group: str, words: Sequence[Assignment]) -> dict[str, Any]:
+    """One group of the config for the assignments that touch it; the choice alone is composed, in half the time."""
+    chosen = [word for word in words if word.key == group]
     if len(chosen) != 1:
         return compose_plain(words)[group]
-    _check_choice(f"{group}={chosen[0]}")
-    return _compose(f"{group}/{chosen[0]}", [word for word in words if not word.startswith(f"{group}=")])[group]
+    _check_choice(chosen[0])
+    rest = [word for word in words if word.key != group]
+    return _mapping(_compose(f"{group}/{chosen[0].shown}", rest), group, chosen[0])
 
 
-def _compose(name: str, words: Sequence[str]) -> dict[str, Any]:
+def _mapping(config: dict[str, Any], group: str, chosen: Assignment) -> dict[str, Any]:
+    if not isinstance(part := config.get(group), dict):
+        raise SpecError(f"{chosen.word}: its yaml holds no {group}; a `# @package` line must not be in it.")
+    return part
+
+
+def _compose(name: str, words: Sequence[Assignment]) -> dict[str, Any]:
+    """Hydra's config, as plain data. A key that is not there is named with its neighbours, and where it belongs."""
     for word in words:
         _check_choice(word)
-    base = next(folder for folder in conf_dirs() if (folder / f"{name}.yaml").is_file())
-    others = ",".join(f"file://{folder}" for folder in conf_dirs() if folder != base)
+    file = _file(name)
+    _check_files(name, words)
+    base = file.parents[name.count("/")]
+    others = ",".join(_quoted(f"file://{folder}") for folder in conf_dirs() if folder != base)
     search = [f"hydra.searchpath=[{others}]"] if others else []
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(base)):
-            config = compose(config_name=name, overrides=[*search, *words])
+            config = compose(config_name=name, overrides=[*search, *(word.word for word in words)])
         kept = OmegaConf.create(_with_variables(OmegaConf.to_container(config)))
         return OmegaConf.to_container(kept, resolve=True)  # type: ignore[return-value]
+    except InterpolationResolutionError as error:
+        key, text = error.full_key, _first_line(error)
+        raise SpecError(f"{key}: {text} For a variable of the environment write ${{oc.env:NAME}}.") from error
     except (HydraException, OmegaConfBaseException) as error:
-        raise SpecError(_sentence(error, words)) from error
+        raise SpecError(_sentence(error, name, words)) from error
     except YAMLError as error:
-        raise SpecError(f"{base / name}.yaml or a config that it names is not yaml: {_one_line(error)}") from error
+        raise SpecError(f"{file} or a config that it names is not yaml: {' '.join(str(error).split())}") from error
 
 
 def _with_variables(node: Any) -> Any:
@@ -123,35 +77,55 @@ def _with_variables(node: Any) -> Any:
     return re.sub(r"(?<!\\)(?=\$\{[A-Z_][A-Z0-9_]*\})", r"\\", node) if isinstance(node, str) else node
 
 
-def _check_choice(word: str) -> None:
-    key, _, value = word.lstrip("+").partition("=")
-    if key in GROUPS and value not in choices(key):
-        raise SpecError(f"{key}: unknown choice '{value}'.{nearest(value, choices(key))}")
+def _file(name: str) -> Path:
+    return next(path for folder in conf_dirs() if (path := folder / f"{name}.yaml").is_file())
 
 
-def _sentence(error: Exception, words: Sequence[str]) -> str:
-    """What is wrong with which word, and what would be right."""
+def _check_files(name: str, words: Sequence[Assignment]) -> None:
+    """The files of one's own that are about to be composed: the project's are held by its tests."""
+    chosen = [name] if name != "config" else [f"{w.key}/{w.shown}" for w in words if w.key in GROUPS] + [name]
+    for each in chosen:
+        if (file := _file(each)).parents[each.count("/")] != conf_dirs()[-1]:
+            raw = check_yaml(file)
+            if each != "config" and not each.startswith("tracker/"):
+                check_name(file, raw)
+
+
+def _check_choice(word: Assignment) -> None:
+    if word.key not in GROUPS or word.shown in (known := choices(word.key)):
+        return
+    if word.text.startswith("["):
+        raise SpecError(f"{word.key}: {word.shown} is a list; write it without brackets: {word.key}={word.text[1:-1]}")
+    if not word.text:
+        raise SpecError(
+            f"{word.word}: there is always exactly one {word.key}; write {word.key}=NAME.{nearest('', known)}"
+        )
+    raise SpecError(f"{word.key}: unknown choice '{word.shown}'.{nearest(word.shown, known)}")
+
+
+def _sentence(error: Exception, name: str, words: Sequence[Assignment]) -> str:
+    """What is wrong with which key, and what would be right."""
+    chosen = [word for word in words if word.key in GROUPS]
+    tree = _compose(name, chosen) if len(chosen) < len(words) else {}
     for word in words:
-        key = word.lstrip("+~").partition("=")[0]
-        if known := _siblings(key):
-            return f"{key}: unknown key.{nearest(key.rpartition('.')[2], known)}"
-    return f"{_first_line(error)} (in {' '.join(words)})"
+        if word not in chosen and word.sign in ("", "~") and (known := _siblings(word.key, tree)):
+            return f"{word.key}: unknown key.{where_it_belongs(word)}{nearest(word.key.rpartition('.')[2], known)}"
+    return f"{_first_line(error)} (in {' '.join(word.word for word in words) or name})"
 
 
-def _siblings(key: str) -> list[str]:
+def _siblings(key: str, tree: Any) -> list[str]:
     """Names valid where `key` stands, when `key` itself is not; empty when it is."""
-    tree: Any = compose_plain([])
     for part in key.split("."):
         if not isinstance(tree, dict):
-            return []
+            return ["(a value, which has no keys of its own)"]
         if part not in tree:
-            return sorted(tree)
+            return sorted(map(str, tree)) or ["(none)"]
         tree = tree[part]
     return []
 
 
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+def _quoted(text: str) -> str:
+    return QuotedString(text, Quote.single).with_quotes()
 
 
 def _first_line(error: Exception) -> str:

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from harness.ledger.parse import parse
 
-KEYS = ("runs", "report", "cache", "device", "keep", "checkpoint_seconds", "wandb")
+KEYS = ("runs", "report", "cache", "device", "keep", "checkpoint_seconds", "wandb", "isolate")
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class _Raw:
     cache: str | None
     device: Literal["auto", "cpu", "cuda"]
     keep: Literal["adapters", "all", "none"]
-    checkpoint_seconds: float
+    checkpoint_seconds: float = field(metadata={"min": 0})
     wandb: Mapping[str, Any] | None
     isolate: bool
 
 
 def settings_from(config: Mapping[str, Any], sweep: str | None = None) -> Settings:
     """Raises SpecError when an operational key has the wrong type."""
-    given = {key: config[key] for key in KEYS} | {"isolate": config.get("isolate", False)}  # jobs queued earlier: none
+    given = {"isolate": False} | {key: config[key] for key in KEYS if key in config}  # jobs queued earlier have none
     raw = parse(_Raw, given, "config")
     cache = Path(raw.cache) if raw.cache else default_cache()
     paths: dict[str, Any] = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": cache}

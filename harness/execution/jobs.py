@@ -1,8 +1,9 @@
-"""Live jobs, as a scheduler tells of them. The scheduler is asked one thing only: is an unfinished run still alive?"""
+"""Live jobs, as a scheduler tells of them, and which launchers a store must ask for its own.
 
-from collections.abc import Sequence
+A scheduler is asked one thing only: is an unfinished run still alive?
+"""
+
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 
@@ -11,7 +12,7 @@ class LiveJob:
     """One job in the queue that was submitted for some runs of this store."""
 
     sweep: str  # that it was submitted for
-    job: str  # as squeue shows it: 12, or 12_3
+    job: str  # as the scheduler shows it: 12, or 12_3
     state: str  # RUNNING, PENDING, REQUEUED, …
     node: str  # "" while it waits
     reason: str  # why it waits, in the scheduler's word
@@ -32,21 +33,27 @@ class LostJob:
         return f"job {self.job} on {self.node} ended before it did a run: {self.words}"
 
 
-def live_jobs(runs: Path) -> tuple[LiveJob, ...] | None:
-    """Live jobs of this store; () when none was ever submitted; None when the scheduler does not answer.
+@dataclass(frozen=True)
+class Queue:
+    """What all schedulers of a store say of it."""
 
-    The slurm room is found by name and only where something was submitted, so that a laptop needs none of it.
-    """
-    if not (runs / "jobs").is_dir():
-        return ()
-    return import_module("slurm.status").live(runs)
-
-
-def cancel_jobs(jobs: Sequence[str]) -> None:
-    """End live jobs. Raises PlanError with the scheduler's words."""
-    import_module("slurm.commands").scancel(jobs)
+    jobs: tuple[LiveJob, ...] = ()
+    silent: tuple[str, ...] = ()  # why one says nothing: "SLURM does not answer"
+    lost: tuple[LostJob, ...] = ()  # oldest first; of launchers that know
 
 
-def lost_jobs(runs: Path) -> tuple[LostJob, ...]:
-    """Jobs of this store that ended before they did any run, oldest first."""
-    return import_module("slurm.begun").lost(runs) if (runs / "jobs").is_dir() else ()
+def note_launcher(runs: Path, kind: str) -> None:
+    """Write down, before it submits, that a launcher is used for this store."""
+    folder = _noted(runs)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / kind).touch()
+
+
+def noted_launchers(runs: Path) -> set[str]:
+    """The kinds of launchers that were used for this store, as they were noted."""
+    folder = _noted(runs)
+    return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+
+
+def _noted(runs: Path) -> Path:
+    return runs / "jobs" / "launchers"

@@ -21,16 +21,22 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from harness.config.settings import Settings, settings_to_plain
 from harness.execution.gpus import pin, sharers, visible_gpus
+from harness.execution.jobs import LiveJob
+from harness.execution.launcher import Finding
+from harness.execution.lease import look, process_lives, this_process
+from harness.execution.local_cluster import LocalCluster
 from harness.execution.queue import is_settled
 from harness.execution.supervisor import Start, Supervisor, Worker
 from harness.execution.sweep_state import holder_of
 from harness.execution.worker import DEFAULT_RUNNER
-from harness.ledger.cluster_spec import LocalCluster
+from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan
 from harness.ledger.progress import progress
 from harness.ledger.store import Store
 
+name = "this machine"
+waits = True
 POLL_SECONDS = 0.5
 MOST_LOOKED_AT = 50  # runs whose events are read twice a second
 
@@ -44,7 +50,7 @@ def launch(
     if not missing:
         console.print(f"{plan.name}: all {len(plan.runs)} runs have a record; nothing to run.")
         return _code(plan, store)
-    spec = parse(LocalCluster, {"kind": "local", "name": "local", "about": {}} | dict(cluster), "cluster")
+    spec = _card(cluster)
     gpus = [] if settings.device == "cpu" else visible_gpus()
     count = min(spec.processes or len(gpus) or min(_cores(), 4), len(missing))
     known = len(plan.runs) - len(missing)
@@ -53,7 +59,7 @@ def launch(
         + (f" ({known} have a record)" if known else "")
         + f", {count} at a time"
     )
-    command = _command(plan, settings, runner, sharers(count, gpus) if gpus else 1)
+    command = worker_command(plan, settings, runner, sharers(count, gpus) if gpus else 1)
     threads = spec.threads or max(1, _cores() // count)
 
     def start(number: int, ids: Sequence[str]) -> Worker:
@@ -65,6 +71,43 @@ def launch(
     return _code(plan, store)
 
 
+def live(runs: Path) -> tuple[LiveJob, ...]:
+    """Nothing waits in a queue here: who is at a run is in the run's lease."""
+    return ()
+
+
+def cancel(store: Store, sweep: str, ids: frozenset[str]) -> tuple[str, ...]:
+    """Ask the workers of this machine for a checkpoint and an end; their process ids. Those in a job are the
+    scheduler's. Raises PlanError for another user's."""
+    here, stopped = this_process(), set()
+    for run_id in ids:
+        lease = look(store.paths(run_id).folder)
+        holder = lease.holder if lease and lease.beat else None
+        if holder and not holder.job and holder.boot == here.boot and process_lives(holder):
+            try:
+                os.kill(holder.pid, signal.SIGTERM)
+            except PermissionError as error:
+                raise PlanError(f"process {holder.pid}, which does run {run_id}, is another user's.") from error
+            stopped.add(holder.pid)
+    return tuple(map(str, sorted(stopped)))
+
+
+def logs(store: Store, run_id: str) -> tuple[Path, ...]:
+    """None: what a run prints is in its own folder."""
+    return ()
+
+
+def check(cluster: Mapping[str, Any] | None) -> tuple[Finding, ...]:
+    """Nothing is demanded but a card that can be read. Raises SpecError for one that cannot."""
+    if cluster is not None:
+        _card(cluster)
+    return ()
+
+
+def _card(cluster: Mapping[str, Any]) -> LocalCluster:
+    return parse(LocalCluster, {"kind": "local", "name": "local", "about": {}} | dict(cluster), "cluster")
+
+
 def _code(plan: Plan, store: Store) -> int:
     return 0 if all(store.status(run.id) == "done" for run in plan.runs) else 1
 
@@ -73,7 +116,8 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _command(plan: Plan, settings: Settings, runner: str, at_once: int) -> list[str]:
+def worker_command(plan: Plan, settings: Settings, runner: str = DEFAULT_RUNNER, at_once: int = 1) -> list[str]:
+    """What starts a worker on a written plan, `at_once` of them on one device; the ids of its runs come after it."""
     command = [sys.executable, "-m", "harness.execution.worker", "--runs", str(settings.runs), "--plan", plan.address]
     command += ["--at-once", str(at_once)]
     return [*command, "--runner", runner, "--settings", json.dumps(settings_to_plain(settings))]

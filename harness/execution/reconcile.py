@@ -27,8 +27,8 @@ def reconcile(plan: Plan, states: Mapping[str, State], alive: Iterable[str] | No
     """
     if alive is None:
         raise PlanError(
-            "the scheduler did not answer (squeue failed, or is not on this machine); submitting now could run a cell "
-            "twice. Try again when squeue works."
+            "the scheduler did not answer (its commands failed, or are not on this machine); submitting now could run "
+            "a cell twice. Try again when it answers."
         )
     live = frozenset(alive)
     settled = tuple(run_id for run_id in plan.ids if states[run_id].settled)

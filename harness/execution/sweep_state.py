@@ -1,10 +1,10 @@
-"""The state of every run of a plan: files first, live jobs second. Works without SLURM, and while it is down."""
+"""The state of every run of a plan: files first, live jobs second. Works without a scheduler, and while it is down."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from harness.execution.jobs import LiveJob, lost_jobs
+from harness.execution.jobs import LiveJob, Queue
 from harness.execution.lease import is_free, look
 from harness.execution.reconcile import State, scan
 from harness.ledger.plan import Plan, Planned, Skipped
@@ -36,10 +36,14 @@ class Survey:
     digest: str
     rows: tuple[Row, ...]
     skipped: tuple[Skipped, ...]
-    scheduler_answers: bool
+    silent: tuple[str, ...]  # why a scheduler says nothing; () when all answer
 
     def count(self, stage: Stage) -> int:
         return sum(row.stage == stage for row in self.rows)
+
+    @property
+    def scheduler_answers(self) -> bool:
+        return not self.silent
 
     @property
     def over(self) -> bool:
@@ -48,13 +52,13 @@ class Survey:
         return not any(row.stage in waits for row in self.rows)
 
 
-def survey(plan: Plan, store: Store, jobs: Iterable[LiveJob] | None) -> Survey:
-    """`jobs`: live jobs; None when the scheduler does not answer, which the survey says."""
+def survey(plan: Plan, store: Store, queue: Queue) -> Survey:
+    """Each run of the plan, by the files of the store and the live jobs of its schedulers."""
     states = scan(store, plan.ids)
-    queued = {run_id: job for job in jobs or () for run_id in job.ids}
-    lost = {run_id: str(job) for job in lost_jobs(store.root) for run_id in job.ids}
+    queued = {run_id: job for job in queue.jobs for run_id in job.ids}
+    lost = {run_id: str(job) for job in queue.lost for run_id in job.ids}
     rows = tuple(_row(run, states[run.id], store, queued.get(run.id), lost.get(run.id, "")) for run in plan.runs)
-    return Survey(plan.name, plan.digest, rows, plan.skipped, jobs is not None)
+    return Survey(plan.name, plan.digest, rows, plan.skipped, queue.silent)
 
 
 def _row(run: Planned, state: State, store: Store, job: LiveJob | None, lost: str) -> Row:

@@ -47,13 +47,13 @@ class SplitSpec:
     train: str  # name of the upstream split
     validation: str | None  # null: `share` of train is held out
     test: str | None  # null: `test_share` of train is held out
-    share: float
-    test_share: float
+    share: float = field(metadata={"min": 0, "below": 1})
+    test_share: float = field(metadata={"min": 0, "below": 1})
     stratify: tuple[str, ...]  # columns whose combined values are held out in equal shares
     group: str | None  # column whose values are never torn apart
     key: str | None  # column with the upstream id of a row; null: its number in the source split
     limit: Mapping[str, int] = field(
-        default_factory=dict, metadata={"neutral": {}}
+        default_factory=dict, metadata={"neutral": {}, "min": 1}
     )  # train, validation, test: at most so many rows, by hash
 
 
@@ -75,13 +75,13 @@ class TextClassification:
     """One text column, or two for a pair. Decoders (last token), and encoders without `text`, read the prompt."""
 
     kind: Literal["text_classification"]
-    text: tuple[str, ...]
+    text: tuple[str, ...] = field(metadata={"items": (1, 2)})
     shorten: Literal["first", "longest"]  # of a pair that is too long: the first text, or the longer one in turn
     prompt: Prompt | None  # null: the texts, one per line
     label: str
-    labels: tuple[str, ...]
+    labels: tuple[str, ...] = field(metadata={"items": (2, None)})
     aliases: Mapping[str, str]  # other names that the data has for a label
-    max_length: int
+    max_length: int = field(metadata={"min": 1})
 
 
 @dataclass(frozen=True)
@@ -89,11 +89,11 @@ class Regression:
     """One number for a text or a pair; squared error."""
 
     kind: Literal["regression"]
-    text: tuple[str, ...]
+    text: tuple[str, ...] = field(metadata={"items": (1, 2)})
     shorten: Literal["first", "longest"]
     prompt: Prompt | None
     label: str
-    max_length: int
+    max_length: int = field(metadata={"min": 1})
 
 
 @dataclass(frozen=True)
@@ -103,8 +103,8 @@ class ImageClassification:
     kind: Literal["image_classification"]
     image: str
     label: str
-    labels: tuple[str, ...]
-    image_size: int | None  # null: the model's own
+    labels: tuple[str, ...] = field(metadata={"items": (2, None)})
+    image_size: int | None = field(metadata={"min": 1})  # null: the model's own
     flip: bool  # horizontal flips in training, p = 0.5
     aliases: Mapping[str, str] = field(default_factory=dict, metadata={"neutral": {}})
 
@@ -117,7 +117,7 @@ class CausalLM:
     prompt: Prompt
     target: str
     end: bool  # the end-of-text token closes the target and is learnt
-    max_length: int
+    max_length: int = field(metadata={"min": 1})
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ class Generation:
     kind: Literal["generation"]
     prompt: Prompt
     target: str
-    max_length: int
-    max_new_tokens: int
+    max_length: int = field(metadata={"min": 1})
+    max_new_tokens: int = field(metadata={"min": 1})
 
 
 @dataclass(frozen=True)
@@ -141,10 +141,10 @@ class Choice:
 
     kind: Literal["choice"]
     prompt: Prompt
-    candidates: tuple[str, ...]
+    candidates: tuple[str, ...] = field(metadata={"items": (1, None)})
     label: str
-    labels: tuple[str, ...]  # the value of `label` that names each candidate
-    max_length: int
+    labels: tuple[str, ...] = field(metadata={"items": (2, None)})  # the value of `label` that names each candidate
+    max_length: int = field(metadata={"min": 1})
     options: str | None = field(default=None, metadata={"neutral": None})
     aliases: Mapping[str, str] = field(default_factory=dict, metadata={"neutral": {}})
 
@@ -163,10 +163,10 @@ class DatasetSpec:
     metric: str  # the primary one: selection on validation and the tables use it
     metrics: tuple[str, ...]  # all that are computed, the primary among them
     direction: Literal["max", "min"]
-    chance: float | None  # the primary metric's value for a constant guess
+    chance: float | None = field(metadata={"min": -1})  # the primary metric's value for a constant guess
     about: Mapping[str, Any] = field(metadata={"science": False})  # label, licence, source
     # what a constant guess scores on the test split, where `chance`, which is part of the id, was written otherwise
-    constant_guess: float | None = field(default=None, metadata={"neutral": None, "science": False})
+    constant_guess: float | None = field(default=None, metadata={"neutral": None, "science": False, "min": -1})
     missing_text: Literal["error", "empty"] = field(
         default="error", metadata={"neutral": "error"}
     )  # what a null input is; never a target

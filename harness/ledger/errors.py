@@ -40,6 +40,7 @@ class NodeError(HarnessError):
 def nearest(name: str, known: Iterable[str]) -> str:
     """` Did you mean 'lora'? Known: cla, full, …` for error sentences."""
     names = sorted(known)
-    near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    begins = sorted((other for other in names if len(name) > 1 and other.startswith(name)), key=len)  # acc: accuracy
+    near = begins[:1] or difflib.get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f" Did you mean '{near[0]}'?" if near else ""
     return f"{hint} Known: {', '.join(names)}."

@@ -4,8 +4,10 @@ Knows dataclasses, unions of dataclasses told apart by their `kind`, families of
 Literal, tuple[X, ...], Mapping[str, X], and the four plain kinds. No dataclass default is used for an absent key: what
 a run is must be written in the config.
 Only a field that came later, with `metadata={"neutral": value}`, has that value where it is absent.
+The metadata of a field may also hold the range of its numbers (`harness.ledger.ranges`).
 """
 
+import math
 import types
 import typing
 from collections.abc import Mapping
@@ -14,6 +16,7 @@ from functools import cache
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from harness.ledger.errors import SpecError, nearest
+from harness.ledger.ranges import check_range
 from methods.spec import Kind
 
 T = TypeVar("T")
@@ -67,7 +70,10 @@ def _dataclass(cls: Any, raw: Any, where: str) -> Any:
     raw = {f.name: f.metadata["neutral"] for f in fields(cls) if "neutral" in f.metadata} | dict(raw)
     if absent := [key for key in hints if key not in raw]:
         raise SpecError(f"{where}: {', '.join(absent)} must be given; {cls.__name__} takes {', '.join(hints)}.")
-    return cls(**{key: _value(hint, raw[key], f"{where}.{key}") for key, hint in hints.items()})
+    values = {key: _value(hint, raw[key], f"{where}.{key}") for key, hint in hints.items()}
+    for field in fields(cls):
+        check_range(field.metadata, values[field.name], f"{where}.{field.name}")
+    return cls(**values)
 
 
 def _union(kinds: tuple[Any, ...], raw: Any, where: str) -> Any:
@@ -126,8 +132,8 @@ def _plain(kind: Any, raw: Any, where: str) -> Any:
         raise SpecError(f"{where}: {raw!r} is not a text; put it in quotes.{hint}")
     if type(raw) is not kind:
         raise SpecError(f"{where}: {raw!r} is not {_name(kind)}.")
-    if kind is float and raw != raw:
-        raise SpecError(f"{where}: nan is not {_name(kind)}.")
+    if kind is float and not math.isfinite(raw):
+        raise SpecError(f"{where}: {raw} is not a finite number.")
     return raw
 
 

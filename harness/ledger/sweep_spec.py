@@ -1,7 +1,7 @@
 """A named sweep, as data: which cells are wanted, which are left out and why, what is set apart for some of them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -35,10 +35,10 @@ class SweepSpec:
 
     name: str | None  # null: the command line alone says what to run
     title: str | None
-    seeds: tuple[int, ...] | None
+    seeds: tuple[int, ...] | None = field(metadata={"items": (1, None), "min": 0, "max": 2**63 - 1})
     grids: tuple[Mapping[str, Any], ...]
     exclude: tuple[Exclusion, ...]
     set: tuple[Setting, ...]
     control: str | None  # the method that differences are shown against
-    margin: float | None  # points below the control that still count as competitive
+    margin: float | None = field(metadata={"min": 0})  # points below the control that still count as competitive
     tune: Tune | None

@@ -5,17 +5,18 @@ that is not one.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from itertools import product
 from typing import Any
 
-from harness.config.compose import canonical_key
+from harness.config.keys import where_it_belongs
+from harness.config.overrides import Assignment, assign_from_yaml
 from harness.config.resolve import PARTS
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.parse import parse
 from harness.ledger.sweep_spec import SweepSpec
 
-Cell = dict[str, str]  # axis or dotted key -> override word; all axes but the seed
+Cell = dict[str, Assignment]  # by its key, axis or dotted; all axes but the seed
 _ABSENT: Mapping[str, Any] = {"grids": [], "exclude": [], "set": []}  # what a yaml may leave out; all else is null then
 
 
@@ -31,11 +32,11 @@ def read_sweep(raw: Mapping[str, Any]) -> SweepSpec:
     return sweep
 
 
-def cells(sweep: SweepSpec, typed: Mapping[str, tuple[str, ...]]) -> Iterator[Cell]:
-    """Every cell of the grids; axes typed on the command line (key -> words) replace or narrow the sweep's own."""
+def cells(sweep: SweepSpec, typed: Mapping[str, tuple[Assignment, ...]]) -> Iterator[Cell]:
+    """Every cell of the grids; axes typed on the command line replace or narrow the sweep's own."""
     typed = {key: words for key, words in typed.items() if key != "seed"}
     for grid in sweep.grids or ({},):
-        axes = {_bare(key): _words(key, values) for key, values in grid.items() if key != "zip"}
+        axes = {key: words for name, values in grid.items() if name != "zip" for key, words in [_axis(name, values)]}
         rows = [_cell(row) for row in grid.get("zip", ({},))]
         zip_keys = {key for row in rows for key in row}
         rows = [row for row in rows if all(row[key] in typed.get(key, (row[key],)) for key in row)]
@@ -47,54 +48,38 @@ def cells(sweep: SweepSpec, typed: Mapping[str, tuple[str, ...]]) -> Iterator[Ce
 
 def why_excluded(cell: Cell, sweep: SweepSpec) -> str | None:
     """The sentence of the first exclusion that holds for a cell."""
-    return next((rule.because for rule in sweep.exclude if _holds(cell, rule.where)), None)
+    return next((rule.because for rule in sweep.exclude if holds(cell, rule.where)), None)
 
 
-def settings_for(cell: Cell, sweep: SweepSpec) -> list[str]:
-    """The override words that the sweep's settings add to a cell; what the cell says of its own stands."""
-    found: Cell = {}
+def settings_for(cell: Cell, sweep: SweepSpec) -> list[Assignment]:
+    """What the sweep's settings add to a cell; what the cell says of its own stands."""
+    settings: Cell = {}
     for rule in sweep.set:
-        if _holds(cell, rule.where):
-            found |= _cell(rule.set)
-    return [word for key, word in found.items() if key not in cell]
+        if holds(cell, rule.where):
+            settings |= _cell(rule.set)
+    return [word for key, word in settings.items() if key not in cell]
 
 
 def values(cell: Cell) -> dict[str, str]:
-    """Key -> value, as typed."""
-    return {key: word.partition("=")[2] for key, word in cell.items()}
+    """Key -> value, as a person reads it."""
+    return {key: word.shown for key, word in cell.items()}
 
 
-def bare(key: str) -> str:
-    """A key without Hydra's + or ~."""
-    return key.lstrip("+~")
-
-
-def _holds(cell: Cell, where: Mapping[str, Any]) -> bool:
-    return all(cell.get(_bare(key)) in _words(key, names) for key, names in where.items())
+def holds(cell: Cell, where: Mapping[str, Any]) -> bool:
+    """Whether a rule is for a cell: every key of `where` has one of its values there."""
+    return all(cell.get(key) in words for name, names in where.items() for key, words in [_axis(name, names)])
 
 
 def _cell(row: Mapping[str, Any]) -> Cell:
-    return {_bare(key): _word(key, value) for key, value in row.items()}
+    return {word.key: word for key, value in row.items() for word in [assign_from_yaml(key, value)]}
 
 
-def _words(key: str, values: Any) -> tuple[str, ...]:
-    """One word per value; a single value is a list of one."""
-    return tuple(_word(key, value) for value in (values if isinstance(values, list | tuple) else (values,)))
-
-
-def _word(key: str, value: Any) -> str:
-    return f"{canonical_key(key)}={_typed(value)}"
-
-
-def _bare(key: str) -> str:
-    return bare(canonical_key(key))
-
-
-def _typed(value: Any) -> str:
-    """A value of a yaml as it would be typed on the command line."""
-    if isinstance(value, list | tuple):
-        return f"[{','.join(map(_typed, value))}]"
-    return "null" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+def _axis(name: str, values: Any) -> tuple[str, tuple[Assignment, ...]]:
+    """A key as the config has it, and one assignment per value; a single value is a list of one."""
+    words = tuple(
+        assign_from_yaml(name, value) for value in (values if isinstance(values, list | tuple) else (values,))
+    )
+    return assign_from_yaml(name, None).key, words
 
 
 def _keys(sweep: SweepSpec) -> Iterator[tuple[str, Iterable[str]]]:
@@ -124,7 +109,9 @@ def check_source_key(key: str) -> None:
 def _check_key(key: str, place: str) -> None:
     if key == "seed":
         raise SpecError(f"{place}.seed: the seeds of a sweep stand under `seeds`, for all of its cells.")
-    if _bare(key).startswith("source."):
-        check_source_key(_bare(key))
-    elif _bare(key).split(".")[0] not in PARTS:
-        raise SpecError(f"{place}.{key}: unknown key.{nearest(key.split('.')[0], PARTS)}")
+    word = assign_from_yaml(key, None)
+    if word.axis == "source":
+        check_source_key(word.key)
+    elif word.axis not in PARTS:
+        near = nearest(key.split(".")[0], PARTS)
+        raise SpecError(f"{place}.{key}: unknown key.{where_it_belongs(replace(word, text='…'))}{near}")

@@ -4,41 +4,51 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from harness.config.compose import compose_plain, expand, parse_overrides
+from harness.config.compose import GROUPS, compose_plain
+from harness.config.keys import where_it_belongs
+from harness.config.overrides import Assignment, expand, parse_words
 from harness.config.resolve import PARTS, Resolver, source_words, words_of
-from harness.ledger.errors import PlanError, SpecError
+from harness.config.settings import KEYS
+from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.identity import id_from_parts
 from harness.ledger.plan import Plan, Planned, Skipped
 from harness.ledger.sweep_spec import SweepSpec
 from harness.planning.compatible import why_no_source, why_not, why_too_short
-from harness.planning.grid import bare, cells, check_source_key, read_sweep, settings_for, values, why_excluded
+from harness.planning.grid import cells, check_source_key, read_sweep, settings_for, values, why_excluded
 
 AXES = (*PARTS, "seed")
+MOST_SEED = 2**63 - 1  # what a JSON reader in C still takes
 
 
 @dataclass(frozen=True)
 class Request:
     """What was asked for: axes to sweep, the named sweep, and the rest of the config (paths, tracker)."""
 
-    axes: Mapping[str, tuple[str, ...]]  # key -> override words, one per value
+    axes: Mapping[str, tuple[Assignment, ...]]  # by key: one assignment per value
     sweep: SweepSpec
     config: Mapping[str, Any]
 
 
 def read_request(words: Sequence[str]) -> Request:
     """Sort the override words of a command line. Raises SpecError for a word that is not one."""
-    axes: dict[str, tuple[str, ...]] = {}
-    rest: list[str] = []
-    for override in parse_overrides(words):
-        if override.key_or_group.startswith("source."):
-            check_source_key(override.key_or_group)
-        if override.key_or_group.split(".")[0] in (*AXES, "source"):
-            axes[bare(override.key_or_group)] = tuple(expand(override))
+    axes: dict[str, tuple[Assignment, ...]] = {}
+    rest: list[Assignment] = []
+    for override in parse_words(words):
+        key, assignments = override.key_or_group, expand(override)
+        if key in axes or key in {word.key for word in rest}:
+            raise SpecError(f"{key}: given twice; write it once, and several values as a list: {key}=A,B.")
+        if key.startswith("source."):
+            check_source_key(key)
+        if assignments[0].axis in (*AXES, "source"):
+            axes[key] = tuple(assignments)
         elif override.is_sweep_override():
-            raise SpecError(f"{override.key_or_group}: only method, model, dataset, recipe and seed can be swept.")
+            raise SpecError(f"{key}: only method, model, dataset, recipe and seed can be swept.")
         else:
-            rest.append(override.input_line or "")
+            rest += assignments
     config = compose_plain(rest)
+    for word in rest:
+        if word.axis not in (known := (*GROUPS, *KEYS, "seed")):
+            raise SpecError(f"{word.key}: unknown key.{where_it_belongs(word)}{nearest(word.axis, known)}")
     return Request(axes, read_sweep(config["sweep"]), config)
 
 
@@ -71,7 +81,7 @@ def plan_sweep(request: Request, resolver: Resolver) -> Plan:
         for run in found:
             runs.setdefault(run.id, run)  # a source stays before the first run that starts from it
     if not runs and not skipped:
-        typed = " ".join(word for words in request.axes.values() for word in words)
+        typed = " ".join(word.word for words in request.axes.values() for word in words)
         raise PlanError(f"{sweep.name or 'the sweep'} has no cell{f' of {typed}' if typed else ''}; nothing to plan.")
     tune = None if sweep.tune is None else vars(sweep.tune)
     about = {"title": sweep.title, "control": sweep.control, "margin": sweep.margin, "tune": tune}
@@ -79,8 +89,8 @@ def plan_sweep(request: Request, resolver: Resolver) -> Plan:
     return Plan(sweep.name or f"adhoc-{plan.digest[:8]}", plan.runs, plan.skipped, about)
 
 
-def cell_words(request: Request) -> Iterator[list[str]]:
-    """The override words of every cell that is not excluded. Nothing is composed, so a large sweep costs nothing."""
+def cell_words(request: Request) -> Iterator[list[Assignment]]:
+    """The assignments of every cell that is not excluded. Nothing is composed, so a large sweep costs nothing."""
     for cell in cells(request.sweep, request.axes):
         if not why_excluded(cell, request.sweep):
             yield [*cell.values(), *settings_for(cell, request.sweep)]
@@ -88,22 +98,22 @@ def cell_words(request: Request) -> Iterator[list[str]]:
 
 def _seeds(request: Request) -> list[int]:
     words = request.axes.get("seed")
-    seeds = [word.partition("=")[2] for word in words] if words else request.sweep.seeds or [request.config["seed"]]
+    seeds = [word.shown for word in words] if words else request.sweep.seeds or [request.config["seed"]]
     return [_seed(seed) for seed in seeds]
 
 
 def _seed(raw: Any) -> int:
-    if not str(raw).isdigit():
-        raise SpecError(f"seed: '{raw}' is not a whole number.")
+    if not str(raw).isdecimal() or int(raw) > MOST_SEED:
+        raise SpecError(f"seed: '{raw}' is not a whole number from 0 to {MOST_SEED}.")
     return int(raw)
 
 
 def _runs_of(
-    words: Sequence[str], seeds: Sequence[int] | None, resolver: Resolver
+    words: Sequence[Assignment], seeds: Sequence[int] | None, resolver: Resolver
 ) -> tuple[list[Planned], Skipped | None]:
     """The runs of one cell, one per seed, after the runs that they start from; or why it cannot be."""
-    given = {bare(word.partition("=")[0]): word.partition("=")[2] for word in words}
-    if (inner := source_words(words)) and "method" not in {word.partition("=")[0] for word in inner}:
+    given = {word.key: word.shown for word in words}
+    if (inner := source_words(words)) and "method" not in {word.key for word in inner}:
         raise SpecError("source: which method has trained it? source.method=NAME must be given.")
     seeds = seeds if seeds is not None else [_seed(given.get("seed", "0"))]
     method = resolver.part("method", words_of("method", words))

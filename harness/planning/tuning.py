@@ -17,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 from harness.config.compose import compose_plain, conf_dirs
+from harness.config.overrides import assign
 from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.paths import write_whole
 from harness.ledger.plan import Plan
@@ -81,7 +82,7 @@ def write_recipe(plan: Plan, choices: list[Choice], folder: Path) -> Path:
     tune = plan.about.get("tune")
     if not tune:
         raise SpecError(f"sweep {plan.name} has no `tune: {{into: NAME, base: RECIPE}}`.")
-    recipe = compose_plain([f"recipe={tune['base']}"])["recipe"]
+    recipe = compose_plain([assign("recipe", tune["base"])])["recipe"]
     rates = {choice.method: choice.value for choice in choices}
     heads = {choice.method: choice.head_lr for choice in choices}
     tuned = recipe | {"name": tune["into"], "lr": rates, "head_lr": heads, "about": _about(plan, tune, choices)}

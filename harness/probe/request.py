@@ -1,14 +1,18 @@
 """What is probed: methods, a model at a size, a shape, and how often. Plain data; nothing is measured here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
-from harness.config.compose import choices, expand, parse_overrides
+from hydra.core.override_parser.types import Override
+
+from harness.config.groups import choices
+from harness.config.overrides import Assignment, assign, expand, parse_words
 from harness.config.resolve import Resolver, words_of
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.model_spec import ModelSpec
 from harness.ledger.parse import parse
+from harness.models.families import family_of
 from methods.spec import MethodSpec
 
 FLOOR, PEFT_LORA, PEFT_DORA = "floor", "peft_lora", "peft_dora"
@@ -18,16 +22,16 @@ FLOOR, PEFT_LORA, PEFT_DORA = "floor", "peft_lora", "peft_dora"
 class Options:
     """The probe's own keys, with the values that `peftlab probe` starts from."""
 
-    batch: int = 16
-    length: int = 128  # tokens; an image model's own number of patches stands
-    layers: int | None = None  # of the model's; null: all
+    batch: int = field(default=16, metadata={"min": 1, "max": 2**16})
+    length: int = field(default=128, metadata={"min": 1, "max": 2**20})  # tokens; images have their own number
+    layers: int | None = field(default=None, metadata={"min": 1})  # of the model's; null: all
     targets: tuple[str, ...] = ()  # canonical names, or all; empty: each method's own
-    steps: int = 100  # timed ones of each entrant
-    warmup: int = 20
-    rounds: int = 10  # the steps are taken in this many rounds over all entrants, each in an order of its own
+    steps: int = field(default=100, metadata={"min": 1, "max": 10**6})  # timed ones of each entrant
+    warmup: int = field(default=20, metadata={"min": 0, "max": 10**6})
+    rounds: int = field(default=10, metadata={"min": 1})  # over all entrants, each in an order of its own
     peft: bool = True  # LoRA and DoRA of the peft library beside the methods
     counts: bool = False  # ledger, parameters and FLOPs alone, from shapes: no weights, no time
-    seed: int = 0
+    seed: int = field(default=0, metadata={"min": 0, "max": 2**63 - 1})
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "float32", "bfloat16"] = "auto"  # auto: bfloat16 autocast on a GPU
 
@@ -46,22 +50,23 @@ def read_request(words: Sequence[str]) -> Request:
 
     `method=lora,cla` and `method.update.rank=8`, `model=…` and `model.…` are Hydra's; the rest are `Options`.
     """
-    overrides = parse_overrides(words)
+    overrides = parse_words(words)
     options = _options({o.key_or_group: _single(o) for o in overrides if not _is_composed(o.key_or_group)})
     composed = [word for o in overrides if _is_composed(o.key_or_group) for word in _expanded(o)]
-    names = [word for word in composed if word.startswith("method=")] or ["method=lora", "method=cla"]
+    names = [word for word in composed if word.key == "method"] or [assign("method", name) for name in ("lora", "cla")]
     resolver = Resolver()
     model = resolver.part("model", words_of("model", composed)).spec
-    changes = [word for word in words_of("method", composed) if not word.startswith("method=")]
+    _check_layers(options.layers, model)
+    changes = [word for word in words_of("method", composed) if word.key != "method"]
     methods = [resolver.part("method", [name, *changes]).spec for name in names]
     return Request(tuple(_retargeted(method, model, options.targets) for method in methods), model, options)
 
 
 def _is_composed(key: str) -> bool:
-    return key.lstrip("+~").split(".")[0] in ("method", "model")
+    return key.split(".")[0] in ("method", "model")
 
 
-def _expanded(override: Any) -> list[str]:
+def _expanded(override: Override) -> list[Assignment]:
     words = expand(override)
     if len(words) > 1 and override.key_or_group != "method":
         raise SpecError(
@@ -70,7 +75,7 @@ def _expanded(override: Any) -> list[str]:
     return words
 
 
-def _single(override: Any) -> Any:
+def _single(override: Override) -> Any:
     if override.is_sweep_override():
         raise SpecError(f"{override.input_line}: one value is needed; a list is written {override.key_or_group}=[a,b].")
     return override.value()
@@ -87,13 +92,16 @@ def _options(raw: Mapping[str, Any]) -> Options:
     if "targets" in given:
         given["targets"] = [str(target) for target in given["targets"]]
     options = parse(Options, vars(Options()) | given, "probe")
-    layers = 1 if options.layers is None else options.layers
-    least = min(options.batch, options.length, layers, options.steps, options.rounds)
-    if least < 1 or options.rounds > options.steps:
-        raise SpecError("batch, length, layers, steps and rounds must be at least 1, and rounds at most steps.")
-    if min(options.warmup, options.seed) < 0:
-        raise SpecError("warmup and seed must not be negative.")
+    if options.rounds > options.steps:
+        raise SpecError(f"probe: rounds at most steps; {options.rounds} rounds cannot share {options.steps} steps.")
     return options
+
+
+def _check_layers(layers: int | None, model: ModelSpec) -> None:
+    sizes = {**model.config, **(family_of(model).tiny if model.size == "tiny" else {})}
+    most = sizes.get("num_hidden_layers", sizes.get("n_layer"))
+    if layers is not None and most is not None and layers > most:
+        raise SpecError(f"layers: {layers} is more than {model.name} has; a number from 1 to {most}.")
 
 
 def _retargeted(method: MethodSpec, model: ModelSpec, targets: tuple[str, ...]) -> MethodSpec:

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,7 @@ class _ClockFacts:
     seconds: Mapping[str, float]
     wall: float
     train_wasted: float
+    one_off: bool = field(metadata={"neutral": False})  # checkpoints of earlier versions have none
 
 
 @dataclass(frozen=True)

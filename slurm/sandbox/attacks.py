@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from random import Random
 
 from harness.execution.lease import Holder, look, process_lives
-from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import PlanError
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
+from slurm.cluster_spec import SlurmCluster
 from slurm.launch import start
 from slurm.sandbox.cluster import Sandbox
 

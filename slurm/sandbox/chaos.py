@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 
-from harness.execution.jobs import live_jobs
+from harness.cli.launchers import queue_of
 from harness.execution.sweep_state import survey
 from harness.ledger.errors import HarnessError, PlanError
 from harness.ledger.plan import Plan, write_plan
@@ -62,7 +62,7 @@ def _attack(name: str, target: Target) -> str:
 def contradictions(plan: Plan, store: Store) -> list[str]:
     """What status says against the files; a run may come to its end between the two looks, never go back."""
     before = {run_id: store.status(run_id) for run_id in plan.ids}
-    rows = survey(plan, store, live_jobs(store.root)).rows
+    rows = survey(plan, store, queue_of(store.root)).rows
     after = {run_id: store.status(run_id) for run_id in plan.ids}
     stages = {row.id: row.stage for row in rows}
     done_too_soon = [i for i in plan.ids if stages[i] == "done" and after[i] != "done"]

@@ -88,6 +88,15 @@ def test_what_is_planted_is_found_and_nothing_else(written, change, expected: se
     assert kinds(written(edit=lambda record: change(record) if CHOSEN(record) else record)) == expected
 
 
+@pytest.mark.parametrize(("share", "expected"), [(1.005, set()), (1.05, {"clocks"}), (0.95, {"clocks"})])
+def test_clocks_may_be_a_hundredth_off_and_no_more(written, share: float, expected: set[str]) -> None:
+    def off(record: Record) -> Record:
+        wall = share * record.seconds["wall"].value
+        return replace(record, seconds={**record.seconds, "wall": Measured(wall, "s")})
+
+    assert kinds(written(edit=lambda record: off(record) if CHOSEN(record) else record)) & {"clocks"} == expected
+
+
 def test_a_clean_sweep_has_no_finding(written) -> None:
     assert kinds(written()) == set()
 

@@ -16,6 +16,7 @@ from analysis.tables.examples import examples_table
 from harness.ledger.errors import RecordError
 from harness.ledger.quantity import Measured
 from harness.ledger.store import Store
+from tests.analysis.conftest import rewrite
 
 BLOCK = "Minilm / MRPC"
 
@@ -40,7 +41,7 @@ def answers(written: Callable[..., Path]) -> Callable[..., tuple[Path, dict[str,
                 "accuracy": Measured(float(good.mean()), "", 200),
                 "loss": Measured(float(table["loss"].mean()), "nats", 200),
             }
-            Store(runs).write(replace(record, scores={**record.scores, "test": test}))
+            rewrite(runs, replace(record, scores={**record.scores, "test": test}))
         return runs, right
 
     return write

@@ -21,6 +21,7 @@ from harness.ledger.plan import read_plan
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Record
 from harness.ledger.store import Store
+from tests.analysis.conftest import rewrite
 
 
 def test_a_complete_sweep_is_one_row_per_planned_run(written) -> None:
@@ -127,7 +128,7 @@ def test_a_record_of_a_newer_version_is_a_hole_with_its_sentence_and_only_that_o
 
 def test_a_record_of_version_one_is_read_as_one_of_today(written) -> None:
     def data(word: str):
-        facts = {"splits": {"train": {"n": 8, word: 0.5, "from": "train"}}}
+        facts = {"splits": {"validation": {"n": 8, word: 0.5, "from": "train"}}}
         return lambda record: replace(record, data=facts, schema=1 if word == "shortened" else RECORD_VERSION)
 
     old, new = (load("tiny", written(edit=data(word))).rows for word in ("shortened", "truncated"))
@@ -148,7 +149,7 @@ def test_a_changed_record_is_read_again_and_only_that_one(written, monkeypatch: 
     load("tiny", runs)
     record = next(iter(Store(runs).records()))
     metric = record.spec["dataset"]["metric"]
-    Store(runs).write(replace(record, scores={**record.scores, "test": {metric: Measured(0.5, "", 500)}}))
+    rewrite(runs, replace(record, scores={**record.scores, "test": {metric: Measured(0.5, "", 500)}}))
     opened, real = [], cache.flatten.read_flat
     monkeypatch.setattr(cache.flatten, "read_flat", lambda path: (opened.append(path.parent.name), real(path))[1])
     frame = load("tiny", runs)

@@ -105,14 +105,14 @@ def test_online_tracking_without_a_key_cannot_be_done(bare, ask):
 
 
 def test_a_scheduler_is_asked_and_not_waited_for(bare, ask, monkeypatch):
-    monkeypatch.setattr(doctor, "PATIENCE", 60.0)  # seconds, for a machine that stalls
+    monkeypatch.setattr("harness.execution.command.PATIENCE", 60.0)  # seconds, for a machine that stalls
     assert ask()[1]["SLURM"]["said"] == "not installed"
     assert ask("cluster=slurm")[0] == 1
     command(bare, "sinfo", "echo 'debug*'; echo gpu")
     code, found = ask("cluster=slurm")
     assert code == 0 and found["SLURM"]["said"] == "answers; partitions: debug*, gpu"
     command(bare, "sinfo", "exec /bin/sleep 30")
-    monkeypatch.setattr(doctor, "PATIENCE", 0.1)
+    monkeypatch.setattr("harness.execution.command.PATIENCE", 0.1)
     code, found = ask("cluster=slurm")  # had it been waited for, it would have answered, with nothing
     assert code == 1 and found["SLURM"]["said"] == "installed, and does not answer"
 

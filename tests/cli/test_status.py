@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli import control, status
-from harness.execution.jobs import LiveJob
+from harness.execution.jobs import LiveJob, Queue
 from harness.execution.lease import claim
 from harness.execution.sweep_state import survey
 from harness.ledger.errors import PlanError, RecordError, SpecError
@@ -62,8 +62,8 @@ def test_every_stage_a_run_can_be_in_is_told_apart(store):
     run_here(failing, store, failing.ids[1:2])
     assert claim(store.paths(plan.ids[2]).folder) is not None  # held by this very process
     store.paths(plan.ids[3]).folder.mkdir()
-    jobs = [LiveJob("sleepy", "7_0", "PENDING", "", "Priority", (plan.ids[0], plan.ids[4]))]
-    rows = survey(plan, store, jobs).rows
+    job = LiveJob("sleepy", "7_0", "PENDING", "", "Priority", (plan.ids[0], plan.ids[4]))
+    rows = survey(plan, store, Queue((job,))).rows
     assert [row.stage for row in rows] == ["done", "failed", "running", "stopped", "pending", "missing"]
     assert rows[1].why == "diverged" and rows[4].why == "Priority" and "process" in rows[2].where
 
@@ -71,9 +71,10 @@ def test_every_stage_a_run_can_be_in_is_told_apart(store):
 def test_a_silent_scheduler_is_said(store, capsys, monkeypatch):
     plan = sleepy.plan(1)
     write_plan(store.root, plan)
-    found = survey(plan, store, None)
-    assert not found.scheduler_answers and found.rows[0].stage == "missing"
-    monkeypatch.setattr(status, "live_jobs", lambda runs: None)
+    silence = Queue((), ("SLURM does not answer",))
+    seen = survey(plan, store, silence)
+    assert not seen.scheduler_answers and seen.rows[0].stage == "missing"
+    monkeypatch.setattr(status, "queue_of", lambda runs: silence)
     status.main(["--runs", str(store.root)])
     assert "SLURM does not answer" in capsys.readouterr().out
 

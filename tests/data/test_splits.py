@@ -51,6 +51,12 @@ def test_held_out_rows_are_shared_among_the_classes_in_proportion():
         assert all(abs(found[label] - share * count) <= 1 for label, count in whole.items())
 
 
+def test_the_one_row_of_a_class_stays_in_train():
+    data = pa.table({"label": ["rare", *["common"] * 3]})
+    parts = divide(spec(share=0.5, test_share=0.5), {"train": data})
+    assert 0 in parts["train"].rows and [len(part.rows) for part in parts.values()] == [2, 0, 2]
+
+
 def test_more_rows_of_a_class_do_not_reorder_the_others():
     """By row key: what is held out of 200 rows is, as far as it goes, what is held out of 400."""
     few, many = (

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from analysis.flatten import read_flat
+from harness.execution.jobs import Queue
 from harness.execution.queue import is_settled, work
 from harness.execution.reconcile import reconcile, scan, set_record_aside
 from harness.execution.sweep_state import survey
@@ -82,7 +83,7 @@ def test_an_odd_record_is_damaged_for_every_reader_and_its_run_is_done_again_as_
     assert [record.id for record in store.records()] == [plan.ids[1]]
     with pytest.raises(RecordError):
         store.read(plan.ids[0])
-    assert [row.stage for row in survey(plan, store, ()).rows] == ["damaged", "done", "missing"]
+    assert [row.stage for row in survey(plan, store, Queue()).rows] == ["damaged", "done", "missing"]
     assert work(plan.ids, plan, store, lambda run, held: sleepy.run(run, held, None, lambda: False), stop=bool) == []
     assert [store.status(run_id) for run_id in plan.ids] == ["done"] * 3
     assert store.paths(plan.ids[0]).folder.joinpath("record.json.damaged").exists()
@@ -101,7 +102,7 @@ def test_a_record_of_a_newer_version_settles_its_run_for_every_reader_and_costs_
 def test_a_file_in_place_of_a_runs_folder_is_kept_aside(store):
     plan = sleepy.plan(2)
     store.paths(plan.ids[0]).folder.write_text("no folder")
-    assert [row.stage for row in survey(plan, store, ()).rows] == ["damaged", "missing"]
+    assert [row.stage for row in survey(plan, store, Queue()).rows] == ["damaged", "missing"]
     assert work(plan.ids, plan, store, lambda run, held: sleepy.run(run, held, None, lambda: False), stop=bool) == []
     assert [store.status(run_id) for run_id in plan.ids] == ["done"] * 2
     assert (store.root / f"{plan.ids[0]}.damaged").read_text() == "no folder"

@@ -10,13 +10,13 @@ import yaml
 from harness.config.settings import settings_from
 from harness.execution import local
 from harness.execution.gpus import pin, sharers, visible_gpus
-from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
 from harness.ledger.plan import write_plan
 from harness.ledger.quantity import NotMeasured
 from harness.ledger.store import Store
 from harness.planning.plan import read_request
+from slurm.cluster_spec import SlurmCluster
 from slurm.job import Job, RunsFailed
 from slurm.launch import start
 from slurm.nodes import bad_nodes, note_death, this_node

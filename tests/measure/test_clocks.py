@@ -136,6 +136,18 @@ def test_clocks_go_on_after_a_requeue_and_lost_work_is_its_own_number() -> None:
     assert second.quantities()["train_wasted"] == Measured(3, "s")
 
 
+def test_what_an_attempt_spends_before_it_finds_its_checkpoint_is_kept() -> None:
+    now = FakeTime()
+    first = Clocks("cpu", now)
+    with first.run("log"):
+        now.now += 4
+    state, second = first.state(), Clocks("cpu", now)
+    with second.run("log"):
+        now.now += 3
+    second.restore(state)
+    assert second.seconds()["log"] == second.wall() == 7
+
+
 def test_wasted_work_adds_up_over_restarts() -> None:
     now = FakeTime()
     state = Clocks("cpu", now).state() | {"train_wasted": 2.0}

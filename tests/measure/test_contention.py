@@ -89,6 +89,25 @@ def test_what_happens_between_windows_is_not_counted() -> None:
     assert value(counted, "cpu_share") == pytest.approx(18 / 20)
 
 
+def test_the_time_that_threads_ran_is_a_share_of_all_their_time_and_waits_are_of_the_wall_time() -> None:
+    edges = iter([counters(0), counters(10, cpu=20, wait=4)])
+    counted = Contention("cpu", 4, lambda: next(edges))
+    with counted.window():
+        pass
+    assert value(counted, "cpu_share") == pytest.approx(20 / 40)
+    assert value(counted, "cpu_wait_share") == pytest.approx(4 / 10)
+
+
+def test_other_processes_on_the_gpu_are_the_most_that_were_there_at_once() -> None:
+    def attempt(*others: int) -> Contention:
+        edges = [counters(second) for second in range(2 * len(others))]
+        return contention(*edges, device="cuda", gpu=tuple(GpuCounters(n, False, 1980.0) for n in others))
+
+    first, second = attempt(1, 3), attempt(2, 2)
+    second.restore(first.state())
+    assert value(first, "gpu_other_processes") == value(second, "gpu_other_processes") == 3
+
+
 def test_the_counts_go_on_after_a_requeue() -> None:
     first = contention(counters(0), counters(10, wait=4), device="cuda", gpu=(GpuCounters(2, True, 1000.0),))
     second = contention(counters(0), counters(30, wait=0), device="cuda", gpu=(ALONE,))

@@ -1,12 +1,13 @@
 """Peaks of the training windows forget the evaluation, and a missing counter is a reason."""
 
+import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from harness.ledger.quantity import NotMeasured
-from harness.measure.memory import Memory
+from harness.measure.memory import Memory, _status_bytes
 
 MIB = 2**20
 
@@ -27,6 +28,12 @@ def test_the_peak_of_a_window_is_a_known_allocation() -> None:
         _touch(200)
     found = memory.quantities()
     assert found["train_peak_rss"].value - found["train_start_rss"].value == pytest.approx(200 * MIB, rel=0.02)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system has no /proc/self/statm")
+def test_a_resident_set_is_in_bytes_as_its_pages_are() -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    assert _status_bytes("VmRSS") == pytest.approx(pages * os.sysconf("SC_PAGE_SIZE"), rel=0.01)
 
 
 @needs_clear_refs

@@ -110,6 +110,25 @@ def test_the_whole_head_is_trained_and_nothing_else_beside_the_adapter(lab, name
     assert free == grouped == counts["adapter"] + counts["head"]
 
 
+def test_a_model_in_eval_mode_keeps_its_mode_when_a_method_is_put_in_and_taken_out(lab):
+    tiny = lab.tiny()
+    tiny.model.eval()
+    method = lab.attach(tiny, lab.spec("lora"))
+    assert not any(module.training for module in tiny.model.modules() if type(module).__name__ == "Adapted")
+    method.merge()
+    assert not any(module.training for module in tiny.model.modules())
+
+
+def test_the_parts_of_a_fused_projection_are_the_rows_that_the_model_reads(lab):
+    """GPT-2 cuts the output of c_attn into query, key and value, in this order."""
+    tiny = lab.tiny("gpt2")
+    method = lab.attach(tiny, lab.spec("lora", targets=["q", "k", "v"]))
+    parts = [site for site in method.sites if site.module_path.endswith("h.0.attn.c_attn")]
+    query, key, value = parts[0].module.weight.split(32, dim=1)
+    for site, columns in zip(parts, (query, key, value), strict=True):
+        assert torch.equal(site.weight, columns.t())
+
+
 def test_rates_and_decay_follow_one_rule(lab):
     groups = {g["name"]: g for g in lab.attach(lab.tiny("roberta"), lab.spec("lora_plus")).groups(1e-3, 5e-4, 0.1)}
     assert {name: (g["lr"], g["weight_decay"]) for name, g in groups.items()} == {

@@ -256,6 +256,13 @@ def test_kaimings_bound_is_of_the_inputs_which_are_the_columns(shape):
     assert 0.9 * bound < values.abs().max() <= bound
 
 
+def test_normal_first_values_have_the_studys_deviation_and_frames_are_orthonormal():
+    normal = factor("normal", (100, 400), torch.Generator().manual_seed(0))
+    assert normal.std().item() == pytest.approx(0.02, rel=0.02) and abs(normal.mean().item()) < 1e-3
+    frame = factor("orthonormal", (8, 32), torch.Generator().manual_seed(0))
+    assert torch.allclose(frame @ frame.T, torch.eye(8), atol=1e-6)
+
+
 def test_the_cast_error_of_a_link_is_what_rounding_w_lost(lab):
     """Against W0 + s·B·A in float32 and the bfloat16 weights that are there."""
     tiny = lab.tiny("llama", dtype=torch.bfloat16)

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tests.mutate.faults import FAULTS, Fault
+from tests.mutate.fault import Fault
+from tests.mutate.faults import FAULTS
 
 ROOT = Path(__file__).resolve().parents[2]
 COPIED = ("analysis", "conf", "harness", "methods", "slurm", "tests", "docs", "pyproject.toml")
@@ -58,7 +59,8 @@ def _copy(target: Path) -> Path:
 
 def _passes(copy: Path, tests: Iterable[str]) -> bool:
     environment = os.environ | {"PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
+    kept = f"cache_dir={copy.parent / 'cache'}"  # data and models that tests prepare, before any fault is put in
+    command = [sys.executable, "-m", "pytest", "-x", "-q", "-o", kept, *tests]
     ended = subprocess.run(command, cwd=copy, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if ended.returncode not in (0, 1, 2):  # 4 and 5: a test that is named is not there
         raise SystemExit(f"pytest ended with {ended.returncode}: {' '.join(command)}")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from harness.config.overrides import assign
 from harness.ledger.errors import SpecError
 from harness.planning.grid import cells, read_sweep, settings_for, why_excluded
 
@@ -9,7 +10,8 @@ GRID = {"method": ["lora", "cla"], "model": ["minilm"], "dataset": ["cola"]}
 
 
 def words(raw, **typed):
-    return [" ".join(cell.values()) for cell in cells(read_sweep(raw), typed)]
+    typed = {key: tuple(assign(key, value) for value in values) for key, values in typed.items()}
+    return [" ".join(word.word for word in cell.values()) for cell in cells(read_sweep(raw), typed)]
 
 
 def test_a_sweep_needs_a_name_and_a_grid_and_no_more():
@@ -17,7 +19,7 @@ def test_a_sweep_needs_a_name_and_a_grid_and_no_more():
         "method=lora model=minilm dataset=cola",
         "method=cla model=minilm dataset=cola",
     ]
-    assert words({"name": "typed"}, method=("method=lora", "method=cla")) == ["method=lora", "method=cla"]
+    assert words({"name": "typed"}, method=("lora", "cla")) == ["method=lora", "method=cla"]
 
 
 def test_values_are_written_as_they_would_be_typed():
@@ -45,7 +47,7 @@ def test_exclusions_and_settings_take_a_value_or_a_list_of_them():
     )
     lora, cla = cells(sweep, {})
     assert (why_excluded(lora, sweep), why_excluded(cla, sweep)) == (None, "it is known")
-    assert settings_for(lora, sweep) == ["recipe.lr=0.1", "model.size=tiny"]
+    assert [word.word for word in settings_for(lora, sweep)] == ["recipe.lr=0.1", "model.size=tiny"]
 
 
 @pytest.mark.parametrize(

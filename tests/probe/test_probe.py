@@ -44,8 +44,9 @@ def found() -> Probe:
         (["batch=many"], "probe.batch: 'many' is not a whole number"),
         (["steps=3", "rounds=4"], "rounds at most steps"),
         (["model=minilm,vit_micro"], "only `method` may be a list"),
-        (["layers=0"], "layers, steps and rounds must be at least 1"),
-        (["warmup=-1"], "warmup and seed must not be negative"),
+        (["layers=0"], "probe.layers: 0 is not a number at least 1"),
+        (["warmup=-1"], "probe.warmup: -1 is not a number at least 0 and at most 1000000"),
+        (["model=roberta_base", "layers=999"], "layers: 999 is more than roberta_base has; a number from 1 to 12"),
         (["model=minilm", "targets=[q,gate]"], "targets: minilm has no 'gate'."),
     ],
 )

@@ -17,11 +17,11 @@ import yaml
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from, settings_to_plain
 from harness.execution.worker import DEFAULT_RUNNER
-from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan, write_plan
 from harness.ledger.store import Store
 from harness.planning.plan import plan_sweep, read_request
+from slurm.cluster_spec import SlurmCluster
 from slurm.launch import start
 from slurm.sandbox import sleepy
 from slurm.sandbox.cluster import Sandbox, pointed_at, why_not

@@ -7,6 +7,7 @@ import pytest
 
 from harness.cli import control, status
 from harness.cli.explain import explain
+from harness.cli.launchers import queue_of
 from harness.execution.sweep_state import survey
 from harness.ledger.store import Store
 from slurm.begun import WORKED, black_holes, lost, shell_lines
@@ -43,7 +44,9 @@ def test_a_job_whose_set_up_fails_is_known_with_its_node_and_its_last_words(stor
     (folder / "12_1_0_log.err").write_text("module: command not found\n")
     (job,) = lost(store.root)
     assert (job.job, job.node, job.ids) == ("12_1", "n1", sleepy.plan(2).ids[1:])
-    for row, words in zip(survey(sleepy.plan(2), store, ()).rows, ("", "module: command not found"), strict=True):
+    for row, words in zip(
+        survey(sleepy.plan(2), store, queue_of(store.root)).rows, ("", "module: command not found"), strict=True
+    ):
         assert row.stage == "missing" and row.message.endswith(words)
     where = ["--runs", str(store.root)]
     status.main(where)
@@ -90,6 +93,6 @@ def test_a_node_whose_set_up_fails_does_not_swallow_a_sweep(site):
     trap = {"setup": ('[ "$SLURMD_NODENAME" != n1 ] || { echo no such module >&2; exit 4; }',), "bad_node_after": 2}
     site.sweep(plan, max_pack=1, exclude=("n2",), **trap)
     site.until(site.idle, "all jobs ended")
-    assert "no such module" in survey(plan, site.store, ()).rows[0].message
+    assert "no such module" in survey(plan, site.store, queue_of(site.store.root)).rows[0].message
     assert list(site.sweep(plan, max_pack=1, **trap).excluded) == ["n1"]
     site.settle(plan, max_pack=1, **trap)

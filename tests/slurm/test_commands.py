@@ -9,13 +9,13 @@ import pytest
 import yaml
 
 from harness.execution.supervisor import signal_name
-from harness.ledger.cluster_spec import SlurmCluster
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
 from harness.ledger.plan import write_plan
 from harness.ledger.store import Store
 from slurm import commands, rest
 from slurm.arrays import max_array_size, split
+from slurm.cluster_spec import SlurmCluster
 from slurm.launch import start
 from slurm.packing import Pack
 from slurm.sandbox import sleepy

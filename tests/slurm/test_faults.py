@@ -137,7 +137,7 @@ from pathlib import Path
 from harness.ledger.plan import read_plan
 from harness.ledger.store import Store
 from harness.ledger.parse import parse
-from harness.ledger.cluster_spec import SlurmCluster
+from slurm.cluster_spec import SlurmCluster
 from slurm.launch import start
 import json
 runs = Path(sys.argv[1])

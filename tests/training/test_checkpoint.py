@@ -11,11 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import harness.training.loop as loop_module
 import harness.training.run as run_module
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.ledger.errors import DataError, NodeError
 from harness.ledger.store import Store
+from harness.measure.clocks import StepTimer
 from harness.planning.plan import plan_one, read_request
 from harness.training.context import Stopped
 from harness.training.failures import failure_of, is_node_trouble
@@ -161,6 +163,23 @@ def test_a_checkpoint_of_the_first_version_which_has_no_digests_is_gone_on_from(
     unseal()(store.paths(planned.id).checkpoint / "step-4")
     record = run_one(planned, store, settings)
     assert record.attempts == 2 and record.scores == undisturbed.scores
+
+
+def test_a_stopped_run_goes_on_with_all_that_it_had(begin, monkeypatch):
+    """Stopped between two evaluations; the best checkpoint is one of the first attempt, and every step is timed."""
+    monkeypatch.setattr(loop_module, "_better", lambda *given: False)
+    monkeypatch.setattr(run_module, "StepTimer", lambda device: StepTimer(device, drop=0))
+    straight = run_one(*begin("method=lora"))
+    planned, store, settings = begin("method=lora", store="stopped")
+    stop_after(3, planned, store, settings)
+    assert (store.paths(planned.id).checkpoint / "step-3").is_dir()
+    resumed = run_one(planned, store, settings)
+    assert (straight.attempts, resumed.attempts) == (1, 2) and straight.selected["step"] == 2
+    assert resumed.selected == straight.selected and resumed.scores == straight.scores
+    points = [[(p.step, p.train_loss, p.lr, p.val) for p in record.curve] for record in (straight, resumed)]
+    assert points[0] == points[1]
+    assert resumed.work == straight.work
+    assert resumed.speed["step_ms_median"].n == straight.speed["step_ms_median"].n == 6
 
 
 def test_a_save_that_was_cut_off_is_no_damage(begin):

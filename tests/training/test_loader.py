@@ -36,6 +36,14 @@ def test_an_epoch_holds_every_row_once():
     assert max(map(len, batches)) == 16
 
 
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_the_steps_of_an_epoch_hold_every_row_once(accumulate):
+    loader = _feed(accumulate=accumulate)
+    steps = _steps(loader, 0, loader.steps_per_epoch)
+    assert sorted(int(row) for step in steps for batch in step for row in batch) == list(range(1003))
+    assert max(map(len, steps)) == accumulate
+
+
 def test_batches_hold_rows_of_similar_length():
     batches = bucketed(LENGTHS, 16, seed=3)
     spread = [max(LENGTHS[r] for r in batch) - min(LENGTHS[r] for r in batch) for batch in batches]

@@ -19,11 +19,12 @@ from harness.ledger.store import Store
 from harness.measure.clocks import Clocks
 from harness.planning.plan import plan_one, read_request
 from harness.tasks.task import Batch
-from harness.training.context import Best, TrainState
+from harness.training.context import Best, Diverged, TrainState
 from harness.training.evaluate import predict
 from harness.training.loader import DataLoader
 from harness.training.optimizer import build_optimizer, trained
-from harness.training.schedule import train_schedule
+from harness.training.schedule import TrainSchedule, train_schedule
+from methods.method import NO_CHANGE, Change
 
 WORDS = ("model=vit_micro", "dataset=digits", "method=lora", "recipe.max_steps=4", "tracker=none", "device=cpu")
 
@@ -38,13 +39,23 @@ def planned(tmp_path, peftlab_cache):
     return plan
 
 
-def test_a_step_clips_its_gradients_and_has_a_dropout_seed_of_its_own(planned, monkeypatch):
-    plan, store, settings = planned("recipe.clip_norm=0.01")
-    folder, device = store.paths(plan.id), torch.device("cpu")
-    folder.folder.mkdir(parents=True)
-    spec = parse(RunSpec, plan.spec, "run")
-    context = run_module.load(spec, folder, settings, device, Clocks(device), Events(folder.events))
-    optimizer, schedule = build_optimizer(context.method, spec.recipe), train_schedule(spec.recipe, 7)
+@pytest.fixture
+def loaded(planned):
+    """What a run is made of, its optimizer and its timeline."""
+
+    def load(*words):
+        plan, store, settings = planned(*words)
+        folder, device = store.paths(plan.id), torch.device("cpu")
+        folder.folder.mkdir(parents=True)
+        spec = parse(RunSpec, plan.spec, "run")
+        context = run_module.load(spec, folder, settings, device, Clocks(device), Events(folder.events))
+        return context, build_optimizer(context.method, spec.recipe), train_schedule(spec.recipe, 7)
+
+    return load
+
+
+def test_a_step_clips_its_gradients_and_has_a_dropout_seed_of_its_own(loaded, monkeypatch):
+    context, optimizer, schedule = loaded("recipe.clip_norm=0.01")
     norms, seeds = [], []
     after_step, backward = context.method.after_step, loop_module.backward
 
@@ -63,6 +74,97 @@ def test_a_step_clips_its_gradients_and_has_a_dropout_seed_of_its_own(planned, m
         loop_module._step(context, optimizer, schedule, window, step)
     assert norms == pytest.approx([0.01] * 3, rel=1e-3)  # unclipped they are far above it
     assert seeds[0] == seeds[2] != seeds[1]
+
+
+def test_a_method_sees_the_gradients_of_the_step_and_none_of_the_step_before(loaded, monkeypatch):
+    context, optimizer, schedule = loaded("recipe.clip_norm=null")
+    steps, seen, before = [], [], []
+
+    def look(progress):
+        steps.append(progress.step)
+        seen.append([p.grad.clone() for p in trained(optimizer)])  # an error where there is none
+        return NO_CHANGE
+
+    def alone(context, window):
+        before.append([p.grad for p in trained(optimizer)])
+        return backward(context, window)
+
+    backward = loop_module.backward
+    monkeypatch.setattr(context.method, "after_step", look)
+    monkeypatch.setattr(loop_module, "backward", alone)
+    for step, window in zip(range(2), context.loader.steps(0), strict=False):
+        loop_module._step(context, optimizer, schedule, window, step)
+    assert steps == [1, 2]
+    assert all(gradient is None for gradients in before for gradient in gradients)
+    assert all(any(gradient.any() for gradient in gradients) for gradients in seen)
+
+
+def test_moments_are_forgotten_where_a_method_says_so_and_nowhere_else(loaded, monkeypatch):
+    context, optimizer, schedule = loaded()
+    gone, *kept = trained(optimizer)
+    changes = iter([NO_CHANGE, Change(forget=(gone,))])
+    monkeypatch.setattr(context.method, "after_step", lambda progress: next(changes))
+    for step, window in zip(range(2), context.loader.steps(0), strict=False):
+        loop_module._step(context, optimizer, schedule, window, step)
+    assert gone not in optimizer.state and all(optimizer.state[p]["step"] == 2 for p in kept)
+
+
+def test_a_step_minimises_the_mean_loss_of_its_examples_and_the_penalty_once(loaded, monkeypatch):
+    """However the examples are cut into micro-batches; against the plain sum, differentiated in one piece."""
+    context, optimizer, _ = loaded()
+    context.model.eval()  # no dropout: its masks have the shape of the batch
+    parameters = trained(optimizer)
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter += 0.01  # so that the penalty has a gradient everywhere
+    monkeypatch.setattr(context.method, "penalty", lambda: 0.5 * sum(p.square().sum() for p in parameters))
+    rows = [context.data.train[row] for row in range(24)]
+    collate = context.task.collate
+    mean = context.task.losses(context.model, collate(rows, None)).sum() / 24
+    minimised = mean + 0.5 * sum(p.square().sum() for p in parameters)
+    gradients = torch.autograd.grad(minimised, parameters)
+    for parts in ([rows], [rows[:17], rows[17:]]):
+        context.model.zero_grad()
+        total = loop_module.backward(context, [collate(part, None) for part in parts])
+        torch.testing.assert_close(total, minimised.detach(), rtol=1e-5, atol=1e-6)
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            torch.testing.assert_close(parameter.grad, gradient, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan")])
+def test_a_loss_that_is_no_finite_number_ends_the_run(value):
+    schedule = TrainSchedule(9, 3, 0, frozenset({9}), "linear", 0.0)
+    with pytest.raises(Diverged, match="by step 4 of 9"):
+        loop_module._read([torch.tensor(1.0), torch.tensor(value)], TrainState(step=4), schedule)
+
+
+@pytest.mark.parametrize(("direction", "better"), [("max", 0.6), ("min", 0.4)])
+def test_the_first_of_equal_evaluations_stays_the_best(direction, better):
+    assert [value for value in (0.4, 0.5, 0.6) if loop_module._better(value, 0.5, direction)] == [better]
+
+
+def test_a_point_of_the_curve_is_of_the_steps_since_the_last_one(planned, monkeypatch):
+    """Its loss, rate and epoch, against what the steps themselves saw."""
+    step, steps = loop_module._step, []
+
+    def noted(context, optimizer, schedule, window, number):
+        loss = step(context, optimizer, schedule, window, number)
+        rates = {group["lr"] / group["base_lr"] for group in optimizer.param_groups}
+        steps.append((loss.item(), rates, sum(len(batch.ids) for batch in window), context.loader.steps_per_epoch))
+        return loss
+
+    monkeypatch.setattr(loop_module, "_step", noted)
+    record = run_module.run_one(*planned("method=head", "recipe.evaluations=2", "recipe.warmup_ratio=0.5"))
+    assert record.failure is None, record.failure
+    assert [point.step for point in record.curve] == [2, 4]
+    for point, window in zip(record.curve, (steps[:2], steps[2:]), strict=True):
+        assert point.train_loss == pytest.approx(sum(loss for loss, *_ in window) / 2)
+        (rate,) = window[-1][1]
+        assert point.lr == pytest.approx(record.spec["recipe"]["lr"] * rate)
+        assert point.epoch == pytest.approx(point.step / steps[0][3])
+    assert [rate for _, (rate,), *_ in steps] == pytest.approx([1 / 3, 2 / 3, 1.0, 0.5])
+    assert record.work["examples_seen"].value == sum(examples for *_, examples, _ in steps)
+    assert record.selected["epoch"] == pytest.approx(record.selected["step"] / steps[0][3])
 
 
 @pytest.mark.parametrize(("patience", "evaluations", "stops"), [(2, 3, False), (2, 4, True), (1, 2, False),
@@ -86,7 +188,7 @@ def test_an_evaluation_is_without_gradients_in_eval_mode_and_puts_the_mode_back(
 
     model, task = nn.Linear(1, 1).train(), SimpleNamespace(collate=collate, predict=look)
     device, plain = torch.device("cpu"), torch.autocast("cpu", enabled=False)
-    rows = predict(model, task, range(5), [1] * 5, batch_size=2, device=device, autocast=plain)
+    rows = predict(model, task, range(5), [1, 5, 2, 4, 3], batch_size=2, device=device, autocast=plain)
     assert [row.id for row in rows] == list("01234")
     assert seen == [(False, False)] * 3 and model.training
 

@@ -1,0 +1,75 @@
+"""Launchers by the `kind` of a cluster card: two are built in, others come by the entry point group peftlab.launchers.
+
+The one file of this room that names the slurm room, so that a laptop needs none of it.
+"""
+
+from collections.abc import Mapping
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from harness.execution.jobs import LiveJob, Queue, noted_launchers
+from harness.execution.launcher import NAMES, KnowsLost, Launcher
+from harness.ledger.errors import SpecError, nearest
+
+GROUP = "peftlab.launchers"
+# The same two are declared in pyproject.toml; an installation may be older than this file.
+BUILT_IN = {"local": "harness.execution.local", "slurm": "slurm.launcher"}
+
+
+def known_launchers() -> dict[str, EntryPoint]:
+    """Kind -> where its launcher is. A package cannot take the name of a built-in one."""
+    built_in = {kind: EntryPoint(kind, module, GROUP) for kind, module in BUILT_IN.items()}
+    return {point.name: point for point in entry_points(group=GROUP)} | built_in
+
+
+def launcher_of(cluster: Mapping[str, Any]) -> Launcher:
+    """The launcher that a cluster card asks for. Raises SpecError when there is none."""
+    return launcher_for(str(cluster.get("kind")))
+
+
+def launcher_for(kind: str) -> Launcher:
+    """The launcher of this kind, imported now. Raises SpecError when it is unknown, or cannot be imported."""
+    known = known_launchers()
+    if kind not in known:
+        raise SpecError(f"cluster.kind: no launcher '{kind}'.{nearest(kind, known)}")
+    try:
+        launcher = known[kind].load()
+    except Exception as error:  # broad: it is another's module, and may raise anything while it is imported
+        raise SpecError(f"{_whose(known[kind])} cannot be imported: {error}.{_others(kind, known)}") from error
+    if lacking := [name for name in NAMES if not hasattr(launcher, name)]:
+        raise SpecError(f"{_whose(known[kind])} lacks {', '.join(lacking)}.{_others(kind, known)}")
+    return launcher
+
+
+def _whose(point: EntryPoint) -> str:
+    return f"cluster.kind: the launcher '{point.name}' ({point.value})"
+
+
+def _others(kind: str, known: Mapping[str, EntryPoint]) -> str:
+    return f" Others: {', '.join(sorted(set(known) - {kind}))}."
+
+
+def kinds_used(runs: Path) -> list[str]:
+    """The kinds whose jobs this store may have; none for a store that only this machine has worked on."""
+    kinds = noted_launchers(runs)
+    if any((runs / "jobs").glob("*/submission.json")):  # of a store from before launchers were noted
+        kinds.add("slurm")
+    return sorted(kinds)
+
+
+def queue_of(runs: Path) -> Queue:
+    """Live jobs of this store, from every scheduler that was used for it."""
+    jobs: list[LiveJob] = []
+    silent, lost = [], []
+    for kind in kinds_used(runs):
+        try:
+            launcher = launcher_for(kind)
+        except SpecError as error:  # its package is gone; what it does is unknown, and the rest is shown
+            silent.append(str(error).rstrip("."))
+            continue
+        live = launcher.live(runs)
+        lost += launcher.lost(runs) if isinstance(launcher, KnowsLost) else ()
+        jobs += live or ()
+        silent += [f"{launcher.name} does not answer"] if live is None else []
+    return Queue(tuple(jobs), tuple(silent), tuple(lost))

@@ -1,0 +1,61 @@
+"""What a launcher is: a way to have runs done. `local` and `slurm` are two; others come by entry points."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+from harness.config.settings import Settings
+from harness.execution.jobs import LiveJob, LostJob
+from harness.ledger.plan import Plan
+from harness.ledger.store import Store
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of `peftlab doctor`. ok: None where nothing is demanded. todo: what makes it right."""
+
+    what: str
+    said: str
+    ok: bool | None = None
+    todo: str = ""
+
+
+class Launcher(Protocol):
+    """An object, or a module, with these names. `cluster` is the card as plain data: each launcher parses its own."""
+
+    name: str  # for people, as in "SLURM does not answer"
+    waits: bool  # whether `launch` returns when the runs are over; the report is shown then
+
+    def launch(self, plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> int:
+        """Start what the store lacks of the plan, which is written there; the exit code. The same call again starts
+        nothing twice. Raises SpecError for a card that is none of its."""
+        ...
+
+    def live(self, runs: Path) -> tuple[LiveJob, ...] | None:
+        """Jobs of this store that wait or run; None when the scheduler does not answer (that is no empty queue)."""
+        ...
+
+    def cancel(self, store: Store, sweep: str, ids: frozenset[str]) -> tuple[str, ...]:
+        """End the jobs of a sweep, whose runs are `ids`; their names. Raises PlanError when that cannot be done."""
+        ...
+
+    def logs(self, store: Store, run_id: str) -> Sequence[Path]:
+        """Files that tell of a run, beside those in its own folder."""
+        ...
+
+    def check(self, cluster: Mapping[str, Any] | None) -> Sequence[Finding]:
+        """Whether this machine can launch so; None: another cluster is chosen, and nothing is demanded."""
+        ...
+
+
+@runtime_checkable
+class KnowsLost(Protocol):
+    """A launcher that also knows which jobs died before they did a run: `status`, `explain` and `logs` tell of them."""
+
+    def lost(self, runs: Path) -> tuple[LostJob, ...]:
+        """Oldest first."""
+        ...
+
+
+NAMES = ("name", "waits", "launch", "live", "cancel", "logs", "check")

@@ -1,0 +1,56 @@
+"""SLURM as a launcher (`harness.execution.launcher`): the room's functions under the names that harness asks for."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.execution.command import answer
+from harness.execution.launcher import Finding
+from harness.execution.lease import look
+from harness.ledger.errors import PlanError
+from harness.ledger.parse import parse
+from harness.ledger.store import Store
+from slurm.begun import lost
+from slurm.cluster_spec import SlurmCluster
+from slurm.commands import scancel
+from slurm.launch import launch
+from slurm.status import live
+
+__all__ = ["cancel", "check", "launch", "live", "logs", "lost", "name", "waits"]
+
+name = "SLURM"
+waits = False
+
+
+def cancel(store: Store, sweep: str, ids: frozenset[str]) -> tuple[str, ...]:
+    """End the sweep's jobs; their ids. Raises PlanError when SLURM does not answer or refuses."""
+    queue = live(store.root)
+    if queue is None:
+        raise PlanError("SLURM does not answer; nothing was cancelled. Try again when squeue works.")
+    jobs = tuple(job.job for job in queue if job.sweep == sweep)
+    if jobs:
+        scancel(jobs)
+    return jobs
+
+
+def logs(store: Store, run_id: str) -> list[Path]:
+    """What SLURM and the workers said in the job that is, or was, at the run, and in those that died before it."""
+    lease = look(store.paths(run_id).folder)
+    job = lease.holder.job if lease and lease.holder else ""
+    of_job = sorted((store.root / "jobs").glob(f"*/{job}_0_log.err")) if job else []
+    return [*of_job, *(path for each in lost(store.root) if run_id in each.ids for path in each.logs)]
+
+
+def check(cluster: Mapping[str, Any] | None) -> list[Finding]:
+    """Whether SLURM answers here, and its partitions. Raises SpecError for a card that is none."""
+    if needed := cluster is not None:
+        parse(SlurmCluster, dict(cluster), "cluster")
+    ok = False if needed else None
+    if shutil.which("sinfo") is None:
+        return [Finding(name, "not installed", ok, "use cluster=local" if needed else "")]
+    partitions = answer("sinfo", "--noheader", "--format=%P")
+    if partitions is None:
+        todo = "ask its administrators, or use cluster=local" if needed else ""
+        return [Finding(name, "installed, and does not answer", ok, todo)]
+    return [Finding(name, f"answers; partitions: {', '.join(dict.fromkeys(partitions.split()))}", True)]
