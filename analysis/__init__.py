@@ -8,6 +8,7 @@ Imports no torch, no tracker and no network.
 
 from analysis.advise import advise
 from analysis.audit import audit, audit_table
+from analysis.chosen import chosen_settings
 from analysis.compare import compare, compare_csv
 from analysis.examples import on_examples
 from analysis.figures.bars import ledger_bars, time_bars
@@ -42,6 +43,7 @@ __all__ = [
     "audit",
     "audit_table",
     "beside_published",
+    "chosen_settings",
     "compare",
     "compare_csv",
     "competitive_table",

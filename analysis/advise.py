@@ -15,20 +15,25 @@ from analysis.frame import Frame
 from analysis.load import to_frame
 from analysis.metric import number
 from analysis.stats.intervals import Estimate
-from analysis.table import Cell, Head, Table
-from analysis.tables.cells import estimate_of, finite, interval_text, score_text
-from analysis.times import quickest_of
+from analysis.support import sweep_command, unsupported
+from analysis.tables.cells import estimate_of, finite, interval_text
+from analysis.times import quickest_of, times_comparable
 from analysis.verdict import alike, named
 from harness.ledger.errors import RecordError
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
 
 FILTERS = ("task", "model", "dataset", "method")
+STEADY = ("train_s", "eval_s", "checkpoint_s", "log_s")  # what every run pays; set-up is paid by whoever comes first
 
 
 @dataclass(frozen=True)
 class Option:
-    """One method in one block under the budget: its score and what it took at most over its runs."""
+    """One method in one block under the budget: its score and what it took at most over its runs.
+
+    `hours` are of the steady clocks (training, evaluation, checkpoints, logging); `setup_s` is paid once. `doubt` says
+    why the runs are no evidence, and is empty where they are.
+    """
 
     block: str
     method: str
@@ -39,17 +44,19 @@ class Option:
     why_not: str
     best: bool
     lost: int = 0  # runs of the cell that gave no score
+    doubt: str = ""
+    setup_s: float | None = None
 
 
 def everything(runs: Path) -> Frame:
     """All readable records of a runs folder as one frame: failed ones too, environments as blocks of their own."""
     records = sorted(Store(runs).records(), key=lambda record: _place(record.spec))
-    found = {record.id: record.spec for record in records}
-    if not found:
+    specs = {record.id: record.spec for record in records}
+    if not specs:
         raise RecordError(
             f"no record in {runs}; `peftlab sweep sweep=quickstart` makes some, --runs names another folder."
         )
-    planned = planned_from_specs(found)
+    planned = planned_from_specs(specs)
     plan = Plan("all records", planned, (), {"title": "All records"})
     rows, curves = read_records(runs, list(plan.ids), "all-records")
     return to_frame(plan, rows, curves, runs, partial=True, allow_mixed=True)
@@ -63,21 +70,23 @@ def _place(spec: Mapping[str, Any]) -> tuple[Any, ...]:
 def advise(
     frame: Frame, wanted: Mapping[str, str], max_gb: float | None, max_hours: float | None
 ) -> tuple[Option, ...]:
-    """Every method of the matching blocks, feasible ones first, by score. GB = 10^9 bytes; hours of wall clock.
+    """Every method of the matching blocks, feasible ones first, by score. GB = 10^9 bytes; hours without set-up.
 
-    A cell fits when its largest run does. Raises RecordError when no block matches.
+    A cell fits when its largest run does and its runs are evidence (`support.unsupported`). Raises RecordError when no
+    block matches.
     """
     rows = frame.rows[_matches(frame.rows, wanted)]
     if rows.empty:
         known = "; ".join(
             f"{axis}: {', '.join(sorted(set(frame.rows[axis])))}" for axis in ("task", "model", "dataset")
         )
-        said = " ".join(f"{k}={v}" for k, v in wanted.items())
-        raise RecordError(f"no record matches {said}. There are {known}.")
+        words = " ".join(f"{k}={v}" for k, v in wanted.items())
+        raise RecordError(f"no record matches {words}. There are {known}.")
     options = []
     for block in (b for b in frame.blocks if b in set(rows["block"])):
         here = [
-            _option(m, runs, max_gb, max_hours) for m, runs in rows[rows["block"] == block].groupby("label", sort=False)
+            _option(frame, m, runs, max_gb, max_hours)
+            for m, runs in rows[rows["block"] == block].groupby("label", sort=False)
         ]
         up = frame.better(block) == "max"
         feasible = [o for o in here if o.fits]
@@ -85,27 +94,6 @@ def advise(
         here.sort(key=lambda o: (not o.fits, -o.score.mean if up else o.score.mean))
         options += [Option(**vars(o) | {"best": o is top}) for o in here]
     return tuple(options)
-
-
-def advice_table(frame: Frame, options: tuple[Option, ...], budget: str) -> Table:
-    """The options as a table; limits of the evidence as notes."""
-    rows = tuple(_row(frame, o) for o in options)
-    heads = (
-        Head("model / dataset"),
-        Head("method"),
-        Head("score"),
-        Head("peak", "GB", "min"),
-        Head("wall clock", "h", "min"),
-        Head("advice"),
-    )
-    return Table(
-        "advice",
-        f"Methods under {budget}",
-        heads,
-        rows,
-        limits(frame, options),
-        pd.DataFrame(as_json(options)),
-    )
 
 
 def sentences(frame: Frame, options: tuple[Option, ...]) -> tuple[str, ...]:
@@ -117,23 +105,32 @@ def _sentence(frame: Frame, block: str, options: tuple[Option, ...]) -> str:
     here = {o.method: o for o in options if o.block == block and o.fits}
     top = next((o for o in here.values() if o.best), None)
     if top is None:
-        return f"{block}: nothing measured fits this budget."
+        return _no_advice(frame, block, [o for o in options if o.block == block])
     rivals = alike(frame, block, top.method, list(here))
-    said = f"{block}: {top.method} ({_said(frame, top)})"
+    lead = f"{block}: {top.method} ({_numbers(frame, top)})"
     if not rivals:
-        return f"{said}; nothing else that fits is as good, or nothing else fits."
+        return f"{lead}; nothing else that fits is as good, or nothing else fits."
     quickest, why = quickest_of(frame, block, [top.method, *rivals])
-    few = ", with fewer than 3 common seeds" if top.score.n < 3 else ""
     if quickest is None:
         last = f"none is called the quickest: {why}"
     elif quickest == top.method:
         last = "it is the quickest of them"
     else:
-        last = f"the quickest of them is {quickest} ({_said(frame, here[quickest])})"
-    return f"{said}; not told apart from it{few}: {named(list(rivals))}; {last}."
+        last = f"the quickest of them is {quickest} ({_numbers(frame, here[quickest])})"
+    return f"{lead}; not told apart from it: {named(list(rivals))}; {last}."
 
 
-def _said(frame: Frame, o: Option) -> str:
+def _no_advice(frame: Frame, block: str, options: list[Option]) -> str:
+    if not any(o.doubt for o in options):
+        return f"{block}: nothing measured fits this budget."
+    reasons = {doubt: [o.method for o in options if o.doubt == doubt] for doubt in (o.doubt for o in options) if doubt}
+    why = "; ".join(f"{named(methods)}: {doubt}" for doubt, methods in reasons.items())
+    rows = frame.block(block)
+    lacking = rows[rows["label"].isin([o.method for o in options if o.doubt])]
+    return f"{block}: no evidence ({why}), run: {sweep_command(lacking)}"
+
+
+def _numbers(frame: Frame, o: Option) -> str:
     metric = frame.shown(o.block)
     half = interval_text(o.score, lambda v: number(v, metric.digits))
     unit = f" {metric.unit}" if metric.unit else ""
@@ -146,19 +143,23 @@ def limits(frame: Frame, options: tuple[Option, ...]) -> tuple[str, ...]:
     """What this evidence cannot say."""
     blocks = {o.block for o in options}
     rows = frame.rows[frame.rows["block"].isin(blocks) & (frame.rows["status"] == "done")]
-    few = sorted({o.method for o in options if 0 < o.score.n < 3})
-    said = [
+    notes = [
         f"Evidence: {len(rows)} finished runs in {len(blocks)} blocks on "
         f"{', '.join(sorted(set(rows['device']))) or 'unknown devices'}. "
         "Other models, data, batch sizes and devices need their own runs."
     ]
-    if (rows["peak_kind"] == "RSS").any():
-        said.append("Some peaks are resident memory of a CPU process, which is not GPU memory.")
-    if few:
-        said.append(f"Fewer than 3 seeds, hence no claim about the score: {named(few)}.")
+    if rows["train_allocated_bytes"].isna().any():
+        notes.append(
+            "Memory on a CPU is the exact ledger of a step and not the resident set, which earlier runs raise."
+        )
+    comparable, why = times_comparable(frame.rows[frame.rows["block"].isin(blocks)])
+    if not comparable:
+        notes.append(f"Such runs give no hours: {why}.")
+    for doubt in dict.fromkeys(o.doubt for o in options if o.doubt):
+        notes.append(f"No evidence, {doubt}: {named(sorted({o.method for o in options if o.doubt == doubt}))}.")
     if lost := [f"{o.method} ({o.block}) {o.lost} of {o.lost + o.score.n}" for o in options if o.lost and o.score.n]:
-        said.append(f"Runs were lost, and the score is that of the survivors: {named(lost)}.")
-    return tuple(said)
+        notes.append(f"Runs were lost, and the score is that of the survivors: {named(lost)}.")
+    return tuple(notes)
 
 
 def as_json(options: tuple[Option, ...]) -> list[dict[str, Any]]:
@@ -174,6 +175,8 @@ def as_json(options: tuple[Option, ...]) -> list[dict[str, Any]]:
             "lost": o.lost,
             "peak_gb": o.peak_gb,
             "hours": o.hours,
+            "setup_s": o.setup_s,
+            "no_evidence": o.doubt,
             "fits": o.fits,
             "best": o.best,
             "why_not": o.why_not,
@@ -190,19 +193,30 @@ def _matches(rows: pd.DataFrame, wanted: Mapping[str, str]) -> pd.Series:
     return keep
 
 
-def _option(method: Any, runs: pd.DataFrame, max_gb: float | None, max_hours: float | None) -> Option:
-    done = runs[runs["status"] == "done"]
-    peak, hours = finite(done["peak_bytes"].max() / 1e9), finite(done["wall_s"].max() / 3600)
+def _option(frame: Frame, method: Any, runs: pd.DataFrame, max_gb: float | None, max_hours: float | None) -> Option:
+    done, doubt = runs[runs["status"] == "done"], unsupported(frame, runs)
+    peak, (hours, once) = finite(done["step_bytes"].max() / 1e9), _hours(done)
     reasons = [] if len(done) else [str(runs.iloc[0]["reason"])]
+    reasons += [f"no evidence: {doubt}"] if len(done) and doubt else []
     failed = runs[runs["failure_kind"] == "oom"]
     reasons += [f"{len(failed)} runs ran out of memory"] if len(failed) else []
     reasons += (
-        _over("peak memory", peak, max_gb, "GB") + _over("wall clock", hours, max_hours, "h") if len(done) else []
+        _over("peak memory", peak, max_gb, "GB") + _over("training and evaluation", hours, max_hours, "h")
+        if len(done)
+        else []
     )
     score = estimate_of(runs, "shown")
     reasons += ["no score"] if score.n == 0 and len(done) else []
     block, lost = str(runs.iloc[0]["block"]), len(runs) - score.n
-    return Option(block, str(method), score, peak, hours, not reasons, "; ".join(reasons), False, lost)
+    return Option(block, str(method), score, peak, hours, not reasons, "; ".join(reasons), False, lost, doubt, once)
+
+
+def _hours(done: pd.DataFrame) -> tuple[float | None, float | None]:
+    """(most hours of a run without its set-up, most seconds of set-up); None where not comparable or absent."""
+    if not times_comparable(done)[0]:
+        return None, None
+    steady = done[list(STEADY)].sum(axis=1, min_count=len(STEADY)).max()
+    return finite(steady / 3600), finite(done["worker_setup_s"].fillna(done["setup_s"]).max())
 
 
 def _over(what: str, value: float | None, limit: float | None, unit: str) -> list[str]:
@@ -211,18 +225,3 @@ def _over(what: str, value: float | None, limit: float | None, unit: str) -> lis
     if value is None:
         return [f"{what} was not measured"]
     return [f"{what} {value:.3g} {unit}"] if value > limit else []
-
-
-def _row(frame: Frame, o: Option) -> tuple[Cell, ...]:
-    digits = frame.shown(o.block).digits
-    score = Cell(score_text(o.score, digits, o.score.n + o.lost), finite(o.score.mean))
-    advice = (
-        Cell("take this", mark="best")
-        if o.best
-        else Cell("fits")
-        if o.fits
-        else Cell("no", mark="absent", why=o.why_not)
-    )
-    peak = Cell("–", mark="absent") if o.peak_gb is None else Cell(f"{o.peak_gb:.3g}", o.peak_gb)
-    hours = Cell("–", mark="absent") if o.hours is None else Cell(f"{o.hours:.3g}", o.hours)
-    return Cell(o.block), Cell(o.method), score, peak, hours, advice

@@ -12,13 +12,14 @@ from analysis.tables.cells import footer
 _MARKS: dict[str, Mark] = {"refuted": "bad", "unproved": "absent", "suspicious": ""}
 
 
-def audit(frame: Frame) -> tuple[Finding, ...]:
+def audit(frame: Frame, *, fresh: bool = True) -> tuple[Finding, ...]:
     """All findings, in a fixed order: each run against its own folder, runs against each other, then the sweep.
 
-    The frame is loaded with partial=True and allow_mixed=True, or it would be refused first.
+    The frame is loaded with partial=True and allow_mixed=True, or it would be refused first. `fresh=False` takes what
+    loading proved a moment ago of files that have not changed since (a report's audit).
     """
     ids = [run_id for run_id in frame.rows["id"] if run_id]
-    proofs = () if frame.runs is None else prove(frame.runs, ids, frame.name, fresh=True)
+    proofs = () if frame.runs is None else prove(frame.runs, ids, frame.name, fresh=fresh)
     return (*(_placed(frame, finding) for finding in proofs), *check_sweep(frame))
 
 

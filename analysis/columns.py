@@ -28,6 +28,7 @@ COLUMNS = (
     Column("test_loss", "test loss", "nats", "min", "scores.test.loss"),
     Column("train_loss", "training loss, eval mode", "nats", "min", "scores.train.loss"),
     Column("setup_s", "set-up", "s", "min", "seconds.setup"),
+    Column("worker_setup_s", "set-up, once a worker", "s", "min", "seconds.worker_setup"),
     Column("train_s", "training time", "s", "min", "seconds.train"),
     Column("eval_s", "evaluation", "s", "min", "seconds.eval"),
     Column("checkpoint_s", "checkpoints", "s", "min", "seconds.checkpoint"),

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.metric import direction
-from analysis.stats.ranks import Omnibus, Ranking, ranking
+from analysis.stats.ranks import Omnibus, Ranking, against, ranking
 from analysis.table_file import NEEDED, plain_number, read_rows
-from harness.ledger.errors import RecordError
+from harness.ledger.errors import RecordError, nearest
 
-_AVERAGES = ("average", "avg", "avg.", "mean")  # of the other rows: no block of its own
+_AVERAGES = ("average", "avg", "avg.", "mean", "mean.")  # of the other rows: no block of its own
 MIXED = (
     "Wilcoxon ranks the sizes of differences across blocks, and these blocks have metrics of different units ({}): "
     "read it beside the sign test, which does not."
@@ -50,8 +50,8 @@ def compare_csv(path: Path, better: str = "", metric: str = "") -> Comparison:
     table = read_table(path, metric)
     given = table["direction"] if "direction" in table else pd.Series("", index=table.index)
     comparison = compare(table.assign(direction=given.where(given != "", better)), str(path))
-    averages = int(read_rows(path, metric)["dataset"].str.lower().isin(_AVERAGES).sum())
-    note = f"{averages} values named Average are left out: they are no block of their own."
+    averages = int(_averages(read_rows(path, metric)).sum())
+    note = f"{averages} values named Average are left out: they are no block and no method of their own."
     return replace(comparison, notes=(*comparison.notes, note)) if averages else comparison
 
 
@@ -67,7 +67,7 @@ def read_table(path: Path, metric: str = "") -> pd.DataFrame:
     if (nameless := table[["model", "dataset", "method", "metric"]] == "").any(axis=None):
         line, column = np.argwhere(nameless.to_numpy())[0]
         raise RecordError(f"{path}, row {line + 2}: no {nameless.columns[column]}; every row needs one.")
-    table = table[~table["dataset"].str.lower().isin(_AVERAGES)].reset_index(drop=True)
+    table = table[~_averages(table)].reset_index(drop=True)
     _check_spelling(table, path)
     table["value"] = table["value"].map(plain_number)
     number = pd.to_numeric(table["value"], errors="coerce")
@@ -88,11 +88,24 @@ def read_table(path: Path, metric: str = "") -> pd.DataFrame:
     return table
 
 
+def _averages(table: pd.DataFrame) -> pd.Series:
+    """The rows that are means of others, whichever axis says so."""
+    names = table[["model", "dataset", "method"]]
+    return names.apply(lambda column: column.str.strip().str.lower().isin(_AVERAGES)).any(axis=1)
+
+
 def _check_spelling(table: pd.DataFrame, path: Path) -> None:
     names: dict[str, str] = {}
     for name in dict.fromkeys(table["method"]):
         if names.setdefault(name.lower(), name) != name:
             raise RecordError(f"{path}: '{names[name.lower()]}' and '{name}' are one method or two? Spell it one way.")
+
+
+def control_of(comparison: Comparison, name: str) -> str | None:
+    """The method that the others are tested against; None for an empty name, RecordError for an unknown one."""
+    if name and name not in comparison.methods:
+        raise RecordError(f"{comparison.source}: no method '{name}'.{nearest(name, comparison.methods)}")
+    return name or None
 
 
 def compare(table: pd.DataFrame, source: str) -> Comparison:
@@ -128,10 +141,10 @@ def compare(table: pd.DataFrame, source: str) -> Comparison:
     )
 
 
-def as_json(found: Comparison) -> dict[str, Any]:
-    """Strict JSON data: no NaN (null where a test cannot be computed)."""
-    names, rank = found.methods, found.ranking
-    best = found.scores == found.scores.max(axis=1, keepdims=True)
+def as_json(comparison: Comparison, control: str | None = None) -> dict[str, Any]:
+    """Strict JSON data: no NaN (null where a test cannot be computed). `control`: p of the others, Holm over them."""
+    names, rank = comparison.methods, comparison.ranking
+    best = comparison.scores == comparison.scores.max(axis=1, keepdims=True)
     pairs = [
         {
             "a": names[p.a],
@@ -146,21 +159,23 @@ def as_json(found: Comparison) -> dict[str, Any]:
         }
         for p in rank.pairs
     ]
+    tested = {} if control is None else against(rank, names.index(control))
     return {
-        "table": found.source,
+        "table": comparison.source,
         "methods": list(names),
         "n_blocks": rank.n,
-        "blocks": list(found.blocks),
-        "directions": found.directions,
-        "dropped_blocks": {name: list(lost) for name, lost in found.dropped.items()},
+        "blocks": list(comparison.blocks),
+        "directions": comparison.directions,
+        "dropped_blocks": {name: list(lost) for name, lost in comparison.dropped.items()},
         "mean_ranks": {m: float(r) for m, r in zip(names, rank.ranks, strict=True)},
         "friedman": _omnibus(rank.friedman),
         "iman_davenport": _omnibus(rank.iman_davenport),
         "pairwise": pairs,
         "wins": {m: int(n) for m, n in zip(names, best.sum(axis=0), strict=True)},
         "cliques": [[names[i] for i in group] for group in rank.cliques],
-        "mean_ranks_worst_imputed": found.worst_imputed,
-        "notes": list(found.notes),
+        "mean_ranks_worst_imputed": comparison.worst_imputed,
+        "against_control": {names[i]: _null(p) for i, p in tested.items()},
+        "notes": list(comparison.notes),
     }
 
 

@@ -13,7 +13,7 @@ from analysis.checks.finding import Finding
 from analysis.checks.proofs import prove
 from analysis.columns import COLUMNS, LEDGER
 from analysis.frame import Frame, ordered
-from analysis.matched import differing
+from analysis.matched import DATA, differing
 from analysis.metric import shown
 from analysis.planned import planned_rows
 from harness.ledger.errors import RecordError
@@ -153,8 +153,11 @@ def _check_settings(rows: pd.DataFrame, allow_mixed: bool) -> list[str]:
     more = f"; and {len(knobs) - 2} more (`peftlab audit`)" if len(knobs) > 2 else ""
     text = "; ".join(f"{knob.block}: {knob}" for knob in knobs[:2]) + more
     if not allow_mixed:
+        alike = "Run them alike"
+        if any(knob.knob == DATA for knob in knobs):
+            alike += " (the same sweep command does those anew whose local data changed, and keeps the old records)"
         raise RecordError(
-            f"settings differ within one comparison ({text}). Run them alike, or pass --allow-mixed to compare them "
+            f"settings differ within one comparison ({text}). {alike}, or pass --allow-mixed to compare them "
             "all the same, with a note."
         )
     return [f"Settings differ within one comparison: {text}."]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+DATA = "data"  # the knob that says which rows a run saw
 _FACTS = ("block", "label", "setting", "knobs", "lr", "head_lr", "rates", "split", "status")
 
 
@@ -48,7 +49,7 @@ def _seen(runs: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
         if not one_rule:
             knobs[f"recipe.head_lr of {run.rates} methods"] = f"{run.head_lr:g}"
         if run.status == "done":
-            knobs["data"] = f"facts {run.split}"
+            knobs[DATA] = f"facts {run.split}"
         for key, value in knobs.items():
             if key in named or key.split(".")[0] in named:
                 continue

@@ -68,7 +68,7 @@ def inclusion(values: ArrayLike, counts: NDArray[np.float64], chances: NDArray[n
 
     Equal sums of scores are a matter of few seeds, not of the methods: a tie counts half as won, half as lost.
     """
-    sums = np.einsum("rs,smd->rmd", counts, lattices(values))
+    sums = np.tensordot(counts, lattices(values), axes=1)
     return chances @ (0.5 * front(sums) + 0.5 * _favoured(sums))
 
 

@@ -1,5 +1,5 @@
-"""Anybody's table of results as rows model, dataset, method, metric, value: long or wide, CSV (comma, semicolon or tab)
-or Markdown, numbers as people print them.
+"""Anybody's table of results as rows model, dataset, method, metric, value: long or wide, CSV (comma, semicolon or
+tab), Markdown or LaTeX, numbers as people print them.
 """
 
 import csv
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from analysis.latex_rows import latex_rows
 from harness.ledger.errors import RecordError
 
 NEEDED = ("model", "dataset", "method", "metric", "value")
@@ -29,9 +30,7 @@ def read_rows(path: Path, metric: str = "") -> pd.DataFrame:
         numbered = numbered[1:]
     if not numbered:
         raise RecordError(f"{path}: cannot be read as CSV (it is empty). It needs the columns {', '.join(NEEDED)}.")
-    separator = _separator(numbered[0][1])
-    parsed = [(i, _fields(line, separator)) for i, line in numbered if not re.fullmatch(r"[|:\s-]*-[|:\s-]*", line)]
-    (_, header), body = parsed[0], parsed[1:]
+    (_, header), *body = _parsed(numbered)
     for i, fields in body:
         if len(fields) != len(header):
             raise RecordError(
@@ -47,6 +46,14 @@ def plain_number(text: str) -> str:
     """`**70.8 ± 0.3**` and `70.8%` as `70.8`; a dash for "no value" as the empty text."""
     bare = _SPREAD.sub("", text.strip().strip("*_$").strip()).strip().strip("*_").removesuffix("%").removesuffix("\\")
     return "" if bare.lower() in _HOLES else bare.strip().replace("−", "-")
+
+
+def _parsed(numbered: list[tuple[int, str]]) -> list[tuple[int, list[str]]]:
+    """(line number, fields) of each row, the header first."""
+    if rows := latex_rows(numbered) if any("\\\\" in line for _, line in numbered) else []:
+        return rows
+    separator = _separator(numbered[0][1])
+    return [(i, _fields(line, separator)) for i, line in numbered if not re.fullmatch(r"[|:\s-]*-[|:\s-]*", line)]
 
 
 def _separator(header: str) -> str:

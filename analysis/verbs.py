@@ -55,18 +55,22 @@ def _frame(given: "Namespace") -> "Frame":
 
 
 def compare(argv: list[str]) -> int:
-    """`peftlab compare TABLE [--metric NAME] [--direction max|min] [--json]`: ranking tests on any table."""
+    """`peftlab compare TABLE [--metric NAME] [--direction max|min] [--control METHOD] [--json]`: ranking tests."""
     from analysis.arguments import parser
-    from analysis.compare import as_json, compare_csv
+    from analysis.compare import as_json, compare_csv, control_of
     from analysis.tables.ranking import pair_table, rank_table
 
     made = parser("compare")
-    made.add_argument("table", type=Path, help="CSV or Markdown: model, dataset, method, metric, value, or wide")
+    made.add_argument("table", type=Path, help="CSV, Markdown or LaTeX: model, dataset, method, metric, value, or wide")
     made.add_argument("--direction", choices=("max", "min"), default="", help="for metrics whose name is not known")
     made.add_argument("--metric", default="", help="what a wide table holds, such as accuracy")
+    made.add_argument("--control", default="", help="the method that the others are tested against")
     given = made.parse_args(argv)
-    found = compare_csv(given.table, given.direction, given.metric)
-    return _print_json(as_json(found)) if given.json else _print_tables([rank_table(found), pair_table(found)])
+    comparison = compare_csv(given.table, given.direction, given.metric)
+    control = control_of(comparison, given.control)
+    if given.json:
+        return _print_json(as_json(comparison, control))
+    return _print_tables([rank_table(comparison, control), pair_table(comparison)])
 
 
 def audit(argv: list[str]) -> int:
@@ -88,15 +92,16 @@ def audit(argv: list[str]) -> int:
 
 def advise(argv: list[str]) -> int:
     """`peftlab advise [--max-gb N] [--max-hours N] [task=… model=… dataset=… method=…] [--runs DIR] [--json]`."""
-    from analysis.advise import advice_table, everything, limits, sentences
     from analysis.advise import advise as options_of
     from analysis.advise import as_json as plain
+    from analysis.advise import everything, limits, sentences
     from analysis.arguments import above_zero, parser, wanted
+    from analysis.tables.advice import advice_table
 
     made = parser("advise", runs=True)
     made.add_argument("wanted", nargs="*", metavar="task=text", help="task=, model=, dataset=, method=")
     made.add_argument("--max-gb", type=above_zero, help="peak memory while training, 10^9 bytes")
-    made.add_argument("--max-hours", type=above_zero, help="wall clock of a run")
+    made.add_argument("--max-hours", type=above_zero, help="training and evaluation of a run")
     given = made.parse_intermixed_args(argv)
     frame = everything(given.runs)
     options = options_of(frame, wanted(given.wanted), given.max_gb, given.max_hours)

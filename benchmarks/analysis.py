@@ -66,7 +66,7 @@ def all_tables(frame: analysis.Frame) -> list[object]:
         *(make(frame) for make in (analysis.tuning_table, analysis.examples_table)),
         *(analysis.beside_published(frame, which) for which in ("table2", "table3")),
         *(make(frame, rng) for make in (analysis.pooled_table, analysis.fronts_table)),
-        analysis.audit_table(frame, analysis.audit(frame)),
+        analysis.audit_table(frame, analysis.audit(frame, fresh=False)),
     ]
     return [table for table in tables if table is not None]
 

@@ -18,7 +18,7 @@ class Facts:
 
     id: str
     clock: str  # training and wall seconds and the test loss, to the last digit
-    dataset: str  # a digest of the dataset's source and split
+    dataset: str  # a digest of the dataset's source, content and split
     splits: str  # a digest of the splits' digests
     test: str  # the test split's digest
     targets: str  # a digest of the test rows' ids and targets, as predictions.parquet has them
@@ -30,7 +30,7 @@ def facts_of(run: Evidence) -> Facts | None:
         return None
     seconds = [value(run.record.seconds, name) for name in ("train", "wall")]
     clock = "" if None in seconds else repr([*seconds, value(run.record.scores.get("test", {}), "loss")])
-    dataset = _digest({key: run.dataset.get(key) for key in ("name", "source", "split")})
+    dataset = _digest({key: run.dataset.get(key) for key in ("name", "source", "content", "split")})
     splits: Mapping[str, Any] = run.record.data.get("splits") or {}
     digests = {name: split.get("digest") for name, split in splits.items()}
     return Facts(

@@ -120,7 +120,7 @@ def _trust(frame: Frame) -> Section:
         "trust",
         "Coverage, failures, audit",
         lead,
-        (coverage(frame), *_some(failures(frame)), audit_table(frame, audit(frame))),
+        (coverage(frame), *_some(failures(frame)), audit_table(frame, audit(frame, fresh=False))),
     )
 
 

@@ -4,6 +4,7 @@ In floats 681/1014 may differ from itself by the order of a sum, and such a diff
 """
 
 from fractions import Fraction
+from functools import lru_cache
 from math import lcm
 
 import numpy as np
@@ -13,6 +14,7 @@ Floats = NDArray[np.float64]
 _DENOMINATOR = 1_000_000  # fractions below it are 1e-12 apart, a thousand times what rounding does to shares
 
 
+@lru_cache(maxsize=100_000)  # one score is in many tables
 def rational(value: float) -> Fraction:
     """The fraction with a denominator up to a million that `value` is a rounding of, else exactly the float."""
     near = Fraction(value).limit_denominator(_DENOMINATOR)

@@ -88,7 +88,7 @@ def _volume(x: Floats, counts: Floats, chances: Floats) -> tuple[float, float, f
     """Hypervolume of the means and the middle 95 % of its resamples, each objective scaled to [0, 1] between its worst
     and best mean.
     """
-    means, drawn = x.mean(axis=0), np.einsum("rs,smd->rmd", counts, x) / len(x)
+    means, drawn = x.mean(axis=0), np.tensordot(counts, x, axes=1) / len(x)
     low, span = means.min(axis=0), np.ptp(means, axis=0)
     scale, origin = np.where(span > 0, span, 1.0), np.zeros(len(low))
     volumes = hypervolume((drawn - low) / scale, origin)

@@ -41,9 +41,22 @@ def retry(argv: list[str]) -> int:
         set_record_aside(store, run_id, "failed")
     if given.json:
         print(json.dumps({"retried": chosen}))
-    else:
+    elif chosen:
         print(f"{len(chosen)} failed runs are missing again; issue your sweep command to do them.")
+    else:
+        print(_nothing_failed(store, [i for i in ids if states[i].status == "done"]))
     return 0
+
+
+def _nothing_failed(store: Store, done: Sequence[str]) -> str:
+    """Why nothing is done again, and how a run that has a score can be."""
+    if not done:
+        return "no such run failed; nothing to do again."
+    stay = "it stays" if len(done) == 1 else "they stay"
+    return (
+        f"no such run failed; {len(done)} done, and {stay}: where settings or local data changed, your command is a "
+        f"new run under a new id. To do a done run again all the same, move its folder away: {store.root / done[0]}"
+    )
 
 
 def _starting_from(store: Store, sources: Sequence[str]) -> list[str]:

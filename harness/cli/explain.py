@@ -9,14 +9,15 @@ from rich.table import Table
 
 from harness.cli.arguments import flags_of
 from harness.cli.launchers import queue_of
+from harness.cli.present_data import of_present_data
 from harness.config.resolve import PARTS, Resolver
-from harness.config.settings import settings_from
+from harness.config.settings import Settings, settings_from
 from harness.execution.sweep_state import Row, survey
 from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.lookup import find_run, plans
-from harness.ledger.plan import Plan, Planned
+from harness.ledger.plan import Plan, Planned, lineage
 from harness.ledger.store import Store
-from harness.planning.plan import plan_one, read_request
+from harness.planning.plan import Request, plan_one, read_request
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -29,8 +30,9 @@ def explain(argv: list[str]) -> int:
     if len(ids) > 1:
         raise SpecError(f"explain takes one run, not {len(ids)}: {' '.join(ids)}.")
     request = read_request(words)
-    store = Store(settings_from(request.config).runs)
-    planned = planned_run(store, ids[0]) if ids else plan_one(request, Resolver())
+    settings = settings_from(request.config)
+    store = Store(settings.runs)
+    planned = planned_run(store, ids[0]) if ids else _asked(request, store, settings)
     found = {"id": planned.id, "choices": dict(planned.choices)} | _reason(planned, store)
     if "--json" in flags:
         print(json.dumps(found))
@@ -40,6 +42,10 @@ def explain(argv: list[str]) -> int:
     for key, (here, there) in found.get("differs", {}).items():
         console.print(f"  {key}: {here!r} here, {there!r} in {found['nearest']}", markup=False)
     return 0
+
+
+def _asked(request: Request, store: Store, settings: Settings) -> Planned:
+    return of_present_data(lineage(plan_one(request, Resolver())), store, settings)[-1]
 
 
 def diff(argv: list[str]) -> int:

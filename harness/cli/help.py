@@ -104,11 +104,15 @@ peftlab report SWEEP [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial]
   --from wandb PROJECT   records from W&B instead of the runs folder
 """,
     "compare": """\
-peftlab compare TABLE.csv [--json]
+peftlab compare TABLE [--metric NAME] [--direction max|min] [--control METHOD] [--json]
 
   peftlab compare analysis/published/beyond_lora_table2.csv
+  peftlab compare table.tex --metric=accuracy --control=LoRA
 
-  TABLE.csv   columns: model, dataset, method, metric, value
+  TABLE              CSV, Markdown or LaTeX with the columns model, dataset, method, metric, value; or a wide one
+  --metric NAME      what a wide table holds
+  --direction WAY    max or min, for a metric whose name is not known
+  --control METHOD   test the others against it alone: fewer comparisons than all pairs
 """,
     "advise": """\
 peftlab advise [--max-gb N] [--max-hours N] [task=… model=… dataset=… method=…] [--runs DIR] [--json]

@@ -1,11 +1,13 @@
 """The verbs that plan and run: they parse a command line, call one function, and print what it said."""
 
 import json
+from dataclasses import replace
 
 from harness.cli.arguments import flags_of
 from harness.cli.commands import VERBS, load
 from harness.cli.console import print_record, print_sweep_end
 from harness.cli.launchers import launcher_of
+from harness.cli.present_data import of_present_data
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import require
@@ -27,8 +29,8 @@ def run(argv: list[str]) -> int:
     flags, words = flags_of(argv, ("--json",))
     request = read_request(words)
     settings = settings_from(request.config)
-    planned = plan_one(request, Resolver())
     store = Store(settings.runs)
+    planned = of_present_data(lineage(plan_one(request, Resolver())), store, settings)[-1]
     if not is_settled(store, planned.id):
         _do(planned, store, settings)
     record = store.read(planned.id)
@@ -47,6 +49,7 @@ def sweep(argv: list[str]) -> int:
     launcher = launcher_of(cluster)  # an unknown one is named before anything is planned
     plan = plan_sweep(request, Resolver())
     settings = settings_from(request.config, plan.name)
+    plan = replace(plan, runs=of_present_data(plan.runs, Store(settings.runs), settings))
     write_plan(settings.runs, plan)
     if cluster["kind"] != "local":  # whose workers are found by their leases
         note_launcher(settings.runs, cluster["kind"])
@@ -80,6 +83,7 @@ def plan(argv: list[str]) -> int:
     found = plan_sweep(request, Resolver())
     settings = settings_from(request.config)
     store = Store(settings.runs)
+    found = replace(found, runs=of_present_data(found.runs, store, settings))
     needs = []
     if "--no-estimate" not in flags:
         from harness.planning.estimate import estimates

@@ -5,7 +5,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from harness.data.rows import Rows, write_rows
 from harness.data.source import Source, find_source
 from harness.data.splits import Part, digest, divide, row_keys
 from harness.ledger.dataset_spec import DatasetSpec
-from harness.ledger.errors import DataError
+from harness.ledger.errors import DataError, NotHere
 from harness.ledger.identity import canonical
 from harness.ledger.paths import to_json, write_whole
 
@@ -63,10 +63,12 @@ class Data:
 def load_data(spec: DatasetSpec, encoder: Encoder, cache: Path) -> Data:
     """The three splits, encoded; a later call with the same card, data and `encoder.key` only opens files.
 
-    Raises DataError when the data is nowhere, or a row is not what the card says.
+    Raises DataError when the data is nowhere, or a row is not what the card says; NotHere when it is not the content
+    that the run was planned for.
     """
     source = find_source(spec)
-    words = f"{FORMAT}/{canonical(spec)}/{encoder.key}/{source.signature}"
+    card = canonical(replace(spec, content=None))  # the signature already tells one content from another
+    words = f"{FORMAT}/{card}/{encoder.key}/{source.signature}"
     folder = cache / "data" / f"{spec.name}-{hashlib.sha256(words.encode()).hexdigest()[:16]}"
     if not (folder / "facts.json").is_file():
         try:
@@ -74,7 +76,10 @@ def load_data(spec: DatasetSpec, encoder: Encoder, cache: Path) -> Data:
         except DataError as error:
             raise named(spec, error) from error
     splits = {name: Split(Rows(folder / f"{name}.arrow")) for name in SPLITS}
-    return Data(**splits, facts=json.loads((folder / "facts.json").read_text()))
+    facts = json.loads((folder / "facts.json").read_text())
+    if spec.content is not None and not facts["source"]["sha256"].startswith(spec.content):
+        raise NotHere(f"dataset {spec.name} changed after this run was planned; the same command plans it anew.")
+    return Data(**splits, facts=facts)
 
 
 def named(spec: DatasetSpec, error: DataError) -> DataError:

@@ -22,10 +22,14 @@ BUILDERS = ("digits", "kinship", "stdlib_docs")
 
 @dataclass(frozen=True)
 class Source:
-    """`signature` changes when the data does; `read` gives the upstream splits and what the record says of them."""
+    """`signature` changes when the data does; `read` gives the upstream splits and what the record says of them.
+
+    content: SHA-256 of local files, without reading tables; None for rows that are made here or are of the hub.
+    """
 
     signature: str
     read: Callable[[], tuple[dict[str, pa.Table], dict[str, Any]]]
+    content: Callable[[], str] | None = None
 
 
 def find_source(spec: DatasetSpec) -> Source:
@@ -92,10 +96,13 @@ def _folder(spec: DatasetSpec, folder: Path, named: Mapping[str, str], known: Ma
     paths = [path for paths in files.values() for path in paths]
     pictures = image_files(tables(), image) if image and any(kind_of(path) != "parquet" for path in paths) else []
 
-    def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
-        return tables(), {**known, "sha256": _file_digest([*paths, *pictures])}
+    def content() -> str:
+        return _file_digest([*paths, *pictures])
 
-    return Source(f"{folder}/{[_stat(path) for path in [*paths, *pictures]]}", read)
+    def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
+        return tables(), {**known, "sha256": content()}
+
+    return Source(f"{folder}/{[_stat(path) for path in [*paths, *pictures]]}", read, content)
 
 
 def _table(spec: DatasetSpec, paths: list[Path], image: str | None) -> pa.Table:

@@ -170,3 +170,6 @@ class DatasetSpec:
     missing_text: Literal["error", "empty"] = field(
         default="error", metadata={"neutral": "error"}
     )  # what a null input is; never a target
+    # the first digits of the SHA-256 of local files that changed after a run of the same card was recorded; set when
+    # planning, and held to the files when the run begins. null: the files of the first such run
+    content: str | None = field(default=None, metadata={"neutral": None})

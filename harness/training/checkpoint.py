@@ -66,6 +66,7 @@ class _Facts:
     memory: Mapping[str, Any]
     clocks: _ClockFacts
     contention: Mapping[str, Any]  # empty in checkpoints of earlier versions
+    data: str | None = field(metadata={"neutral": None})  # SHA-256 of the rows' source; earlier versions: none
 
 
 def save_checkpoint(context: RunContext, state: TrainState, optimizer: torch.optim.Optimizer) -> None:
@@ -102,6 +103,8 @@ def load_checkpoint(context: RunContext, state: TrainState) -> torch.optim.Optim
         facts = _read_facts(place, context.folder.id)
         if facts is None:
             return None
+        if facts.data not in (None, _content(context)):
+            raise ValueError("the data changed since it was saved")
         best, optimizer = _restore_parts(place / f"step-{facts.step}", facts, context)
     except Exception as error:  # broad: a damaged file can raise anything, in any library
         damaged = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
@@ -176,8 +179,13 @@ def _facts(context: RunContext, state: TrainState) -> dict[str, Any]:
         "timer": context.timer.state(),
         "memory": context.memory.state(),
         "contention": context.contention.state(),
+        "data": _content(context),
         "clocks": context.clocks.state(),
     }
+
+
+def _content(context: RunContext) -> str:
+    return context.data.facts["source"]["sha256"]
 
 
 def _best_facts(best: Best) -> dict[str, Any]:

@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from harness.ledger.migrate import RECORD_VERSION
-from harness.ledger.paths import to_json
 from harness.ledger.plan import Plan, Planned, Skipped, write_plan
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
-from harness.ledger.record import Failure, Point, Record, record_to_json
+from harness.ledger.record import Failure, Point, Record
 from harness.ledger.store import Store
 
 LABELS = {
@@ -257,11 +256,6 @@ def study_writer() -> Callable[..., Plan]:
         return write_study(runs, Study(**changes))
 
     return write
-
-
-def rewrite(runs: Path, record: Record) -> None:
-    """Put an edited record in the place of the old one, past the store, which lets a run end once."""
-    (runs / record.id / "record.json").write_text(to_json(record_to_json(record)), encoding="utf-8")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from analysis.advise import advise, everything, limits, sentences
 from analysis.verbs import advise as verb
 from harness.ledger.errors import PlanError, RecordError, SpecError
-from harness.ledger.quantity import Measured
+from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.record import Failure, Record
 
 
@@ -22,25 +22,75 @@ def test_without_a_limit_the_best_score_wins(written) -> None:
 
 
 def test_a_tight_memory_budget_leaves_the_cheaper_method(written) -> None:
-    runs = written(seeds=(0,))  # peaks: 1.0, 0.68, 0.84 and 0.8 GB
-    assert set(best(runs, gb=0.81).values()) == {"cLA"}
-    assert set(best(runs, gb=0.7).values()) == {"Head only"}
-    assert best(runs, gb=0.1) == {}
+    runs = written()  # ledgers: 77, 16, 41 and 35 MB; the resident sets of 600 MB and more are not asked
+    assert set(best(runs, gb=0.036).values()) == {"cLA"}
+    assert set(best(runs, gb=0.02).values()) == {"Head only"}
+    assert best(runs, gb=0.001) == {}
 
 
 def test_the_largest_run_of_a_cell_decides(written) -> None:
-    runs = written()  # LoRA's seeds peak at 840, 842.4 and 844.8 MB
-    assert set(best(runs, gb=0.843).values()) == {"cLA"}
+    runs = written()  # LoRA's seeds take 40.1, 40.4 and 40.8 MB
+    assert set(best(runs, gb=0.0405).values()) == {"cLA"}
 
 
-def test_hours_are_wall_clock(written) -> None:
-    runs = written(seeds=(0,))  # cLA takes 25.6 s, LoRA 29.6 s
+def test_hours_leave_out_what_is_paid_once(written) -> None:
+    def first_of_its_worker(record: Record) -> Record:
+        first = record.spec["method"]["name"] == "lora" and record.spec["seed"] == 0
+        wall = record.seconds["wall"]
+        if not first or not isinstance(wall, Measured):
+            return record
+        once = {"worker_setup": Measured(3600.0, "s"), "setup": NotMeasured("see worker_setup")}
+        return replace(record, seconds={**record.seconds, **once, "wall": Measured(wall.value - 2.0, "s")})
+
+    runs = written(edit=first_of_its_worker)  # of training and evaluation cLA takes 24.0 s at most, LoRA 28.1 s
+    assert set(best(runs, hours=28.2 / 3600).values()) == {"LoRA"}
     assert set(best(runs, hours=27 / 3600).values()) == {"cLA"}
+    (lora, *_) = advise(everything(runs), {}, None, None)
+    assert lora.method == "LoRA" and lora.setup_s == 3600.0 and lora.hours == pytest.approx(28.08 / 3600)
+
+
+def test_times_that_are_marked_give_no_hours(written) -> None:
+    def marked(record: Record) -> Record:
+        return replace(record, contention={"marked": Measured(1.0, "1", 1)})
+
+    runs = written(edit=marked)
+    assert best(runs, hours=100.0) == {}
+    assert set(best(runs).values()) == {"LoRA"}
+    frame = everything(runs)
+    options = advise(frame, {}, None, None)
+    assert {o.hours for o in options} == {None}
+    assert "Such runs give no hours" in " ".join(limits(frame, options))
+
+
+def tiny(record: Record) -> Record:
+    return replace(record, spec={**record.spec, "model": {**record.spec["model"], "size": "tiny"}})
+
+
+COMMAND = "run: peftlab sweep method=cla,full,head,lora model=minilm dataset=mrpc recipe=default 'seed=range({})'"
+
+
+@pytest.mark.parametrize(
+    ("changes", "why", "seeds"),
+    [
+        ({"edit": tiny}, "a tiny model with random weights", 5),
+        ({"seeds": (0, 1)}, "fewer than 3 seeds with a score", 3),
+        ({"score": lambda method, dataset, seed: 0.25 + 0.01 * (seed - 1)}, "not above chance", 5),
+    ],
+)
+def test_what_is_no_evidence_is_not_advised_and_the_sweep_that_would_be_is_named(written, changes, why, seeds) -> None:
+    runs = written(**changes)
+    assert best(runs) == {}
+    frame = everything(runs)
+    (text, *_) = sentences(frame, advise(frame, {"dataset": "mrpc"}, None, None))
+    assert "no evidence" in text and why in text
+    assert text.endswith(COMMAND.format(seeds))
 
 
 def test_what_was_not_measured_does_not_fit(written) -> None:
     def no_peak(record: Record) -> Record:
-        return replace(record, memory={k: v for k, v in record.memory.items() if not isinstance(v, Measured)})
+        return replace(
+            record, ledger={}, memory={k: v for k, v in record.memory.items() if not isinstance(v, Measured)}
+        )
 
     runs = written(edit=no_peak)
     assert best(runs, gb=100.0) == {}
@@ -69,9 +119,8 @@ def test_the_limits_of_the_evidence_are_said(written) -> None:
     options = advise(frame, {"dataset": "mrpc"}, None, None)
     said = " ".join(limits(frame, options))
     assert "8 finished runs in 1 blocks" in said
-    assert "not GPU memory" in said
-    assert "Fewer than 3 seeds" in said
-    assert "LoRA" in sentences(frame, options)[0]
+    assert "the exact ledger of a step" in said
+    assert "fewer than 3 seeds" in said
 
 
 def test_an_unknown_model_names_the_known_ones(written) -> None:

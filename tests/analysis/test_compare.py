@@ -12,6 +12,7 @@ from statsmodels.stats.multitest import multipletests
 import analysis
 from analysis.compare import as_json, compare, compare_csv, read_table
 from analysis.metric import direction
+from analysis.stats.ranks import ranking
 from analysis.verbs import compare as verb
 from harness.ledger.errors import RecordError
 
@@ -194,7 +195,60 @@ def test_wide_tables_are_read_as_people_print_them(tmp_path: Path, separator: st
     assert found["blocks"] == ["all / A / accuracy"]
     assert found["mean_ranks"] == {"LoRA #1": 1.0, "cLA": 2.0, "PaCA": 3.0}
     assert found["dropped_blocks"] == {"all / B / accuracy": ["cLA"]}
-    assert "3 values named Average are left out: they are no block of their own." in found["notes"]
+    assert "3 values named Average are left out: they are no block and no method of their own." in found["notes"]
+
+
+LATEX = r"""\begin{tabular}{lcc}
+\toprule
+method & SST\_2 & A \& B & Avg. \\ % as printed
+\midrule
+LoRA & \textbf{70.8} $\pm$ 0.3 & $61.0_{\pm 0.2}$ & 65.9 \\
+cLA & 70.1\% & \underline{\textbf{62.0}}
+  & 66.0 \\[2pt]
+Mean & 70.4 & 61.5 & 66 \\ \hline
+\end{tabular}
+"""
+
+
+def test_a_latex_table_is_read_and_its_averages_left_out_on_both_axes(tmp_path: Path) -> None:
+    path = tmp_path / "table.tex"
+    path.write_text(LATEX)
+    table = read_table(path, "accuracy")
+    values = table.set_index(["method", "dataset"])["value"].to_dict()
+    assert values == {("LoRA", "SST_2"): 70.8, ("cLA", "SST_2"): 70.1, ("LoRA", "A & B"): 61.0, ("cLA", "A & B"): 62.0}
+    assert any(note.startswith("5 values named Average") for note in compare_csv(path, metric="accuracy").notes)
+
+
+def test_the_control_has_a_family_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    table = str(PUBLISHED / "beyond_lora_table2.csv")
+    assert verb([table, "--control=LoRA", "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    raw = {p["b"] if p["a"] == "LoRA" else p["a"]: p["wilcoxon_p"] for p in answer["pairwise"] if "LoRA" in p.values()}
+    adjusted = dict(zip(raw, multipletests(list(raw.values()), method="holm")[1], strict=True))
+    assert answer["against_control"] == pytest.approx(adjusted) and len(raw) == 9
+    assert verb([table, "--control=LoRA"]) == 0
+    assert "LoRA" in capsys.readouterr().out
+    with pytest.raises(RecordError, match=r"no method 'Lora'\. Did you mean"):
+        verb([table, "--control=Lora"])
+
+
+def test_thirteen_blocks_and_eleven_methods_with_ties_are_counted_and_not_enumerated(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    sizes: list[int] = []
+    empty = np.zeros
+
+    def counted(shape, *rest, **options):
+        sizes.append(int(np.prod(shape)))
+        return empty(shape, *rest, **options)
+
+    monkeypatch.setattr("analysis.stats.permutation.np.zeros", counted)
+    scores = np.random.default_rng(0).integers(0, 4, (13, 11)).astype(float)
+    rank = ranking(scores)
+    assert len(rank.pairs) == 55
+    assert len(sizes) <= 55 * 13 and max(sizes) <= 2 * 13 * 14 + 1  # a sum each, never one of 2^13 choices of signs
+    p = next(pair for pair in rank.pairs if (pair.a, pair.b) == (0, 1)).p
+    assert p == pytest.approx(by_all_signs(scores[:, 0] - scores[:, 1]))
 
 
 def test_two_spellings_of_a_method_are_named(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from analysis.tables.examples import examples_table
 from harness.ledger.errors import RecordError
 from harness.ledger.quantity import Measured
 from harness.ledger.store import Store
-from tests.analysis.conftest import rewrite
+from tests.rewrite import rewrite
 
 BLOCK = "Minilm / MRPC"
 

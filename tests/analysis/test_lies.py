@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 from analysis.audit import audit
+from analysis.checks.between import between, facts_of
+from analysis.checks.evidence import read_evidence
 from analysis.load import load
 from analysis.verbs import audit as verb
 from analysis.verbs import report
@@ -290,3 +293,15 @@ def test_the_verbs_say_it(store: Path, tmp_path: Path, capsys: pytest.CaptureFix
     assert all(LORA in finding["runs"] for finding in told if finding["level"] == "refuted")
     with pytest.raises(RecordError, match=r"cannot be true.*0\.999.*peftlab audit"):
         report([*where, "--out", str(tmp_path / "report")])
+
+
+def test_runs_of_two_contents_of_one_dataset_need_not_have_answered_the_same_questions():
+    facts = []
+    for content in ("0" * 16, None):
+        run = read_evidence(HONEST / (LORA if content else CLA))
+        dataset = {**run.dataset, **({"content": content} if content else {})}
+        run = replace(run, record=replace(run.record, spec={**run.record.spec, "dataset": dataset}))
+        facts.append(replace(facts_of(run), targets=f"other answers of {content}"))
+    assert between(facts) == ()
+    alike = [replace(each, dataset=facts[0].dataset) for each in facts]
+    assert {finding.level for finding in between(alike)} == {"refuted"}

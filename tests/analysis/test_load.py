@@ -21,7 +21,7 @@ from harness.ledger.plan import read_plan
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Record
 from harness.ledger.store import Store
-from tests.analysis.conftest import rewrite
+from tests.rewrite import rewrite
 
 
 def test_a_complete_sweep_is_one_row_per_planned_run(written) -> None:

@@ -63,3 +63,13 @@ def test_another_precision_is_refused(written) -> None:
 
     with pytest.raises(RecordError, match=r'model\.dtype is "bfloat16" \(Full fine-tuning\) and "float32"'):
         load("tiny", written(edit=half))
+
+
+def test_other_data_are_refused_with_advice_that_can_be_followed(written) -> None:
+    def other(record: Record) -> Record:
+        if record.spec["method"]["name"] != "full":
+            return record
+        return replace(record, data={**record.data, "source": {"kind": "folder", "sha256": "0" * 64}})
+
+    with pytest.raises(RecordError, match=r"data is facts .*the same sweep command does those anew whose local data"):
+        load("tiny", written(edit=other))

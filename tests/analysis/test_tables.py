@@ -1,5 +1,6 @@
 """Golden tables from hand-written records, and the promises every table keeps."""
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -321,3 +322,16 @@ def test_the_picture_of_times_has_bars_both_ways_and_that_of_counts_does_not(wri
     row = data.loc[("Minilm / MRPC", "LoRA")]
     assert row["cost_low"] < row["cost"] < row["cost_high"]
     assert means(load("tiny", written()), "trainable_params")["cost_low"].isna().all()
+
+
+def test_a_control_at_chance_divides_by_nothing(written) -> None:
+    def score(method: str, dataset: str, seed: int) -> float:
+        return 0.25 if method == "lora" else 0.25 + 0.01 * (seed + 1)
+
+    frame = load("tiny", written(score=score))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        table = pooled_table(frame)
+        made = (table2(frame), table3(frame), competitive_table(frame), fronts_table(frame))
+    assert table is not None and all(made)
+    assert {row[2].why for row in table.rows} == {"the control is not above chance"}

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from analysis.chosen import chosen_settings
 from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
 from analysis.frame import ordered
@@ -126,3 +127,24 @@ def test_a_sweep_without_settings_has_no_such_table(written) -> None:
     frame = load("tiny", written())
     assert tuning_table(frame) is None
     assert tuning_curves(frame) is None
+
+
+def test_of_several_settings_the_one_that_validation_prefers_is_compared(sweep: Callable[..., Path]) -> None:
+    tried = load("tune", sweep())
+    assert len(tried.methods) == 3
+    frame = chosen_settings(tried)
+    assert frame.methods == ("LoRA",) and frame.control == "LoRA"
+    preferred = tried.rows[tried.rows["setting"] == "recipe.lr=0.001"]
+    assert list(frame.rows["id"]) == list(preferred["id"])  # .80 and .84, whatever the test scores are
+    assert frame.notes[-1] == "Minilm / MRPC, LoRA: recipe.lr=0.001, chosen on validation of 3 settings tried."
+    assert frame.rows["score"].notna().all()
+
+
+def test_a_setting_that_lost_a_seed_is_not_chosen(sweep: Callable[..., Path]) -> None:
+    frame = chosen_settings(load("tune", sweep(fail=((1e-3, 1),))))
+    assert set(frame.rows["setting"]) == {"recipe.lr=0.01"}
+
+
+def test_lower_is_better_where_the_metric_says_so(sweep: Callable[..., Path]) -> None:
+    frame = chosen_settings(load("tune", sweep("e2e")))
+    assert set(frame.rows["setting"]) == {"recipe.lr=0.0001"}

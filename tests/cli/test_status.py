@@ -161,6 +161,16 @@ def test_retry_makes_failures_of_one_kind_missing_and_keeps_their_records(store,
         control.retry(["--failed", "ooom", "--runs", str(store.root)])
 
 
+def test_retry_of_what_is_done_says_what_is_a_new_run_and_how_to_do_it_again_all_the_same(store, capsys):
+    plan = sleepy.plan(1)
+    run_here(plan, store)
+    write_plan(store.root, plan)
+    assert control.retry(["sleepy", "--runs", str(store.root)]) == 0
+    said = capsys.readouterr().out
+    assert "1 done, and it stays" in said and str(store.root / plan.ids[0]) in said
+    assert store.status(plan.ids[0]) == "done"
+
+
 def test_cancel_asks_local_workers_for_a_checkpoint(store, capsys):
     plan = sleepy.plan(1, steps=5, hold_at=2)
     worker = start_worker(store, plan)

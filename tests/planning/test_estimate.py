@@ -17,6 +17,7 @@ from harness.planning.estimate import PROBES, estimates
 from harness.planning.history import keep_probe
 from harness.planning.plan import plan_one, plan_sweep, read_request
 from harness.training.run import run_one
+from tests.rewrite import rewrite
 
 WORDS = ("model=vit_micro", "dataset=digits", "recipe.epochs=1", "recipe.evaluations=1", "tracker=none", "device=cpu")
 RESOLVER = Resolver()
@@ -34,7 +35,7 @@ def ran(tmp_path, peftlab_cache):
         request = read_request([*WORDS, f"runs={tmp_path}", f"cache={peftlab_cache}", *words])
         store = Store(tmp_path)
         record = run_one(plan_one(request, RESOLVER), store, settings_from(request.config))
-        store.write(quiet := replace(record, notes=()))  # whatever else this machine does while tests run
+        rewrite(store.root, quiet := replace(record, notes=()))  # whatever else this machine does while tests run
         return quiet
 
     return run
@@ -47,7 +48,7 @@ def told(tmp_path):
     def write(record, run, seconds):
         other = replace(record, id=run.id, spec=run.spec, seconds={**record.seconds, "train": Measured(seconds, "s")})
         (tmp_path / run.id).mkdir(exist_ok=True)
-        Store(tmp_path).write(other)
+        rewrite(tmp_path, other)
         return other
 
     return write

@@ -12,6 +12,7 @@ from harness.ledger.record import Failure, Record
 from harness.ledger.store import Store
 from harness.planning.plan import plan_one, plan_sweep, read_request
 from harness.planning.tuning import choose, finish, write_recipe
+from tests.rewrite import rewrite
 
 SCORES = {  # validation by method and rate; the test scores written beside them say the opposite
     "lora": {1e-4: 0.70, 1e-3: 0.90, 1e-2: 0.80},
@@ -80,7 +81,7 @@ def test_a_run_with_the_tuned_recipe_learns_at_the_rates_of_the_chosen_runs_head
     for run in plan.runs:
         store.paths(run.id).folder.mkdir(parents=True)
         best = run.choices["method"] == "lora" and run.spec["recipe"]["lr"] == 1e-3
-        store.write(_record(run, 0.9 if best else 0.8))
+        rewrite(store.root, _record(run, 0.9 if best else 0.8))
     lora, head = choose(plan, store)
     assert (lora.flat, head.flat, head.edge) == (False, True, False)
     write_recipe(plan, [lora, head], tmp_path / "conf")

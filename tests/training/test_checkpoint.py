@@ -116,6 +116,7 @@ DAMAGE = {
     "a fact of another type": unseal(step="many", clocks=[]),
     "a clock of another type": unseal(clocks={"seconds": {"train": None}, "wall": 1.0, "train_wasted": 0.0}),
     "a timer of another type": unseal(timer={"ms": 7}),
+    "of other data": unseal(data="f" * 64),
     "another run's": change(run="f" * 16),
     "method cut": lambda home: cut(home / "method.safetensors"),
     "method garbage": lambda home: (home / "method.safetensors").write_bytes(b"garbage" * 100),
