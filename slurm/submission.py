@@ -58,8 +58,8 @@ def read_submission(runs: Path, name: str) -> Submission:
     known = {each.name for each in fields(Submission)}
     try:
         raw: dict[str, Any] = {key: value for key, value in json.loads(path.read_bytes()).items() if key in known}
-        tasks = tuple(tuple(map(_text, ids)) for ids in raw["tasks"])
-        submission = Submission(**raw | {"tasks": tasks})
+        raw["tasks"] = tuple(tuple(map(_text, ids)) for ids in raw["tasks"])
+        submission = Submission(**raw)
         _text(submission.plan + submission.runner + submission.snapshot)
     except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
         raise PlanError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
