@@ -4,7 +4,7 @@ BIN := .venv/bin
 # constraints.txt pins what this project is tested with, torch above all (see its first lines).
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast lint schema bench bench-gpu mutate install clean
+.PHONY: demo test fast lint schema bench bench-gpu mutate soak install clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
@@ -42,6 +42,10 @@ bench-gpu: install
 # Small faults put into the source one at a time; those that no test notices are listed. Some minutes.
 mutate: install
 	@$(BIN)/python -m tests.mutate
+
+# A sweep of 500 runs on a SLURM of its own, attacked at random; as root, where SLURM is installed (docs/slurm.md).
+soak: install
+	@$(BIN)/python -m slurm.sandbox.chaos --runs 500
 
 clean:
 	rm -rf .venv build *.egg-info

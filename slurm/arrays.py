@@ -1,7 +1,6 @@
 """Packs to arrays of jobs, through submitit: one array per memory class, split where MaxArraySize asks for it."""
 
 import re
-import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -9,11 +8,11 @@ from pathlib import Path
 from shlex import quote
 from typing import Any
 
-import submitit
-from submitit.core.utils import FailedJobError
-
 from harness.ledger.errors import PlanError
+from slurm.begun import shell_lines
 from slurm.cluster_spec import SlurmCluster
+from slurm.commands import SlurmError, SlurmSilent, ask_again
+from slurm.executor import Executor
 from slurm.job import Job
 from slurm.packing import Pack, limit_minutes
 from slurm.submission import Submission, folder_of, new_name, write_submission
@@ -22,11 +21,11 @@ from slurm.submission import Submission, folder_of, new_name, write_submission
 def max_array_size() -> int:
     """Tasks that one array may have. Raises PlanError when SLURM does not answer."""
     try:
-        done = subprocess.run(["scontrol", "show", "config"], capture_output=True, text=True, timeout=60, check=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        raise PlanError(f"SLURM does not answer (scontrol show config: {error}); nothing was submitted.") from error
-    found = re.search(r"^MaxArraySize\s*=\s*(\d+)", done.stdout, re.MULTILINE)
-    return int(found[1]) if found else 1001
+        answer = ask_again("scontrol", "show", "config")
+    except SlurmError as error:
+        raise type(error)(f"SLURM does not answer (scontrol show config: {error}); nothing was submitted.") from error
+    size = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer, re.MULTILINE)
+    return max(1, int(size[1])) if size else 1001  # 0: no arrays, so each is one job
 
 
 def split(packs: Sequence[Pack], size: int) -> list[list[Pack]]:
@@ -40,20 +39,24 @@ def split(packs: Sequence[Pack], size: int) -> list[list[Pack]]:
 
 
 def submit(runs: Path, group: Sequence[Pack], base: Submission, cluster: SlurmCluster, exclude: Sequence[str]) -> str:
-    """Submit one array; returns its job id. Raises PlanError with SLURM's own words when it refuses."""
+    """Submit one array; returns its job id. Raises PlanError with SLURM's own words when it refuses,
+    and SlurmSilent when it does not answer."""
     name = new_name(base.plan)
     tasks = tuple(pack.ids for pack in group)
     submission = replace(base, name=name, memory_gb=group[0].memory_gb, more_memory=group[0].again, tasks=tasks)
     write_submission(runs, submission)
-    executor = submitit.SlurmExecutor(folder=folder_of(runs, name), max_num_timeout=cluster.requeues)
+    executor = Executor(folder=folder_of(runs, name), max_num_timeout=cluster.requeues)
     minutes = limit_minutes(max(pack.seconds for pack in group), cluster)
-    executor.update_parameters(**_options(submission, cluster, minutes, exclude))
+    setup = [*shell_lines(runs, name), *cluster.setup, *_environment(submission.snapshot)]
+    executor.update_parameters(**_options(submission, cluster, minutes, exclude), setup=setup)
     try:
         with executor.batch():
             jobs = [executor.submit(Job(str(runs), name, pack.ids)) for pack in group]
-    except (FailedJobError, subprocess.SubprocessError) as error:
+    except SlurmSilent as error:  # what did reach SLURM is known by its job name
+        raise SlurmSilent(f"SLURM did not answer the submission ({error}); the same command again goes on.") from error
+    except SlurmError as error:
         (folder_of(runs, name) / "submission.json").unlink()
-        raise PlanError(f"SLURM refused the submission: {_last_line(error)} (see docs/slurm.md, refused)") from error
+        raise PlanError(f"SLURM refused the submission: {error} (see docs/slurm.md, refused)") from error
     return jobs[0].job_id.partition("_")[0]
 
 
@@ -72,7 +75,6 @@ def _options(submission: Submission, cluster: SlurmCluster, minutes: int, exclud
         "array_parallelism": cluster.concurrency or len(submission.tasks),
         "signal_delay_s": cluster.warn_seconds,
         "exclude": ",".join(exclude) or None,
-        "setup": [*cluster.setup, *_environment(submission.snapshot)],
         "srun_args": ["--cpus-per-task", str(cluster.cpus)],  # since 22.05 srun no longer takes it from sbatch
         "additional_parameters": {"requeue": True} | dict(cluster.extra),
     }
@@ -82,8 +84,3 @@ def _options(submission: Submission, cluster: SlurmCluster, minutes: int, exclud
 def _environment(snapshot: str) -> list[str]:
     """The snapshot first on the path, and the submitter's folder not on it at all."""
     return [f'export PYTHONPATH={quote(snapshot)}"${{PYTHONPATH:+:$PYTHONPATH}}"', "export PYTHONSAFEPATH=1"]
-
-
-def _last_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[-1] if lines else type(error).__name__

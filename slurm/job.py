@@ -17,10 +17,14 @@ from pathlib import Path
 from submitit.helpers import DelayedSubmission
 
 from harness.execution.gpus import pin, sharers, visible_gpus
+from harness.execution.queue import is_settled
 from harness.execution.supervisor import Death, Start, Supervisor, Worker
 from harness.execution.worker import STOPPED
 from harness.ledger.store import Store
+from slurm.begun import QUICK_SECONDS, WORKED, WRONG_CODE, note
+from slurm.commands import SlurmError, ask, clean_environment
 from slurm.nodes import note_death
+from slurm.snapshot import WrongCode, check
 from slurm.submission import Submission, read_submission
 
 POLL_SECONDS = 0.2
@@ -43,11 +47,16 @@ class Job:
 
     def __call__(self) -> None:
         submission = read_submission(Path(self.runs), self.name)
+        begun = time.monotonic()
+        self._check_code(submission)
+        before = self._settled()
         told = _told_to_end()
         self.team = Supervisor(self.ids, Store(Path(self.runs)), self._starter(submission), self._note_death)
         self.team.begin(min(int(submission.cluster["at_once"]), len(self.ids)))
         while self.team.watch():  # not wait(): a signal's handler could not look then
             time.sleep(POLL_SECONDS)
+        if self._settled() > before or not any(self.team.codes) or time.monotonic() > begun + QUICK_SECONDS:
+            note(Path(self.runs), self.name, WORKED)
         if STOPPED in self.team.codes:
             _wait_for_slurm(told)
             raise RunsFailed("stopped before the end; the runs go on from their checkpoints")
@@ -56,6 +65,18 @@ class Job:
         deaths = dict(self.team.deaths)
         if deaths or any(code > 0 for code in self.team.codes):
             raise RunsFailed(f"runs failed, or killed their worker: {deaths or 'see the log above'}")
+
+    def _check_code(self, submission: Submission) -> None:
+        try:
+            if submission.snapshot:
+                check(Path(submission.snapshot))
+        except WrongCode:
+            note(Path(self.runs), self.name, WRONG_CODE)
+            raise
+
+    def _settled(self) -> int:
+        """How many of its runs have a record."""
+        return sum(is_settled(Store(Path(self.runs)), run_id) for run_id in self.ids)
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -96,12 +117,7 @@ class Job:
 
     def _submit_the_rest(self) -> None:
         """Under a submit limit, what did not fit into the queue is submitted as jobs end."""
-        env = {
-            key: value for key, value in os.environ.items() if not key.startswith(("SLURM_", "SBATCH_", "SUBMITIT_"))
-        }
-        if conf := os.environ.get("SLURM_CONF"):
-            env["SLURM_CONF"] = conf
-        subprocess.run([sys.executable, "-m", "slurm.rest", self.runs, self.name], env=env, check=False)
+        subprocess.run([sys.executable, "-m", "slurm.rest", self.runs, self.name], env=clean_environment(), check=False)
 
 
 def _told_to_end() -> list[int]:
@@ -130,9 +146,8 @@ def _wait_for_slurm(told: Sequence[int]) -> None:
 def _of_slurm(*command: str) -> str:
     """What SLURM says of this job; "" when it does not answer."""
     try:
-        command = (*command, os.environ["SLURM_JOB_ID"])
-        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout.strip()
-    except (OSError, KeyError, subprocess.TimeoutExpired):
+        return ask(*command, os.environ["SLURM_JOB_ID"], seconds=20).strip()
+    except (KeyError, SlurmError):
         return ""
 
 

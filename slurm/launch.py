@@ -3,8 +3,9 @@
 Refuses to submit while SLURM does not answer, and while another submission from this store is under way.
 """
 
+import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from harness.ledger.parse import parse
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
 from slurm.arrays import max_array_size, split, submit
+from slurm.begun import black_holes
 from slurm.cluster_spec import SlurmCluster
 from slurm.memory import judge, not_the_nodes_fault
 from slurm.nodes import bad_nodes
@@ -31,6 +33,7 @@ from slurm.status import live, queue
 from slurm.submission import Submission
 
 LOCK_SECONDS = 60.0
+MOST_SHOWN = 20  # failed runs; status has all
 
 
 @dataclass(frozen=True)
@@ -48,11 +51,14 @@ class Launched:
 
 
 def launch(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> int:
-    """Submit what is missing and say so. Exit code 0: submitted, or nothing to do."""
+    """Submit what is missing and say so. Exit code 0: submitted or done; 1 when all is over and a run has failed."""
     spec = parse(SlurmCluster, dict(cluster), "cluster")
     launched = start(plan, store, spec, settings_to_plain(settings))
-    _say(plan, launched, Console(stderr=True, highlight=False, soft_wrap=True))
-    return 0
+    console = Console(stderr=True, highlight=False, soft_wrap=True)
+    failed = [run_id for run_id in plan.ids if store.status(run_id) == "failed"]
+    _say(plan, launched, console, any_done=len(failed) < len(launched.todo.settled) == len(plan.runs))
+    _say_failed(failed, plan, store, console)
+    return 1 if failed and not (launched.runs or launched.todo.alive) else 0
 
 
 def start(
@@ -64,15 +70,9 @@ def start(
     runner: str = DEFAULT_RUNNER,
 ) -> Launched:
     """Reconcile and submit, alone. Raises PlanError when SLURM does not answer or refuses; what was submitted stays."""
-    if cluster.submit_limit == 1:
-        raise PlanError("cluster.submit_limit: 1 leaves no room for the next job; at least 2, or null for no limit.")
-    if cluster.gpus > cluster.at_once:
-        raise PlanError(
-            f"cluster.gpus: {cluster.gpus} for {cluster.at_once} run at once; a run uses one GPU, so take "
-            f"gpus: {cluster.at_once}, or at_once: {cluster.gpus} (each worker then has a GPU of its own)."
-        )
+    _check(store.root, cluster)
     with _alone(store.root) as lock:
-        live_jobs = live(store.root)
+        live_jobs = live(store.root, patient=True)
         alive = None if live_jobs is None else [run_id for job in live_jobs for run_id in job.ids]
         states = scan(store, plan.ids)
         todo = reconcile(plan, states, alive)
@@ -82,7 +82,8 @@ def start(
         needed = needs(plan, ids, store, cluster)
         needed |= {i: Need(gigabytes, needed[i].seconds, again=True) for i, gigabytes in verdict.more_memory.items()}
         innocent = not_the_nodes_fault(store.root, verdict)
-        excluded = bad_nodes(store.root, cluster.bad_node_after, time.time(), innocent)
+        after, now = cluster.bad_node_after, time.time()
+        excluded = dict(black_holes(store.root, after, now)) | dict(bad_nodes(store.root, after, now, innocent))
         sources = {run.id: run.source for run in plan.runs if run.source}
         packs = sorted(pack(ids, needed, cluster, sources), key=lambda each: not each.again)[: _room(cluster)]
         base = Submission("", plan.name, plan.digest, 0, False, (), settings, asdict(cluster), runner, "")
@@ -90,6 +91,28 @@ def start(
     runs = sum(len(each.ids) for each in packs)
     more, lost = tuple(sorted(verdict.more_memory)), tuple(sorted(verdict.hopeless))
     return Launched(todo, arrays, len(packs), runs, len(ids) - runs, excluded, more, lost)
+
+
+def _check(runs: Path, cluster: SlurmCluster) -> None:
+    """Raises PlanError for what cannot work, before anything is submitted."""
+    if cluster.submit_limit == 1:
+        raise PlanError("cluster.submit_limit: 1 leaves no room for the next job; at least 2, or null for no limit.")
+    if cluster.gpus > cluster.at_once:
+        raise PlanError(
+            f"cluster.gpus: {cluster.gpus} for {cluster.at_once} run at once; a run uses one GPU, so take "
+            f"gpus: {cluster.at_once}, or at_once: {cluster.gpus} (each worker then has a GPU of its own)."
+        )
+    if cluster.limit_minutes is not None and 2 * cluster.warn_seconds > 60 * cluster.limit_minutes:
+        raise PlanError(
+            f"cluster.warn_seconds: {cluster.warn_seconds} is more than half of limit_minutes: "
+            f"{cluster.limit_minutes}; a job would be told to save and queue again before it had done anything. "
+            f"At most {30 * cluster.limit_minutes}, or a longer limit."
+        )
+    if os.pathsep in str(runs.absolute()):
+        raise PlanError(
+            f"runs={runs}: the path of a store for SLURM must hold no '{os.pathsep}': it parts the folders that Python "
+            "imports from (PYTHONPATH), and jobs would run other code."
+        )
 
 
 def _submit(
@@ -111,7 +134,7 @@ def _room(cluster: SlurmCluster) -> int | None:
     """Jobs that may be submitted now; None: no limit."""
     if cluster.submit_limit is None:
         return None
-    waiting = queue()
+    waiting = queue(patient=True)
     return 0 if waiting is None else max(0, cluster.submit_limit - len(waiting))
 
 
@@ -130,7 +153,7 @@ def _alone(runs: Path) -> Iterator[Lease]:
         yield lease
 
 
-def _say(plan: Plan, done: Launched, console: Console) -> None:
+def _say(plan: Plan, done: Launched, console: Console, *, any_done: bool) -> None:
     todo = done.todo
     submitted = f"{done.runs} submitted as {done.jobs} jobs (SLURM {', '.join(done.arrays)})"
     console.print(
@@ -149,5 +172,17 @@ def _say(plan: Plan, done: Launched, console: Console) -> None:
         console.print(f"node {node} is excluded: {why}.")
     if done.runs or todo.alive:
         console.print(f"follow with: peftlab status sweep={plan.name} --watch")
-    elif len(todo.settled) == len(plan.runs):
+    elif any_done:
         console.print(f"the answer: peftlab report sweep={plan.name}")
+
+
+def _say_failed(ids: Sequence[str], plan: Plan, store: Store, console: Console) -> None:
+    """Name the failed runs, as the local launcher does."""
+    for record in store.records(ids[:MOST_SHOWN]):
+        if failure := record.failure:
+            words = (failure.message.splitlines() or [""])[0]
+            console.print(f"failed {record.id} ({failure.kind}): {words}", markup=False)
+    if len(ids) > MOST_SHOWN:
+        console.print(f"… and {len(ids) - MOST_SHOWN} more: peftlab status sweep={plan.name}")
+    if ids:
+        console.print(f"{len(ids)} failed; after mending: peftlab retry {plan.name}, then the same command again.")

@@ -1,8 +1,7 @@
 """SLURM as a launcher (`harness.execution.launcher`): the room's functions under the names that harness asks for."""
 
 import shutil
-import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,12 @@ from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
+from slurm.begun import lost
 from slurm.cluster_spec import SlurmCluster
+from slurm.commands import scancel
 from slurm.status import live
 
-__all__ = ["cancel", "check", "launch", "live", "logs", "name", "waits"]
+__all__ = ["cancel", "check", "launch", "live", "logs", "lost", "name", "waits"]
 
 name = "SLURM"
 waits = False
@@ -37,23 +38,16 @@ def cancel(store: Store, sweep: str, ids: frozenset[str]) -> tuple[str, ...]:
         raise PlanError("SLURM does not answer; no job of its was cancelled. Try again when squeue works.")
     jobs = tuple(job.job for job in queue if job.sweep == sweep)
     if jobs:
-        _scancel(jobs)
+        scancel(jobs)
     return jobs
 
 
-def _scancel(jobs: Sequence[str]) -> None:
-    try:
-        subprocess.run(["scancel", *jobs], check=True, timeout=60, capture_output=True, text=True)
-    except (OSError, subprocess.SubprocessError) as error:
-        reason = (getattr(error, "stderr", None) or str(error)).strip().splitlines()[-1]
-        raise PlanError(f"scancel did not cancel the jobs ({reason}); try again: {' '.join(jobs)}") from error
-
-
 def logs(store: Store, run_id: str) -> list[Path]:
-    """What SLURM and the workers said in the job that is, or was, at the run."""
+    """What SLURM and the workers said in the job that is, or was, at the run, and in those that died before it."""
     lease = look(store.paths(run_id).folder)
     job = lease.holder.job if lease and lease.holder else ""
-    return sorted((store.root / "jobs").glob(f"*/{job}_0_log.err")) if job else []
+    of_job = sorted((store.root / "jobs").glob(f"*/{job}_0_log.err")) if job else []
+    return [*of_job, *(path for each in lost(store.root) if run_id in each.ids for path in each.logs)]
 
 
 def check(cluster: Mapping[str, Any] | None) -> list[Finding]:

@@ -14,7 +14,7 @@ from harness.ledger.plan import Plan
 from harness.ledger.record import Failure, failure_record
 from harness.ledger.store import Store
 from slurm.cluster_spec import SlurmCluster
-from slurm.submission import Submission, read_submission, submissions
+from slurm.submission import Submission, read_known, submissions
 
 # slurmstepd's words: by polling (OverMemoryKill), and by the kernel through cgroups.
 _KILLED = re.compile(r"exceeded (?:job )?memory limit|Exceeded job memory|oom.kill event|Out Of Memory|OUT_OF_MEMORY")
@@ -68,7 +68,7 @@ def _killed_in(store: Store, run_id: str) -> Submission | None:
         return None
     for log in (store.root / "jobs").glob(f"*/{seen.holder.job}_0_log.err"):
         if _KILLED.search(log.read_text(errors="replace")):
-            return read_submission(store.root, log.parent.name)
+            return read_known(store.root, log.parent.name)
     return None
 
 

@@ -64,9 +64,10 @@ def limit_minutes(seconds: float, cluster: SlurmCluster) -> int:
     """The time limit of a job of `seconds`.
 
     submitit calls a warning a time-out when the job ran at least min(0.8 T, T - 10 min) (submitit#1656), so T is such
-    that a job that keeps to twice its estimate is never past that point: a preemption then is one.
+    that a job that keeps to twice its estimate is never past that point: a preemption then is one. Nor does the warning
+    come before its middle.
     """
     if cluster.limit_minutes is not None:
         return cluster.limit_minutes
     longest = (START_SECONDS + 2 * seconds) / 60
-    return math.ceil(max(longest / 0.8, longest + 10))
+    return math.ceil(max(longest / 0.8, longest + 10, cluster.warn_seconds / 30))

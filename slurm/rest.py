@@ -17,9 +17,12 @@ from harness.ledger.plan import read_plan
 from harness.ledger.store import Store
 from harness.planning.order import work_order
 from slurm.cluster_spec import SlurmCluster
+from slurm.commands import SlurmSilent
 from slurm.launch import Launched, start
+from slurm.status import queue
 from slurm.submission import Submission, read_submission
 
+PAUSES = (5.0, 20.0, 60.0)  # seconds: the chain of jobs does not end because SLURM is silent for a moment
 PATIENCE = 15  # looks, a second apart; counted, so that a node that stands still for a moment does not use them up
 
 
@@ -52,6 +55,18 @@ def _wait_for_room(runs: Path, before: Submission) -> Launched:
 
 
 def _start(runs: Path, before: Submission) -> Launched:
+    """Submit what fits; as long as SLURM is silent, after each of PAUSES once more."""
+    for pause in PAUSES:
+        try:
+            if queue(patient=True) is not None:
+                return _submit(runs, before)
+        except SlurmSilent as error:
+            print(error, file=sys.stderr)
+        time.sleep(pause)
+    return _submit(runs, before)
+
+
+def _submit(runs: Path, before: Submission) -> Launched:
     cluster = parse(SlurmCluster, dict(before.cluster), "cluster")
     return start(
         work_order(read_plan(runs, before.address)), Store(runs), cluster, before.settings, runner=before.runner

@@ -13,12 +13,17 @@ PACKAGES = ("harness", "methods", "slurm", "conf")
 
 
 def snapshot(runs: Path) -> Path:
-    """runs/snapshots/<digest>, made if absent; equal code is one copy. SOURCE.json says of which commit."""
+    """runs/snapshots/<digest>, made if absent; equal code is one copy. SOURCE.json says of which commit.
+
+    A copy that is no longer whole (a purge of old files took some) is moved aside and made anew.
+    """
     root = ROOT
     files = _files(root)
     home = runs / "snapshots" / _digest(root, files)
     if home.is_dir():
-        return home
+        if _digest(home, _files(home)) == home.name:
+            return home
+        os.rename(home, home.with_name(f".{home.name}.{uuid.uuid4().hex[:8]}.damaged"))
     part = home.with_name(f".{home.name}.{uuid.uuid4().hex[:8]}")
     for file in files:
         target = part / file.relative_to(root)
@@ -30,6 +35,20 @@ def snapshot(runs: Path) -> Path:
     except OSError:  # another submitter was faster; its copy is equal
         shutil.rmtree(part)
     return home
+
+
+class WrongCode(Exception):
+    """A queued job would run other code than was submitted."""
+
+
+def check(home: Path) -> None:
+    """Raises WrongCode when what this process imports is not the snapshot `home`, whole and unaltered."""
+    if not home.is_dir():
+        raise WrongCode(f"the code that was submitted is gone ({home}): nothing was run. Issue the sweep again.")
+    if not os.path.samefile(ROOT, home):
+        raise WrongCode(f"this job imports {ROOT}, not the code that was submitted ({home}): nothing was run.")
+    if _digest(home, _files(home)) != home.name:
+        raise WrongCode(f"the code that was submitted was altered or partly deleted ({home}). Issue the sweep again.")
 
 
 def _files(root: Path) -> list[Path]:

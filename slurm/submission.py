@@ -1,15 +1,18 @@
 """What was submitted, written down before it is: a job's name leads to its run ids even if the shell dies."""
 
 import json
+import logging
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from harness.ledger.errors import PlanError
 from harness.ledger.paths import to_json, write_whole
 
 PREFIX = "peftlab-"
+log = logging.getLogger("peftlab.slurm")
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,39 @@ def write_submission(runs: Path, submission: Submission) -> None:
 
 
 def read_submission(runs: Path, name: str) -> Submission:
-    raw = json.loads((folder_of(runs, name) / "submission.json").read_bytes())
-    return Submission(**raw | {"tasks": tuple(tuple(ids) for ids in raw["tasks"])})
+    """As it was written, without fields that only a newer version knows. Raises PlanError when it is garbage."""
+    path = folder_of(runs, name) / "submission.json"
+    known = {each.name for each in fields(Submission)}
+    try:
+        raw: dict[str, Any] = {key: value for key, value in json.loads(path.read_bytes()).items() if key in known}
+        raw["tasks"] = tuple(tuple(map(_text, ids)) for ids in raw["tasks"])
+        submission = Submission(**raw)
+        _text(submission.plan + submission.runner + submission.snapshot)
+    except (OSError, ValueError, TypeError, AttributeError, KeyError, RecursionError) as error:
+        raise PlanError(f"{path} cannot be read ({type(error).__name__}: {error})") from error
+    if not isinstance(submission.cluster, dict) or not isinstance(submission.memory_gb, int):
+        raise PlanError(f"{path} cannot be read (cluster or memory_gb is none)")
+    return submission
+
+
+def read_known(runs: Path, name: str) -> Submission | None:
+    """`read_submission`; one that cannot be read is named in a warning, and None."""
+    try:
+        return read_submission(runs, name)
+    except PlanError as error:
+        log.warning("%s; it is left out", error)
+        return None
 
 
 def submissions(runs: Path) -> Iterator[Submission]:
-    """All that were ever written down in this store, oldest first."""
-    files = (runs / "jobs").glob("*/submission.json")
+    """All that were ever written down in this store and can be read, oldest first."""
+    files = [path for path in (runs / "jobs").glob("*/submission.json") if path.is_file()]
     for file in sorted(files, key=lambda path: path.stat().st_mtime):
-        yield read_submission(runs, file.parent.name)
+        if submission := read_known(runs, file.parent.name):
+            yield submission
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value

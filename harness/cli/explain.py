@@ -96,7 +96,8 @@ def _reason(planned: Planned, store: Store) -> dict[str, Any]:
     (row,) = survey(Plan("", (planned,), (), {}), store, queue).rows
     answer: dict[str, Any] = {"status": row.stage}
     if row.stage == "missing":
-        return answer | _nearest(planned, store, "".join(f" {why}." for why in queue.silent))
+        remark = f" {row.message}." * bool(row.message) + "".join(f" {why}." for why in queue.silent)
+        return answer | _nearest(planned, store, remark)
     return answer | {"why": _why(row)}
 
 

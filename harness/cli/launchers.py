@@ -8,8 +8,8 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from harness.execution.jobs import LiveJob, Queue, noted_launchers
-from harness.execution.launcher import NAMES, Launcher
+from harness.execution.jobs import LiveJob, LostJob, Queue, noted_launchers
+from harness.execution.launcher import NAMES, KnowsLost, Launcher
 from harness.ledger.errors import SpecError, nearest
 
 GROUP = "peftlab.launchers"
@@ -73,8 +73,10 @@ def queue_of(runs: Path) -> Queue:
     """Live jobs of this store, from every scheduler that was used for it."""
     launchers, silent = launchers_used(runs)
     jobs: list[LiveJob] = []
+    lost: list[LostJob] = []
     for launcher in launchers:
         live = launcher.live(runs)
+        lost += launcher.lost(runs) if isinstance(launcher, KnowsLost) else ()
         jobs += live or ()
         silent += [f"{launcher.name} does not answer"] if live is None else []
-    return Queue(tuple(jobs), tuple(silent))
+    return Queue(tuple(jobs), tuple(silent), tuple(lost))

@@ -43,6 +43,7 @@ def _page(found: Survey, left: float | None) -> RenderableType:
     parts += [Text(f"{why}: {hidden}", style="yellow") for why in found.silent]
     parts += _lines([row for row in found.rows if row.stage == "running"], _running, "cyan")
     parts += _lines([row for row in found.rows if row.stage == "failed"], _failed, "red")
+    parts += _lines([row for row in found.rows if row.stage == "missing" and row.message], _lost, "yellow")
     skipped = Counter(each.why for each in found.skipped)
     parts += [Text(f"skipped ({count}): {why}", style="dim") for why, count in skipped.most_common(MOST)]
     return Group(*parts)
@@ -112,6 +113,10 @@ def _running(row: Row) -> str:
 def _failed(row: Row) -> str:
     first = row.message.splitlines()[0] if row.message else ""
     return f"failed({row.why}) {row.id} {_words(row)}: {first}"
+
+
+def _lost(row: Row) -> str:
+    return f"missing {row.id} {_words(row)}: {row.message}"
 
 
 def _words(row: Row) -> str:

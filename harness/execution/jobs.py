@@ -20,11 +20,26 @@ class LiveJob:
 
 
 @dataclass(frozen=True)
+class LostJob:
+    """A job that ended before it did any of its runs."""
+
+    job: str
+    node: str
+    ids: tuple[str, ...]
+    words: str  # the last that it said
+    logs: tuple[Path, ...]
+
+    def __str__(self) -> str:
+        return f"job {self.job} on {self.node} ended before it did a run: {self.words}"
+
+
+@dataclass(frozen=True)
 class Queue:
     """What all schedulers of a store say of it."""
 
     jobs: tuple[LiveJob, ...] = ()
     silent: tuple[str, ...] = ()  # why one says nothing: "SLURM does not answer"
+    lost: tuple[LostJob, ...] = ()  # oldest first; of launchers that know
 
 
 def note_launcher(runs: Path, kind: str) -> None:

@@ -3,10 +3,10 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from harness.config.settings import Settings
-from harness.execution.jobs import LiveJob
+from harness.execution.jobs import LiveJob, LostJob
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
 
@@ -46,6 +46,15 @@ class Launcher(Protocol):
 
     def check(self, cluster: Mapping[str, Any] | None) -> Sequence[Finding]:
         """Whether this machine can launch so; None: another cluster is chosen, and nothing is demanded."""
+        ...
+
+
+@runtime_checkable
+class KnowsLost(Protocol):
+    """A launcher that also knows which jobs died before they did a run: `status`, `explain` and `logs` tell of them."""
+
+    def lost(self, runs: Path) -> tuple[LostJob, ...]:
+        """Oldest first."""
         ...
 
 

@@ -29,6 +29,14 @@ class Death:
         return f"worker {self.pid} died of {self.how}{guess} while it ran {', '.join(self.held) or 'nothing yet'}{left}"
 
 
+def signal_name(number: int) -> str:
+    """`SIGKILL`; a real-time signal has no name of its own in Python: `signal 40`."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
 @dataclass
 class Supervisor:
     """Workers over one list of runs. One that is killed is replaced as long as a run is left that it may do."""
@@ -62,7 +70,7 @@ class Supervisor:
         held = held_by(worker.pid, pending, self.store)
         self.deaths.update(held or pending)  # it died before its first run: without a culprit there would be no end
         hopeless = tuple(run_id for run_id in held if self.deaths[run_id] >= DEATHS_OF_A_RUN)
-        self.on_death(Death(worker.pid, signal.Signals(-self.codes[-1]).name, tuple(held), hopeless))
+        self.on_death(Death(worker.pid, signal_name(-self.codes[-1]), tuple(held), hopeless))
         if rest := [run_id for run_id in pending if self.deaths[run_id] < DEATHS_OF_A_RUN]:
             self.workers[number] = self.start(number, rest)
 

@@ -23,7 +23,7 @@ class Row:
     choices: Mapping[str, Any]
     stage: Stage
     why: str  # of a failure: its kind; of a pending run: the scheduler's reason
-    message: str
+    message: str  # of a failure; of a missing run: what became of the job that was to do it
     progress: Progress | None
     where: str  # host or node, and job or process
 
@@ -56,11 +56,12 @@ def survey(plan: Plan, store: Store, queue: Queue) -> Survey:
     """Each run of the plan, by the files of the store and the live jobs of its schedulers."""
     states = scan(store, plan.ids)
     queued = {run_id: job for job in queue.jobs for run_id in job.ids}
-    rows = tuple(_row(run, states[run.id], store, queued.get(run.id)) for run in plan.runs)
+    lost = {run_id: str(job) for job in queue.lost for run_id in job.ids}
+    rows = tuple(_row(run, states[run.id], store, queued.get(run.id), lost.get(run.id, "")) for run in plan.runs)
     return Survey(plan.name, plan.digest, rows, plan.skipped, queue.silent)
 
 
-def _row(run: Planned, state: State, store: Store, job: LiveJob | None) -> Row:
+def _row(run: Planned, state: State, store: Store, job: LiveJob | None, lost: str) -> Row:
     def row(stage: Stage, why: str = "", message: str = "", at: Progress | None = None, where: str = "") -> Row:
         return Row(run.id, run.choices, stage, why, message, at, where)
 
@@ -72,7 +73,7 @@ def _row(run: Planned, state: State, store: Store, job: LiveJob | None) -> Row:
     if job is not None:
         return row("pending", job.reason if job.state == "PENDING" else "", where=f"job {job.job}")
     if state.status == "absent":
-        return row("missing")
+        return row("missing", message=lost)
     if state.status == "damaged":
         return row("damaged")
     return row("stopped", state.kind, state.message, progress(folder.events))

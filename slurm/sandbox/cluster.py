@@ -9,8 +9,8 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -157,6 +157,18 @@ class Sandbox:
             time.sleep(0.05)
         _kill(pid, signal.SIGKILL)
         pid_file.unlink(missing_ok=True)
+
+
+@contextmanager
+def pointed_at(sandbox: Sandbox) -> Iterator[None]:
+    """SLURM's clients of this process talk to this sandbox."""
+    before = dict(os.environ)
+    os.environ |= sandbox.env
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ |= before
 
 
 def _search_path() -> str:

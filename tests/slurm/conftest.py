@@ -24,7 +24,10 @@ from harness.planning.plan import plan_sweep, read_request
 from slurm.cluster_spec import SlurmCluster
 from slurm.launch import start
 from slurm.sandbox import sleepy
-from slurm.sandbox.cluster import Sandbox, why_not
+from slurm.sandbox.cluster import Sandbox, pointed_at, why_not
+from tests.slurm.fake import fake
+
+__all__ = ["fake"]
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SLEEPY = "slurm.sandbox.sleepy:run"
@@ -52,16 +55,6 @@ def started(folder: Path) -> Iterator[Sandbox]:
     cluster.start()
     yield cluster
     cluster.stop()
-
-
-@contextmanager
-def pointed_at(cluster: Sandbox) -> Iterator[None]:
-    """SLURM's clients talk to this sandbox."""
-    before = dict(os.environ)
-    os.environ |= cluster.env
-    yield
-    os.environ.clear()
-    os.environ |= before
 
 
 @pytest.fixture(scope="session")
