@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -238,7 +239,7 @@ def test_thirteen_blocks_and_eleven_methods_with_ties_are_counted_and_not_enumer
     sizes: list[int] = []
     empty = np.zeros
 
-    def counted(shape, *rest, **options):
+    def counted(shape: Any, *rest: Any, **options: Any) -> Any:
         sizes.append(int(np.prod(shape)))
         return empty(shape, *rest, **options)
 
