@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,9 @@ def test_the_published_table_2_agrees_with_scipy_worked_by_hand() -> None:
     hundredths = (wide * 100).round().astype(int)  # as printed: 0.1 + 0.2 is 0.3
     raw_p = [by_all_signs((hundredths[p["a"]] - hundredths[p["b"]]).to_numpy()) for p in found["pairwise"]]
     assert [p["wilcoxon_p"] for p in found["pairwise"]] == pytest.approx(raw_p)
-    assert [p["holm_p"] for p in found["pairwise"]] == pytest.approx(list(multipletests(raw_p, method="holm")[1]))
+    assert [p["holm_p"] for p in found["pairwise"]] == pytest.approx(
+        np.asarray(multipletests(raw_p, method="holm")[1]).tolist()
+    )
     assert len(raw_p) == 45
 
 
@@ -224,7 +227,7 @@ def test_the_control_has_a_family_of_its_own(capsys: pytest.CaptureFixture[str])
     assert verb([table, "--control=LoRA", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     raw = {p["b"] if p["a"] == "LoRA" else p["a"]: p["wilcoxon_p"] for p in answer["pairwise"] if "LoRA" in p.values()}
-    adjusted = dict(zip(raw, multipletests(list(raw.values()), method="holm")[1], strict=True))
+    adjusted = dict(zip(raw, np.asarray(multipletests(list(raw.values()), method="holm")[1]), strict=True))
     assert answer["against_control"] == pytest.approx(adjusted) and len(raw) == 9
     assert verb([table, "--control=LoRA"]) == 0
     assert "LoRA" in capsys.readouterr().out
@@ -238,7 +241,7 @@ def test_thirteen_blocks_and_eleven_methods_with_ties_are_counted_and_not_enumer
     sizes: list[int] = []
     empty = np.zeros
 
-    def counted(shape, *rest, **options):
+    def counted(shape: Any, *rest: Any, **options: Any) -> Any:
         sizes.append(int(np.prod(shape)))
         return empty(shape, *rest, **options)
 
