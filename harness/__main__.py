@@ -3,6 +3,7 @@
 `python -m harness method=lora` is `peftlab run method=lora`; `python -m harness -m …` is `peftlab sweep …`.
 """
 
+import io
 import os
 import sys
 
@@ -20,11 +21,17 @@ More on one of them: peftlab VERB --help
 
 """
 HELP = {"-h", "--help"}
+VARIABLES = ("PEFTLAB_CACHE", "PEFTLAB_CONF", "PEFTLAB_MIRROR", "PEFTLAB_SWEEP")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a verb. Exit codes: 0 done, 1 a run failed, 2 the request was wrong (one sentence on stderr)."""
     words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(
+            stream, io.TextIOWrapper
+        ):  # a terminal or pipe that is not UTF-8 gets a ? for what it cannot show
+            stream.reconfigure(errors="replace")
     if not words or words[0] in (*HELP, "help"):
         print(USAGE + "\n".join(f"  {verb:<8} {what}" for verb, (_, what) in VERBS.items()))
         return 0
@@ -36,6 +43,7 @@ def main(argv: list[str] | None = None) -> int:
     from harness.ledger.errors import HarnessError
 
     try:
+        _check_environment()
         verb, rest = _verb_of(words)
         if HELP & set(rest):
             return _help(verb)
@@ -52,6 +60,18 @@ def main(argv: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("peftlab: interrupted; the same command goes on from here.", file=sys.stderr)
         return 130
+
+
+def _check_environment() -> None:
+    """Raises SpecError for a variable of ours that is misspelt, and for a folder of configs that is not there."""
+    from harness.ledger.errors import SpecError, nearest
+
+    for name in os.environ:
+        if name.startswith("PEFTLAB_") and name not in VARIABLES:
+            raise SpecError(f"{name}: unknown variable of the environment.{nearest(name, VARIABLES)}")
+    conf = os.environ.get("PEFTLAB_CONF")
+    if conf and not os.path.isdir(conf):
+        raise SpecError(f"PEFTLAB_CONF: {conf} is no folder; it holds method/, model/, dataset/ … of your own.")
 
 
 def _help(verb: str) -> int:

@@ -4,33 +4,32 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import torch
-from safetensors.torch import load_file, save_file
+from typing import TYPE_CHECKING, Any
 
 from harness.cli.arguments import flags_of
 from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import RecordError, SpecError
+from harness.ledger.lookup import find_run
 from harness.ledger.model_spec import HubModel
 from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
 from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
-from harness.models.load import load_model
-from harness.models.loaded import LoadedModel
 from harness.planning.plan import read_request
-from methods.build import build as build_method
 from methods.errors import MethodError
-from methods.export import peft_adapter
-from methods.method import Method
+
+if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
+    from harness.models.loaded import LoadedModel
+    from methods.method import Method
 
 
 def export(argv: list[str]) -> int:
-    """`peftlab export RUN_ID DIR`: adapter_config.json and adapter_model.safetensors that peft loads."""
+    """`peftlab export RUN DIR`: adapter_config.json and adapter_model.safetensors that peft loads."""
     asked = _asked(argv, "export")
     loaded, method = restored(asked.run_id, asked.settings)
+    from methods.export import peft_adapter
+
     try:
         config, tensors = peft_adapter(method)
     except MethodError as error:
@@ -60,7 +59,7 @@ def merge(argv: list[str]) -> int:
     return _event_log(asked, f"a plain {kind}; load it with {kind}.from_pretrained(DIR).", model=kind)
 
 
-def restored(run_id: str, settings: Settings) -> tuple[LoadedModel, Method]:
+def restored(run_id: str, settings: Settings) -> "tuple[LoadedModel, Method]":
     """The model of a finished run with its method attached, at the checkpoint that was tested.
 
     Raises RecordError when the run has no record, failed, or kept no weights.
@@ -73,6 +72,12 @@ def restored(run_id: str, settings: Settings) -> tuple[LoadedModel, Method]:
     if not state.is_file():
         raise RecordError(f"run {run_id} kept no weights; keep=all keeps those of full fine-tuning.")
     spec = parse(RunSpec, record.spec, "run")
+    import torch
+    from safetensors.torch import load_file
+
+    from harness.models.load import load_model
+    from methods.build import build as build_method
+
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
@@ -102,7 +107,7 @@ def _asked(argv: list[str], verb: str) -> _Asked:
     folder = Path(plain[1])
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise SpecError(f"{folder} is there already and is no empty folder; name another one.")
-    return _Asked(plain[0], folder, settings, "--json" in flags)
+    return _Asked(find_run(Store(settings.runs), plain[0]), folder, settings, "--json" in flags)
 
 
 def _make(folder: Path) -> None:
@@ -112,7 +117,7 @@ def _make(folder: Path) -> None:
         raise SpecError(f"{folder} cannot be made: {error.strerror}.") from error
 
 
-def _base_model(asked: _Asked, loaded: LoadedModel) -> dict[str, Any]:
+def _base_model(asked: _Asked, loaded: "LoadedModel") -> dict[str, Any]:
     """Where the weights under the adapter are from, as peft's own adapters say it; nothing for a model made here."""
     spec = parse(RunSpec, Store(asked.settings.runs).read(asked.run_id).spec, "run").model
     if spec.size == "tiny" or not isinstance(spec.source, HubModel):
@@ -130,6 +135,8 @@ def _event_log(asked: _Asked, what: str, **facts: Any) -> int:
 
 
 def _save(tensors: dict[str, Any], path: Path) -> None:
+    from safetensors.torch import save_file
+
     part = path.with_name(f".{path.name}.part")
     save_file(tensors, part, metadata={"format": "pt"})
     part.replace(path)

@@ -8,20 +8,13 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from harness.cli.show_facts import facts
 from harness.config.overrides import Assignment
 from harness.config.resolve import Resolver
-from harness.data.classes import with_class_names
-from harness.data.source import find_source
-from harness.data.splits import divide, row_keys
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.errors import DataError, SpecError
-from harness.models.loaded import ImageProcessor
 from harness.planning.plan import read_request
-from harness.tasks.build import bind
 
 EXAMPLES = 3
-AS_THEY_ARE = ImageProcessor(size=1, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)  # images are not resized here
 
 
 def main(argv: list[str]) -> int:
@@ -41,6 +34,11 @@ def main(argv: list[str]) -> int:
 
 def show(dataset: DatasetSpec) -> str:
     """Source and sizes, then the first examples of train. Raises DataError when the data is nowhere."""
+    from harness.cli.show_facts import facts
+    from harness.data.classes import with_class_names
+    from harness.data.source import find_source
+    from harness.data.splits import divide, row_keys
+
     tables, known = find_source(dataset).read()
     parts = divide(dataset, tables)
     tables = with_class_names(dataset, tables, parts)
@@ -66,5 +64,9 @@ def _named(error: DataError, words: Sequence[Assignment]) -> str:
 
 def _views(dataset: DatasetSpec, row: Mapping[str, Any]) -> list[str]:
     """What encoders and decoders read, where that is not the same."""
-    encoder, decoder = (bind(dataset, AS_THEY_ARE, decoder=decoder).show(row) for decoder in (False, True))
+    from harness.models.loaded import ImageProcessor
+    from harness.tasks.build import bind
+
+    as_they_are = ImageProcessor(size=1, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)  # images are not resized here
+    encoder, decoder = (bind(dataset, as_they_are, decoder=decoder).show(row) for decoder in (False, True))
     return [encoder] if encoder == decoder else ["[encoders]", encoder, "[decoders]", decoder]

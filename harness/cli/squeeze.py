@@ -10,14 +10,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
 
 from harness.cli.commands import load
+from harness.ledger.arguments import Parser
 from harness.ledger.errors import SpecError
-from harness.models.lora_folder import open_lora
-from harness.models.squeeze import SqueezedModule, Target, squeeze
+
+if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
+    from harness.models.squeeze import SqueezedModule
 
 PICTURE = "analysis.figures.spectrum:draw_spectrum"
 
@@ -25,7 +28,11 @@ PICTURE = "analysis.figures.spectrum:draw_spectrum"
 def main(argv: list[str]) -> int:
     """Write the squeezed adapter with `squeeze.csv` (a row a module) and `spectrum.png`; print a table by kind."""
     given = _parse(argv)
-    target = _target(given)
+    _check(given)
+    from harness.models.lora_folder import open_lora
+    from harness.models.squeeze import Target, squeeze
+
+    target = Target(given.rank, given.keep, given.uniform)
     with open_lora(given.adapter) as source, _new_folder(given.out) as part:
         modules = squeeze(source, part, target, given.backend)
         _write_csv(modules, part / "squeeze.csv")
@@ -38,24 +45,17 @@ def main(argv: list[str]) -> int:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="peftlab squeeze", add_help=False, exit_on_error=False)
+    parser = Parser("squeeze")
     parser.add_argument("adapter", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--rank", type=int)
     parser.add_argument("--keep", type=float)
     parser.add_argument("--uniform", action="store_true")
     parser.add_argument("--backend", choices=("qr", "exact", "randomised"), default="qr")
-    parser.add_argument("--json", action="store_true")
-    try:
-        given, unknown = parser.parse_known_args(argv)
-    except (argparse.ArgumentError, SystemExit) as error:
-        raise SpecError(f"squeeze: {error}; peftlab squeeze ADAPTER_DIR OUT_DIR --rank N | --keep SHARE.") from None
-    if unknown:
-        raise SpecError(f"squeeze: unknown words {' '.join(unknown)}; peftlab squeeze --help lists what it takes.")
-    return given
+    return parser.parse_intermixed_args(argv)
 
 
-def _target(given: argparse.Namespace) -> Target:
+def _check(given: argparse.Namespace) -> None:
     if (given.rank is None) == (given.keep is None):
         raise SpecError("squeeze: give one of --rank N and --keep SHARE.")
     if given.rank is not None and given.rank < 1:
@@ -64,7 +64,8 @@ def _target(given: argparse.Namespace) -> Target:
         raise SpecError(f"--keep {given.keep}: a share is above 0 and at most 1, as in --keep 0.95.")
     if given.uniform and given.keep is None:
         raise SpecError("--uniform goes with --keep; --rank is one rank for all modules already.")
-    return Target(given.rank, given.keep, given.uniform)
+    if not given.adapter.is_dir():
+        raise SpecError(f"{given.adapter}: no such folder; squeeze takes the folder of a PEFT LoRA adapter.")
 
 
 @contextmanager
@@ -81,7 +82,7 @@ def _new_folder(folder: Path) -> Iterator[Path]:
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_csv(modules: Sequence[SqueezedModule], path: Path) -> None:
+def _write_csv(modules: Sequence["SqueezedModule"], path: Path) -> None:
     """One row a module; the spectrum in one column, separated by spaces."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
@@ -91,7 +92,7 @@ def _write_csv(modules: Sequence[SqueezedModule], path: Path) -> None:
             writer.writerow([row.module, row.rank_before, row.rank, f"{row.variance_kept:.6f}", spectrum])
 
 
-def _print(modules: Sequence[SqueezedModule], folder: Path) -> None:
+def _print(modules: Sequence["SqueezedModule"], folder: Path) -> None:
     table = Table("kind", "modules", "rank before", "rank", "variance kept (%)", "least (%)")
     for kind in dict.fromkeys(row.module.rpartition(".")[2] for row in modules):
         rows = [row for row in modules if row.module.rpartition(".")[2] == kind]

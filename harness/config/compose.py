@@ -18,7 +18,7 @@ from yaml import YAMLError
 from harness.config.groups import GROUPS as GROUPS
 from harness.config.groups import choices as choices
 from harness.config.groups import conf_dirs as conf_dirs
-from harness.config.keys import where_it_belongs
+from harness.config.keys import as_hydra_takes, where_it_belongs
 from harness.config.overrides import Assignment
 from harness.config.yaml_file import check_name, check_yaml
 from harness.ledger.errors import SpecError, nearest
@@ -56,7 +56,7 @@ def _compose(name: str, words: Sequence[Assignment]) -> dict[str, Any]:
     search = [f"hydra.searchpath=[{others}]"] if others else []
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(base)):
-            config = compose(config_name=name, overrides=[*search, *(word.word for word in words)])
+            config = compose(config_name=name, overrides=[*search, *map(as_hydra_takes, words)])
         kept = OmegaConf.create(_with_variables(OmegaConf.to_container(config)))
         return OmegaConf.to_container(kept, resolve=True)  # type: ignore[return-value]
     except InterpolationResolutionError as error:

@@ -3,7 +3,7 @@
 import types
 import typing
 from collections.abc import Iterator
-from dataclasses import fields, is_dataclass
+from dataclasses import Field, fields, is_dataclass
 from functools import cache
 from typing import Any, Union, get_args, get_origin
 
@@ -15,7 +15,19 @@ from methods.spec import Kind
 @cache
 def key_paths() -> tuple[str, ...]:
     """Dotted paths in the order of the spec: method.name, …, method.update.rank, …, recipe.lr, …"""
-    return tuple(dict.fromkeys(_paths(RunSpec, "")))
+    return tuple(dict.fromkeys(path for path, _ in _fields(RunSpec, "")))
+
+
+@cache
+def _later() -> tuple[str, ...]:
+    """Keys that came later and have a neutral value, so that a yaml may leave them out."""
+    return tuple(dict.fromkeys(path for path, field in _fields(RunSpec, "") if "neutral" in field.metadata))
+
+
+def as_hydra_takes(word: Assignment) -> str:
+    """The word as typed; a key that the yaml may leave out is added to it, or changed."""
+    later = word.sign == "" and any(word.key == key or word.key.startswith(f"{key}.") for key in _later())
+    return f"++{word.word}" if later else word.word
 
 
 def where_it_belongs(word: Assignment) -> str:
@@ -29,18 +41,18 @@ def where_it_belongs(word: Assignment) -> str:
     return f" Write {' or '.join(f'{key}={word.text}' for key in shortest)}."
 
 
-def _paths(kind: Any, prefix: str) -> Iterator[str]:
+def _fields(kind: Any, prefix: str) -> Iterator[tuple[str, Field[Any]]]:
     if get_origin(kind) in (Union, types.UnionType):
         for each in get_args(kind):
-            yield from _paths(each, prefix)
+            yield from _fields(each, prefix)
     if isinstance(kind, type) and issubclass(kind, Kind) and not is_dataclass(kind):
         for each in kind.own().values():
-            yield from _paths(each, prefix)
+            yield from _fields(each, prefix)
     if not is_dataclass(kind):
         return
     hints = typing.get_type_hints(kind)
     for field in fields(kind):
         if hints[field.name] == RunSpec | None:  # of a source run: the same keys once more, after `source.`
             continue
-        yield f"{prefix}{field.name}"
-        yield from _paths(hints[field.name], f"{prefix}{field.name}.")
+        yield f"{prefix}{field.name}", field
+        yield from _fields(hints[field.name], f"{prefix}{field.name}.")

@@ -11,6 +11,7 @@ from harness.ledger.errors import SpecError
 from harness.ledger.identity import canonical, to_plain
 from harness.ledger.metrics import check_card
 from harness.ledger.model_spec import ModelSpec
+from harness.ledger.names import check_plain
 from harness.ledger.parse import parse
 from harness.ledger.spec import RecipeSpec
 from methods.library_types import SHORT
@@ -42,6 +43,7 @@ class Resolver:
         if key not in self._parts:
             raw = self._plain(axis, tuple(words))
             spec = parse(PARTS[axis], _with_rates(raw, rates) if axis == "recipe" else raw, axis)
+            check_plain(spec.name, f"{axis}.name")
             if isinstance(spec, DatasetSpec):
                 check_card(spec)
             self._parts[key] = Part(spec, to_plain(spec), canonical(spec))

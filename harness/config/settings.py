@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.ledger.cluster_spec import LocalCluster, SlurmCluster
 from harness.ledger.parse import parse
 
 KEYS = ("runs", "report", "cache", "device", "keep", "checkpoint_seconds", "wandb", "isolate")
+WANDB_MODE: Any = Literal["online", "offline", "disabled"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +44,18 @@ def settings_from(config: Mapping[str, Any], sweep: str | None = None) -> Settin
     """Raises SpecError when an operational key has the wrong type."""
     given = {"isolate": False} | {key: config[key] for key in KEYS if key in config}  # jobs queued earlier have none
     raw = parse(_Raw, given, "config")
+    if raw.wandb is not None:
+        parse(WANDB_MODE, raw.wandb.get("mode"), "wandb.mode")
     cache = Path(raw.cache) if raw.cache else default_cache()
     paths: dict[str, Any] = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": cache}
     return Settings(**vars(raw) | {name: path.expanduser().resolve() for name, path in paths.items()}, sweep=sweep)
+
+
+def check_cluster(card: Mapping[str, Any]) -> None:
+    """Raises SpecError for a wrong key or value of the two cards that are ours; others are their launcher's."""
+    kind = {"local": LocalCluster, "slurm": SlurmCluster}.get(str(card.get("kind")))
+    if kind is not None:
+        parse(kind, {"about": {}} | dict(card), "cluster")
 
 
 def default_cache() -> Path:

@@ -79,7 +79,7 @@ class TextClassification:
     shorten: Literal["first", "longest"]  # of a pair that is too long: the first text, or the longer one in turn
     prompt: Prompt | None  # null: the texts, one per line
     label: str
-    labels: tuple[str, ...] = field(metadata={"items": (2, None)})
+    labels: tuple[str, ...] = field(metadata={"items": (2, None), "distinct": True})
     aliases: Mapping[str, str]  # other names that the data has for a label
     max_length: int = field(metadata={"min": 1})
 
@@ -103,7 +103,7 @@ class ImageClassification:
     kind: Literal["image_classification"]
     image: str
     label: str
-    labels: tuple[str, ...] = field(metadata={"items": (2, None)})
+    labels: tuple[str, ...] = field(metadata={"items": (2, None), "distinct": True})
     image_size: int | None = field(metadata={"min": 1})  # null: the model's own
     flip: bool  # horizontal flips in training, p = 0.5
     aliases: Mapping[str, str] = field(default_factory=dict, metadata={"neutral": {}})
@@ -143,7 +143,9 @@ class Choice:
     prompt: Prompt
     candidates: tuple[str, ...] = field(metadata={"items": (0, None)})
     label: str
-    labels: tuple[str, ...] = field(metadata={"items": (2, None)})  # the value of `label` that names each candidate
+    labels: tuple[str, ...] = field(
+        metadata={"items": (2, None), "distinct": True}
+    )  # the value of `label` that names each candidate
     max_length: int = field(metadata={"min": 1})
     options: str | None = field(default=None, metadata={"neutral": None})
     aliases: Mapping[str, str] = field(default_factory=dict, metadata={"neutral": {}})

@@ -9,6 +9,7 @@ from typing import Any
 
 from harness.ledger.errors import PlanError
 from harness.ledger.identity import run_id
+from harness.ledger.names import check_plain
 from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
 from harness.ledger.spec import RunSpec
@@ -75,6 +76,8 @@ def planned_from_spec(choices: Mapping[str, Any], spec: Mapping[str, Any]) -> Pl
 def plan_path(runs: Path, name: str) -> Path:
     """Plans lie beside the run folders: runs/plans/<sweep>.json, the newest plan of that sweep, and every one that was
     ever written as runs/plans/<sweep>/<digest>.json: a queued job keeps to the plan it was submitted with."""
+    for part in name.split("/"):
+        check_plain(part, f"sweep {name!r}")
     return runs / "plans" / f"{name}.json"
 
 

@@ -1,7 +1,8 @@
 """The range of a number, from the metadata of its field: `field(metadata={"min": 0, "below": 1})`.
 
 min, max: the bounds belong to the range; above, below: they do not. items: how many a list holds, least and most;
-ascending: each larger than the one before. A list's bounds are those of each of its numbers. No part of an id.
+ascending: each larger than the one before; distinct: none twice. A list's bounds are those of each of its numbers.
+No part of an id.
 """
 
 from collections.abc import Mapping
@@ -45,5 +46,8 @@ def _check_list(metadata: Mapping[str, Any], value: tuple[Any, ...], where: str)
     if not least <= len(value) <= (len(value) if most is None else most):
         count = f"exactly {least}" if least == most else f"at least {least}"
         raise SpecError(f"{where}: {list(value)} holds {len(value)} of {count} that are needed.")
+    if metadata.get("distinct") and len(set(value)) < len(value):
+        twice = next(item for item in value if value.count(item) > 1)
+        raise SpecError(f"{where}: {list(value)} holds {twice!r} twice.")
     if metadata.get("ascending") and any(one >= next_ for one, next_ in pairwise(value)):
         raise SpecError(f"{where}: {list(value)} is not ascending.")

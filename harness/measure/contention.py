@@ -5,13 +5,14 @@ Read at the edges of training windows, never once per step. Scores, FLOPs and th
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
-
-import torch
+from typing import TYPE_CHECKING, Any
 
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.measure.cpu_counters import CpuCounters, read_cpu_counters
 from harness.measure.gpu_counters import GpuCounters, read_gpu_counters
+
+if TYPE_CHECKING:  # the words of a probe and of a record are read without torch
+    import torch
 
 # A thread that waits for a CPU a tenth of the time is a tenth slower or more, as much as methods differ by. A worker
 # with a core to itself waits well under a twentieth of the time (the launcher, the kernel's own threads); one that
@@ -29,11 +30,13 @@ class Contention:
 
     def __init__(
         self,
-        device: torch.device | str,
+        device: "torch.device | str",
         threads: int | None = None,
         read_cpu: Callable[[], CpuCounters] = read_cpu_counters,
-        read_gpu: Callable[[torch.device], GpuCounters | str] = read_gpu_counters,
+        read_gpu: "Callable[[torch.device], GpuCounters | str]" = read_gpu_counters,
     ) -> None:
+        import torch
+
         self._device = torch.device(device)
         self._threads = threads or torch.get_num_threads()
         self._read_cpu, self._read_gpu = read_cpu, read_gpu

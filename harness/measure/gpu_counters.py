@@ -2,9 +2,10 @@
 
 import importlib
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
+if TYPE_CHECKING:  # the words of a record are read without torch
+    import torch
 
 # Bits of nvmlDeviceGetCurrentClocksThrottleReasons (nvml.h): the hardware's slow-down, the driver's for heat, the
 # hardware's for heat, the power brake. The power cap (0x4) is not among them: a busy GPU is at it all the time.
@@ -20,7 +21,7 @@ class GpuCounters:
     sm_mhz: float
 
 
-def read_gpu_counters(device: torch.device) -> GpuCounters | str:
+def read_gpu_counters(device: "torch.device") -> GpuCounters | str:
     """The counters now, or why there are none. Inside a container NVML may hide the processes of others."""
     try:
         nvml: Any = importlib.import_module("pynvml")
@@ -28,6 +29,8 @@ def read_gpu_counters(device: torch.device) -> GpuCounters | str:
         return "the package nvidia-ml-py is not installed"
     try:
         nvml.nvmlInit()
+        import torch
+
         handle = nvml.nvmlDeviceGetHandleByUUID(f"GPU-{torch.cuda.get_device_properties(device).uuid}")
         # Process ids are the host's, which a container cannot compare with its own: exactly one of them is this one.
         others = max(0, len(nvml.nvmlDeviceGetComputeRunningProcesses(handle)) - 1)

@@ -74,12 +74,14 @@ def _cell(row: Mapping[str, Any]) -> Cell:
     return {word.key: word for key, value in row.items() for word in [assign_from_yaml(key, value)]}
 
 
+def axis_words(name: str, values: Any) -> tuple[Assignment, ...]:
+    """One assignment per value; a single value is a list of one."""
+    return tuple(assign_from_yaml(name, value) for value in (values if isinstance(values, list | tuple) else (values,)))
+
+
 def _axis(name: str, values: Any) -> tuple[str, tuple[Assignment, ...]]:
-    """A key as the config has it, and one assignment per value; a single value is a list of one."""
-    words = tuple(
-        assign_from_yaml(name, value) for value in (values if isinstance(values, list | tuple) else (values,))
-    )
-    return assign_from_yaml(name, None).key, words
+    """A key as the config has it, and its assignments."""
+    return assign_from_yaml(name, None).key, axis_words(name, values)
 
 
 def _keys(sweep: SweepSpec) -> Iterator[tuple[str, Iterable[str]]]:
@@ -87,7 +89,9 @@ def _keys(sweep: SweepSpec) -> Iterator[tuple[str, Iterable[str]]]:
     for number, grid in enumerate(sweep.grids):
         place = f"sweep.grids[{number}]"
         yield place, [key for key in grid if key != "zip"]
-        for row in grid.get("zip", ()):
+        if not isinstance(rows := grid.get("zip", ()), list | tuple):
+            raise SpecError(f"{place}.zip: {rows!r} is not a list of rows, as in [{{model: minilm, dataset: trec50}}].")
+        for row in rows:
             if not isinstance(row, Mapping):
                 raise SpecError(f"{place}.zip: {row!r} is not a mapping, as in {{model: minilm, dataset: trec50}}.")
             yield f"{place}.zip", row

@@ -8,13 +8,14 @@ from harness.config.compose import GROUPS, compose_plain
 from harness.config.keys import where_it_belongs
 from harness.config.overrides import Assignment, expand, parse_words
 from harness.config.resolve import PARTS, Resolver, source_words, words_of
-from harness.config.settings import KEYS
+from harness.config.settings import KEYS, check_cluster
 from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.identity import id_from_parts
 from harness.ledger.plan import Plan, Planned, Skipped
 from harness.ledger.sweep_spec import SweepSpec
 from harness.planning.compatible import why_no_source, why_not, why_too_short
 from harness.planning.grid import cells, check_source_key, read_sweep, settings_for, values, why_excluded
+from harness.planning.sweep_checks import check_control, check_sweep
 
 AXES = (*PARTS, "seed")
 MOST_SEED = 2**63 - 1  # what a JSON reader in C still takes
@@ -49,6 +50,7 @@ def read_request(words: Sequence[str]) -> Request:
     for word in rest:
         if word.axis not in (known := (*GROUPS, *KEYS, "seed")):
             raise SpecError(f"{word.key}: unknown key.{where_it_belongs(word)}{nearest(word.axis, known)}")
+    check_cluster(config["cluster"])
     return Request(axes, read_sweep(config["sweep"]), config)
 
 
@@ -69,6 +71,7 @@ def plan_one(request: Request, resolver: Resolver) -> Planned:
 def plan_sweep(request: Request, resolver: Resolver) -> Plan:
     """Every run of a sweep, in the order of its grids, and the cells left out."""
     sweep = request.sweep
+    check_sweep(sweep, request.axes)
     runs: dict[str, Planned] = {}
     skipped: list[Skipped] = []
     for cell in cells(sweep, request.axes):
@@ -83,6 +86,8 @@ def plan_sweep(request: Request, resolver: Resolver) -> Plan:
     if not runs and not skipped:
         typed = " ".join(word.word for words in request.axes.values() for word in words)
         raise PlanError(f"{sweep.name or 'the sweep'} has no cell{f' of {typed}' if typed else ''}; nothing to plan.")
+    if not {"method", "method.update.type", "method.name"} & set(request.axes):
+        check_control(sweep, (str(each.choices.get("method")) for each in (*runs.values(), *skipped)))
     tune = None if sweep.tune is None else vars(sweep.tune)
     about = {"title": sweep.title, "control": sweep.control, "margin": sweep.margin, "tune": tune}
     plan = Plan("", tuple(runs.values()), tuple(skipped), about)
@@ -122,13 +127,13 @@ def _runs_of(
         "recipe", words_of("recipe", words), rates=(method.spec.name, method.spec.rates.group)
     )
     choices = {axis: parts[axis].spec.name for axis in PARTS} | {k: v for k, v in given.items() if k not in AXES}
+    sources, left_out = _runs_of(inner, seeds, resolver) if inner else ([], None)
     model, dataset, recipe = (parts[axis].spec for axis in ("model", "dataset", "recipe"))
     why = why_not(method.spec, model, dataset) or why_too_short(method.spec, dataset, recipe)
     if why := why or (why_no_source(method.spec) if inner else None):
         return [], Skipped(choices, why)
     plain = {axis: parts[axis].plain for axis in PARTS}
     texts = {axis: parts[axis].text for axis in PARTS}
-    sources, left_out = _runs_of(inner, seeds, resolver) if inner else ([], None)
     if left_out:
         return [], Skipped(choices, f"its source run cannot be: {left_out.why}")
     from_runs = sources[-len(seeds) :] if inner else [None] * len(seeds)
