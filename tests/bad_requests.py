@@ -7,12 +7,13 @@ from dataclasses import dataclass, fields, is_dataclass
 from itertools import chain
 from typing import Any, Literal, Union, get_args, get_origin
 
+from harness.ledger.cluster_spec import LocalCluster, SlurmCluster
+
 from harness.cli.commands import VERBS
 from harness.config.groups import GROUPS
 from harness.config.keys import key_paths
 from harness.config.overrides import parse_words
 from harness.config.resolve import Resolver
-from harness.ledger.cluster_spec import LocalCluster, SlurmCluster
 from harness.planning.plan import expand
 from harness.probe.request import Options
 
