@@ -18,10 +18,15 @@ from slurm.cluster_spec import SlurmCluster
 from slurm.commands import scancel
 from slurm.status import live
 
-__all__ = ["cancel", "check", "launch", "live", "logs", "lost", "name", "waits"]
+__all__ = ["cancel", "check", "launch", "live", "logs", "lost", "name", "read_card", "waits"]
 
 name = "SLURM"
 waits = False
+
+
+def read_card(cluster: Mapping[str, Any]) -> SlurmCluster:
+    """The parsed card. Raises SpecError for one that is none of its."""
+    return parse(SlurmCluster, {"about": {}} | dict(cluster), "cluster")
 
 
 def launch(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> int:
@@ -53,7 +58,7 @@ def logs(store: Store, run_id: str) -> list[Path]:
 def check(cluster: Mapping[str, Any] | None) -> list[Finding]:
     """Whether SLURM answers here, and its partitions. Raises SpecError for a card that is none."""
     if needed := cluster is not None:
-        parse(SlurmCluster, dict(cluster), "cluster")
+        read_card(cluster)
     ok = False if needed else None
     if shutil.which("sinfo") is None:
         return [Finding(name, "not installed", ok, "use cluster=local" if needed else "")]

@@ -7,15 +7,15 @@ from dataclasses import dataclass, fields, is_dataclass
 from itertools import chain
 from typing import Any, Literal, Union, get_args, get_origin
 
-from harness.ledger.cluster_spec import LocalCluster, SlurmCluster
-
 from harness.cli.commands import VERBS
 from harness.config.groups import GROUPS
 from harness.config.keys import key_paths
 from harness.config.overrides import parse_words
 from harness.config.resolve import Resolver
+from harness.execution.local_cluster import LocalCluster
 from harness.planning.plan import expand
 from harness.probe.request import Options
+from slurm.cluster_spec import SlurmCluster
 
 PLAN = ["plan", "--no-estimate", "--json"]
 CELL = {"method": "lora", "model": "vit_micro", "dataset": "digits", "recipe": "default"}

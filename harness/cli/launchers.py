@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.execution.jobs import LiveJob, LostJob, Queue, noted_launchers
-from harness.execution.launcher import NAMES, KnowsLost, Launcher
+from harness.execution.launcher import NAMES, KnowsLost, Launcher, ReadsCard
 from harness.ledger.errors import SpecError, nearest
 
 GROUP = "peftlab.launchers"
@@ -26,6 +26,13 @@ def known_launchers() -> dict[str, EntryPoint]:
 def launcher_of(cluster: Mapping[str, Any]) -> Launcher:
     """The launcher that a cluster card asks for. Raises SpecError when there is none."""
     return launcher_for(str(cluster.get("kind")))
+
+
+def check_card(cluster: Mapping[str, Any]) -> None:
+    """Raises SpecError for an unknown launcher, and for a wrong card where its launcher reads it ahead."""
+    launcher = launcher_of(cluster)
+    if isinstance(launcher, ReadsCard):
+        launcher.read_card(cluster)
 
 
 def launcher_for(kind: str) -> Launcher:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from harness.cli.arguments import flags_of
 from harness.cli.commands import VERBS, load
 from harness.cli.console import print_record, print_sweep_end
-from harness.cli.launchers import launcher_of
+from harness.cli.launchers import check_card, launcher_of
 from harness.cli.present_data import of_present_data
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
@@ -28,6 +28,7 @@ def run(argv: list[str]) -> int:
     """`peftlab run …`: a run that has a record is answered from it, without loading torch."""
     flags, words = flags_of(argv, ("--json",))
     request = read_request(words)
+    check_card(request.config["cluster"])
     settings = settings_from(request.config)
     store = Store(settings.runs)
     planned = of_present_data(lineage(plan_one(request, Resolver())), store, settings)[-1]
@@ -46,7 +47,8 @@ def sweep(argv: list[str]) -> int:
     flags, words = flags_of(argv, ("--json",))
     request = read_request(words)
     cluster = request.config["cluster"]
-    launcher = launcher_of(cluster)  # an unknown one is named before anything is planned
+    check_card(cluster)  # before anything is planned
+    launcher = launcher_of(cluster)
     plan = plan_sweep(request, Resolver())
     settings = settings_from(request.config, plan.name)
     plan = replace(plan, runs=of_present_data(plan.runs, Store(settings.runs), settings))
@@ -80,6 +82,7 @@ def plan(argv: list[str]) -> int:
     """
     flags, words = flags_of(argv, ("--json", "--no-estimate"))
     request = read_request(words)
+    check_card(request.config["cluster"])
     found = plan_sweep(request, Resolver())
     settings = settings_from(request.config)
     store = Store(settings.runs)

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from harness.ledger.cluster_spec import LocalCluster, SlurmCluster
 from harness.ledger.parse import parse
 
 KEYS = ("runs", "report", "cache", "device", "keep", "checkpoint_seconds", "wandb", "isolate")
@@ -49,13 +48,6 @@ def settings_from(config: Mapping[str, Any], sweep: str | None = None) -> Settin
     cache = Path(raw.cache) if raw.cache else default_cache()
     paths: dict[str, Any] = {"runs": Path(raw.runs), "report": Path(raw.report), "cache": cache}
     return Settings(**vars(raw) | {name: path.expanduser().resolve() for name, path in paths.items()}, sweep=sweep)
-
-
-def check_cluster(card: Mapping[str, Any]) -> None:
-    """Raises SpecError for a wrong key or value of the two cards that are ours; others are their launcher's."""
-    kind = {"local": LocalCluster, "slurm": SlurmCluster}.get(str(card.get("kind")))
-    if kind is not None:
-        parse(kind, {"about": {}} | dict(card), "cluster")
 
 
 def default_cache() -> Path:

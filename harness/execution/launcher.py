@@ -58,4 +58,13 @@ class KnowsLost(Protocol):
         ...
 
 
+@runtime_checkable
+class ReadsCard(Protocol):
+    """A launcher whose card is checked before anything is planned."""
+
+    def read_card(self, cluster: Mapping[str, Any]) -> object:
+        """The parsed card. Raises SpecError for one that is none of its."""
+        ...
+
+
 NAMES = ("name", "waits", "launch", "live", "cancel", "logs", "check")

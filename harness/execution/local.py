@@ -50,7 +50,7 @@ def launch(
     if not missing:
         console.print(f"{plan.name}: all {len(plan.runs)} runs have a record; nothing to run.")
         return _code(plan, store)
-    spec = _card(cluster)
+    spec = read_card(cluster)
     gpus = [] if settings.device == "cpu" else visible_gpus()
     count = min(spec.processes or len(gpus) or min(_cores(), 4), len(missing))
     known = len(plan.runs) - len(missing)
@@ -100,11 +100,12 @@ def logs(store: Store, run_id: str) -> tuple[Path, ...]:
 def check(cluster: Mapping[str, Any] | None) -> tuple[Finding, ...]:
     """Nothing is demanded but a card that can be read. Raises SpecError for one that cannot."""
     if cluster is not None:
-        _card(cluster)
+        read_card(cluster)
     return ()
 
 
-def _card(cluster: Mapping[str, Any]) -> LocalCluster:
+def read_card(cluster: Mapping[str, Any]) -> LocalCluster:
+    """The parsed card. Raises SpecError for one that is none of its."""
     return parse(LocalCluster, {"kind": "local", "name": "local", "about": {}} | dict(cluster), "cluster")
 
 

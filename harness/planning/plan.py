@@ -8,7 +8,7 @@ from harness.config.compose import GROUPS, compose_plain
 from harness.config.keys import where_it_belongs
 from harness.config.overrides import Assignment, expand, parse_words
 from harness.config.resolve import PARTS, Resolver, source_words, words_of
-from harness.config.settings import KEYS, check_cluster
+from harness.config.settings import KEYS
 from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.identity import id_from_parts
 from harness.ledger.plan import Plan, Planned, Skipped
@@ -50,7 +50,6 @@ def read_request(words: Sequence[str]) -> Request:
     for word in rest:
         if word.axis not in (known := (*GROUPS, *KEYS, "seed")):
             raise SpecError(f"{word.key}: unknown key.{where_it_belongs(word)}{nearest(word.axis, known)}")
-    check_cluster(config["cluster"])
     return Request(axes, read_sweep(config["sweep"]), config)
 
 
