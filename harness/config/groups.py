@@ -15,8 +15,12 @@ def conf_dirs() -> list[Path]:
     ]
 
 
-@cache
 def choices(group: str) -> tuple[str, ...]:
     """The names a group offers, from the files on disk."""
-    files = (path for folder in conf_dirs() for path in (folder / group).glob("*.yaml") if path.is_file())
+    return _names(group, *conf_dirs())
+
+
+@cache
+def _names(group: str, *folders: Path) -> tuple[str, ...]:
+    files = (path for folder in folders for path in (folder / group).glob("*.yaml") if path.is_file())
     return tuple(sorted({path.stem for path in files}))
