@@ -13,7 +13,7 @@ import pytest
 
 from harness.__main__ import main
 from harness.config import compose
-from harness.config.groups import GROUPS, choices
+from harness.config.groups import GROUPS
 from tests import bad_requests
 from tests.bad_requests import FILES, SWEEPS
 
@@ -66,13 +66,11 @@ def asked(place, composed_once, monkeypatch):
     monkeypatch.setenv("PEFTLAB_CONF", str(place / "conf"))
     monkeypatch.setattr(compose, "_compose", composed_once)
     monkeypatch.setattr(sys, "meta_path", [NoTorch(), *sys.meta_path])
-    choices.cache_clear()
     before = signal.signal(signal.SIGALRM, hangs)
     signal.alarm(PATIENCE)
     yield main
     signal.alarm(0)
     signal.signal(signal.SIGALRM, before)
-    choices.cache_clear()
 
 
 BAD = list(bad_requests.everything())

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import yaml
 
-from harness.config.compose import choices
 from harness.config.resolve import Resolver
 from harness.data.load import Encoder, load_data
 from harness.data.rows import Rows, write_rows
@@ -50,9 +49,7 @@ def fruit(tmp_path, monkeypatch):
     (tmp_path / "conf" / "dataset" / "fruit.yaml").write_text(yaml.safe_dump(CARD))
     monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path / "conf"))
     monkeypatch.setenv("FRUIT", str(folder))
-    choices.cache_clear()
     yield folder
-    choices.cache_clear()
 
 
 def loaded(tmp_path, dataset: str, model: str = "roberta_base"):

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
-from harness.config.compose import choices
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -26,9 +25,7 @@ def fruit(tmp_path, monkeypatch):
     ]
     (tmp_path / "train.csv").write_text("\n".join(["description,kind", *rows, '"long, yellow",lemon']) + "\n")
     monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path / "conf"))
-    choices.cache_clear()
     yield lambda old, new: card.write_text(example.replace(old, new))
-    choices.cache_clear()
 
 
 def test_the_example_of_the_walk_is_shown_with_sizes_classes_and_what_each_kind_of_model_reads(fruit, capsys):

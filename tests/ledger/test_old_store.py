@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
-from harness.config.compose import choices
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.ledger.identity import run_id
@@ -35,9 +34,7 @@ def runs(tmp_path):
 @pytest.fixture
 def own_conf(monkeypatch):
     monkeypatch.setenv("PEFTLAB_CONF", str(OLD / "conf"))
-    choices.cache_clear()
     yield
-    choices.cache_clear()
 
 
 @pytest.mark.parametrize("run", IDS)

@@ -11,7 +11,6 @@ from pyarrow import parquet
 
 import harness.data.source as source_module
 from harness.__main__ import main
-from harness.config.compose import choices
 from harness.config.resolve import Resolver
 from harness.data.source import find_source
 from harness.ledger.errors import NotHere
@@ -52,10 +51,8 @@ def train(tmp_path, monkeypatch):
     conf.mkdir(parents=True)
     (conf / "fruit.yaml").write_text(CARD.replace("FOLDER", str(tmp_path)))
     monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path / "conf"))
-    choices.cache_clear()
     write_rows(tmp_path / "train.csv", ROWS)
     yield tmp_path / "train.csv"
-    choices.cache_clear()
 
 
 @pytest.fixture

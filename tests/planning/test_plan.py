@@ -27,12 +27,8 @@ def conf(tmp_path, monkeypatch):
         (tmp_path / "sweep").mkdir(exist_ok=True)
         (tmp_path / "sweep" / "mine.yaml").write_text("name: mine\ntitle: t\ncontrol: lora\nmargin: 1.0\n" + text)
 
-    from harness.config.compose import choices
-
     monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path))
-    choices.cache_clear()
     yield write
-    choices.cache_clear()
 
 
 GRID = """

@@ -2,7 +2,6 @@
 
 import pytest
 
-from harness.config.compose import choices
 from harness.config.resolve import Resolver
 from harness.ledger.errors import PlanError, SpecError
 from harness.ledger.identity import run_id
@@ -36,9 +35,7 @@ def squeeze(tmp_path, monkeypatch):
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep" / "squeeze.yaml").write_text(SQUEEZE)
     monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path))
-    choices.cache_clear()
     yield
-    choices.cache_clear()
 
 
 def one(*words):

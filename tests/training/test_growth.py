@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import load_file
 
 import harness.training.loop as loop_module
-from harness.config import compose
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.ledger.errors import PlanError, SpecError
@@ -37,9 +36,7 @@ def others(tmp_path, monkeypatch):
     install(folder)
     monkeypatch.syspath_prepend(folder)
     monkeypatch.setenv("PEFTLAB_CONF", str(folder / "conf"))
-    compose.choices.cache_clear()
     yield folder
-    compose.choices.cache_clear()
 
 
 @pytest.fixture
