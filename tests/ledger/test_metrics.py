@@ -7,12 +7,11 @@ from harness.config.resolve import Resolver
 from harness.ledger.errors import SpecError
 from harness.ledger.metrics import RANGES
 from harness.tasks.scores import METRICS
-from tests.parts import part_of
 
 
 def card(**change):
     words = [assign("dataset", "digits"), *(assign(f"dataset.{key}", value) for key, value in change.items())]
-    return part_of(Resolver(), "dataset", words).spec
+    return Resolver().part("dataset", words).spec
 
 
 def test_the_known_metrics_are_those_that_are_computed():

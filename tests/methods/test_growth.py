@@ -29,7 +29,7 @@ FAMILIES = ("bert", "gpt2")  # stored (out, in), and transposed with three updat
 
 def small(name):
     """A method of conf/method or of PEFTLAB_CONF, at rank 4 where it has one."""
-    spec = parse(MethodSpec, compose_part("method", [f"method={name}"]), "method")
+    spec = parse(MethodSpec, compose_part("method", [assign("method", name)]), "method")
     ranked = hasattr(spec.update, "rank")
     return replace(spec, update=replace(spec.update, rank=4, alpha=7.0)) if ranked else spec  # type: ignore[call-arg]
 
