@@ -10,6 +10,7 @@ import torch
 
 import methods.update
 from harness.config.compose import choices, compose_part
+from harness.config.overrides import assign
 from harness.ledger.parse import parse
 from harness.training.optimizer import apply_change
 from methods import sites
