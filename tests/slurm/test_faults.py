@@ -269,6 +269,7 @@ def went_on(site, run_id, attempts=2):
     assert record.attempts == attempts
     seconds = {name: quantity.value for name, quantity in record.seconds.items() if isinstance(quantity, Measured)}
     lost, wall = seconds.pop("train_wasted"), seconds.pop("wall")
+    seconds.pop("worker_setup", None)  # paid once by a worker, and apart from the run's own clocks
     assert sum(seconds.values()) == pytest.approx(wall, rel=0.01)
     assert lost >= 0
     resumed = [event["step"] for event in events(site, run_id) if event["event"] == "resume"]
@@ -300,7 +301,7 @@ def test_real_runs_killed_or_requeued_while_wandb_is_unreachable_go_on_with_thei
     site.until(lambda: site.finished(plan), "both records, without another command")
     for run_id, clocks in zip(plan.ids, before, strict=True):
         after = went_on(site, run_id)
-        assert all(after[clock] >= seconds for clock, seconds in clocks.items())
+        assert all(after[clock] >= seconds for clock, seconds in clocks.items() if clock != "setup")
     assert "does not answer" in site.store.paths(plan.ids[0]).log.read_text()
     assert len(waiting(site.store)) == 2, "both can still be uploaded"
     site.settle(plan, HELD, settings, max_pack=1)
@@ -316,5 +317,5 @@ def test_a_real_run_that_is_preempted_goes_on_with_its_clocks_and_has_the_same_s
     site.until(lambda: site.finished(plan), "a record, without another command")
     assert "preempted" in site.logs() and "timed-out" not in site.logs()
     after = went_on(site, plan.ids[0])
-    assert all(after[clock] >= seconds for clock, seconds in clocks.items())
+    assert all(after[clock] >= seconds for clock, seconds in clocks.items() if clock != "setup")
     site.settle(plan, HELD, settings)
