@@ -4,7 +4,7 @@ BIN := .venv/bin
 # constraints.txt pins what this project is tested with, torch above all (see its first lines).
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast lint schema bench bench-gpu mutate soak install clean
+.PHONY: demo test fast explore lint schema bench bench-gpu mutate soak install clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
@@ -22,6 +22,10 @@ test: install lint
 
 fast: install
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m 'not slow and not slurm'
+
+# Property tests with examples drawn anew: what it finds becomes a test.
+explore: install
+	@HF_HUB_OFFLINE=1 HYPOTHESIS_PROFILE=explore $(BIN)/python -m pytest tests/data tests/tasks tests/config tests/analysis/stats
 
 lint: install
 	@$(BIN)/ruff check .

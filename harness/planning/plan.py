@@ -36,8 +36,6 @@ def read_request(words: Sequence[str]) -> Request:
     rest: list[Assignment] = []
     for override in parse_words(words):
         key, assignments = override.key_or_group, expand(override)
-        if key in axes or key in {word.key for word in rest}:
-            raise SpecError(f"{key}: given twice; write it once, and several values as a list: {key}=A,B.")
         if key.startswith("source."):
             check_source_key(key)
         if assignments[0].axis in (*AXES, "source"):

@@ -57,8 +57,8 @@ class Reader:
         shortened = len(found.input_ids) > (room := self.room(task.max_length))
         if shortened:
             first = task.shorten == "first" and len(texts) == 2
-            kept = ["", texts[1] if first else ""][: len(texts)]
-            least = len(self.tokenizer(*kept, verbose=False).input_ids)  # and at least one more
+            least = self.tokenizer.num_special_tokens_to_add(pair=len(texts) == 2)  # and at least one more
+            least += len(self.plain(texts[1])) if first else 0
             if least >= room:
                 what = "the second text must stay whole" if first else "special tokens"
                 raise DataError(

@@ -106,7 +106,7 @@ def test_what_cannot_be_exported_says_what_can_be_done(done, tmp_path, capsys):
         ([], "takes a run id and a folder"),
         (["0" * 16, "FILE"], "is no empty folder"),
         (["0" * 16, "new", "--jsn"], "unknown flag '--jsn'"),
-        (["../../etc", "new"], "has no record"),
+        (["../../etc", "new"], "no run begins so"),
     ],
 )
 def test_a_wrong_command_is_one_sentence_and_writes_nothing(tmp_path, capsys, words, sentence):
@@ -131,6 +131,6 @@ def test_a_run_that_kept_no_weights_or_is_not_there_is_one_sentence(done, tmp_pa
     assert main(["export", planned.id, str(tmp_path / "adapter"), f"runs={store.root}"]) == 2
     assert "kept no weights" in capsys.readouterr().err
     assert main(["merge", "0" * 16, str(tmp_path / "plain"), f"runs={store.root}"]) == 2
-    assert "has no record" in capsys.readouterr().err
+    assert "no run begins so" in capsys.readouterr().err
     assert main(["merge", planned.id]) == 2
     assert "takes a run id and a folder" in capsys.readouterr().err

@@ -48,7 +48,7 @@ def test_the_example_of_the_walk_is_shown_with_sizes_classes_and_what_each_kind_
         ("[lemon, cherry]", "[lemon, plum]", "dataset fruit: row train:1: unknown label 'cherry'. Known: lemon, plum."),
         ("max_length: 64", "", "dataset.task: max_length must be given"),
         ("text_classification", "text_clasification", "Did you mean 'text_classification'?"),
-        ("name: fruit", "name: {fruit", "fruit.yaml or a config that it names is not yaml"),
+        ("name: fruit", "name: {fruit", "fruit.yaml: line 2: not yaml"),
         ("train: train", "train: first", "has no file of split first; it holds "),
     ],
 )

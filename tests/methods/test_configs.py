@@ -79,7 +79,6 @@ def test_every_method_can_act_on_a_model_that_has_its_targets(lab, name):
             "lora acts on gate, which the model does not have; it has q, k, v, down.",
         ),
         ("cla", {"rank": 256}, {"smallest": 192}, "cla has rank 256, above the smallest width 192 of its targets."),
-        ("cla", {"rank": 0}, {}, "cla has rank 0; a rank is at least 1."),
         ("ba_sparse_lora", {"targets": []}, {}, "ba_sparse_lora names no target; the model has q, k, v, down."),
         ("lora", {"targets": ["q", "q"]}, {}, "lora names the same weight twice: q, q."),
         (

@@ -30,6 +30,7 @@ from harness.ledger.store import Store
 from harness.measure import cpu_matmul, process_history
 from harness.measure.clocks import Clocks
 from harness.planning.plan import plan_one, read_request
+from harness.training import checkpoint
 from harness.training.context import Stopped
 from harness.training.run import run_one
 
@@ -105,7 +106,8 @@ def test_who_else_used_the_processor_is_counted_over_all_attempts(begin):
     state = store.paths(planned.id).checkpoint / "state.json"
     facts = json.loads(state.read_bytes())
     facts["contention"]["wait"] += 1e6
-    state.write_text(json.dumps(facts))
+    del facts[checkpoint._SEAL]
+    state.write_text(json.dumps(facts | {checkpoint._SEAL: checkpoint._seal(facts)}))
     record = run_one(planned, store, settings)
     assert record.attempts == 2
     assert record.contention["cpu_wait_seconds"].value >= 1e6 and record.contention["marked"].value == 1
@@ -118,7 +120,7 @@ def test_a_record_of_an_earlier_version_has_no_contention(begin):
     path = store.paths(planned.id).record
     raw = json.loads(path.read_bytes())
     del raw["contention"]
-    path.write_text(json.dumps(raw))
+    path.write_text(json.dumps(raw | {"schema": 2}))
     record = store.read(planned.id)
     assert record.contention == {} and record.scores
 
