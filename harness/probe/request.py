@@ -90,6 +90,8 @@ def _options(raw: Mapping[str, Any]) -> Options:
     if isinstance(given.get("targets"), str):
         given["targets"] = [given["targets"]]
     if "targets" in given:
+        if not isinstance(given["targets"], list | tuple):
+            raise SpecError(f"targets: {given['targets']!r} is no list of targets, as in targets=[q,v], and not all.")
         given["targets"] = [str(target) for target in given["targets"]]
     options = parse(Options, vars(Options()) | given, "probe")
     if options.rounds > options.steps:
