@@ -245,6 +245,7 @@ def ids() -> Iterator[Bad]:
 FILES = {  # name -> what the file holds; all of them under PEFTLAB_CONF
     "tabbed": b"name: tabbed\nabout:\n\tlabel: x\n", "empty": b"", "listed": b"- 1\n- 2\n", "number": b"7\n",
     "broken": b"name: [broken\n", "binary": b"\x00\xff\xfe", "latin": "name: latin\nx: é\n".encode("latin-1"),
+    "twice": b"name: twice\nname: twice\n", "anchor": b"name: *nowhere\n", "other": b"name: another\n",
     "unnamed": b"about: {}\n", "keyed": b"name: keyed\nbanana: 1\n", "tagged": b"name: !!python/object:os.system x\n",
 }  # fmt: skip
 
@@ -277,6 +278,7 @@ SWEEPS = {  # name -> what stands in the sweep's yaml beside its name, and what 
     "tune_base": ("grids: [{method: [lora]}]\ntune: {into: x, base: banana}", "banana"),
     "title": ("title: 7", "title"), "no_grids": ("title: x", "grids"),
     "empty_axis": ("grids: [{method: []}]", "method"),
+    "twice": ("grids: [{method: [lora, lora]}]", "lora"), "unknown": ("banana: 1", "banana"),
     "null_axis": ("grids: [{method: null}]", "method"), "lr": ("grids: [{recipe.lr: [-1]}]", "lr"),
     "source": ("grids: [{source.banana: [1]}]", "banana"),
     "none_left": ("grids: [{method: [lora]}]\nexclude: [{where: {method: lora}, because: 7}]", "because"),
