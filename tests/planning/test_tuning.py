@@ -3,7 +3,6 @@
 import pytest
 import yaml
 
-from harness.config.compose import choices as names_of
 from harness.config.resolve import Resolver
 from harness.ledger.errors import RecordError
 from harness.ledger.plan import Plan
@@ -64,12 +63,10 @@ def test_the_recipe_gives_each_method_its_own_rate(tuned, tmp_path, monkeypatch)
     path = write_recipe(tuned[0], choose(*tuned), tmp_path / "conf")
     assert yaml.safe_load(path.read_text())["about"]["at_the_edge"] == ["full"]
     monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path / "conf"))
-    names_of.cache_clear()
     rates = {
         m: plan_one(read_request([f"method={m}", "recipe=tuned_x"]), Resolver()).spec["recipe"]
         for m in ("lora", "full")
     }
-    names_of.cache_clear()
     assert rates["lora"]["lr"] == rates["lora"]["head_lr"] == 1e-3 and rates["full"]["lr"] == 1e-4
 
 
@@ -86,9 +83,7 @@ def test_a_run_with_the_tuned_recipe_learns_at_the_rates_of_the_chosen_runs_head
     assert (lora.flat, head.flat, head.edge) == (False, True, False)
     write_recipe(plan, [lora, head], tmp_path / "conf")
     monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path / "conf"))
-    names_of.cache_clear()
     tuned = plan_one(read_request(["method=lora", "recipe=tuned_x"]), Resolver()).spec["recipe"]
-    names_of.cache_clear()
     chosen = next(run.spec["recipe"] for run in plan.runs if run.spec["recipe"]["lr"] == 1e-3)
     ours = {"name", "about"}
     assert {k: v for k, v in tuned.items() if k not in ours} == {k: v for k, v in chosen.items() if k not in ours}
