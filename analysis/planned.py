@@ -114,7 +114,8 @@ def _parameters(method: Mapping[str, Any], model: Mapping[str, Any]) -> float | 
     hidden = config.get("hidden_size") or config.get("n_embd")
     layers = config.get("num_hidden_layers") or config.get("n_layer")
     rank = update.get("rank")
-    if not (hidden and layers and rank) or method["schedule"].get("kind") not in ("constant", "chain"):
+    one_rank = method["schedule"].get("kind") in ("constant", "chain") and not method.get("ranks")
+    if not (hidden and layers and rank and one_rank):
         return None
     heads = config.get("num_attention_heads") or config.get("n_head") or 1
     key_value = (config.get("num_key_value_heads") or heads) * (config.get("head_dim") or hidden // heads)

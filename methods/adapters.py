@@ -4,6 +4,7 @@ Refuses a target that is not found once in every block.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -13,9 +14,10 @@ from methods.errors import MethodError
 from methods.head import TrainedHead
 from methods.inject import eject, inject
 from methods.method import Change, Draw, Layout, Progress
+from methods.ranks import rank_of, why_not_ranks
 from methods.schedule.chain import under
 from methods.schedule.make import make_schedule
-from methods.sites import find_sites
+from methods.sites import AdapterSite, find_sites
 from methods.spec import MethodSpec
 from methods.spec import SiteUpdate as SiteUpdateSpec
 from methods.training import Training
@@ -40,11 +42,22 @@ class AdapterMethod:
         self.model = model
         self._head = TrainedHead(model, self.layout.head)
         self.sites = find_sites(model, self.layout, self.spec.targets)
-        self.updates = {site.path: make_update(self._update, site) for site in self.sites}
+        self.updates = {site.path: make_update(self._of(site), site) for site in self.sites}
         for update in self.updates.values():
             update.begin(draw, 0)
         self.schedule.attach(self.updates, draw)
         inject(model, self.updates)
+
+    def _of(self, site: AdapterSite) -> SiteUpdateSpec:
+        """The update of one site: of the rank that `method.ranks` gives it, and of the same scale alpha / rank."""
+        if not (ranks := self.spec.ranks):
+            return self._update
+        own: Any = self._update
+        depth = 1 + max(other.layer for other in self.sites)
+        if why := why_not_ranks(ranks, self.spec.targets, depth):
+            raise MethodError(f"{self.spec.name}: {why}")
+        rank = rank_of(ranks, own.rank, site.target, site.layer, depth)
+        return replace(own, rank=rank, alpha=own.alpha * rank / own.rank)
 
     def begin(self, training: Training) -> None:
         if why := why_not_train(self.spec, training):

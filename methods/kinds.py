@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Self, get_args, get_type_hints
 
 GROUP = "peftlab.methods"
+OWN = ("methods.spec", "methods.rank_spec")  # where the project's own kinds are
 
 
 class Kind:
@@ -23,7 +24,7 @@ class Kind:
 
     @classmethod
     def own(cls) -> dict[str, type[Self]]:
-        """The kinds of `methods.spec`, by name."""
+        """The project's own kinds, by name."""
         return _own(cls)
 
     @classmethod
@@ -36,11 +37,11 @@ class Kind:
 
 @cache
 def _own(family: type) -> dict[str, type]:
-    """The kinds of `methods.spec`; those of others are found by their entry point alone, whoever imported them."""
+    """The project's kinds; those of others are found by their entry point alone, whoever imported them."""
     classes = [*family.__subclasses__()]
     for each in classes:
         classes += each.__subclasses__()
-    return {_name(each): each for each in classes if each.__module__ == "methods.spec" and _name(each)}
+    return {_name(each): each for each in classes if each.__module__ in OWN and _name(each)}
 
 
 def _name(each: type) -> str:

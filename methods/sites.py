@@ -7,7 +7,7 @@ or that is not found once in every block.
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
@@ -27,6 +27,8 @@ class AdapterSite:
     low: int
     high: int
     writable: bool  # the weight can be read and written column by column: not sharded, not quantised, not wrapped
+    target: str = ""  # its canonical name
+    layer: int = 0  # the block that it is in
 
     @property
     def transposed(self) -> bool:
@@ -86,11 +88,12 @@ def _matches(model: nn.Module, target: str, layout: Layout) -> list[AdapterSite]
     address = layout.targets[target]
     fused = _FUSED.fullmatch(address)
     path, part, parts = (fused["path"], int(fused["part"]), int(fused["parts"])) if fused else (address, 0, 1)
-    inside_a_block = re.compile(rf"(?:(?:.+\.)?\d+\.)?{re.escape(path)}")
-    modules = {name: module for name, module in model.named_modules() if inside_a_block.fullmatch(name)}
-    if not modules:
+    inside_a_block = re.compile(rf"(?:(?:.+\.)?(?P<layer>\d+)\.)?{re.escape(path)}")
+    layers = {name: at["layer"] for name, _ in model.named_modules() if (at := inside_a_block.fullmatch(name))}
+    if not layers:
         raise MethodError(f"target '{target}' ({address}) is no module of {type(model).__name__}; correct its card.")
-    return [_site(name, module, part, parts, _is_plain(model, name)) for name, module in modules.items()]
+    sites = [_site(name, model.get_submodule(name), part, parts, _is_plain(model, name)) for name in layers]
+    return [replace(site, target=target, layer=int(layers[site.module_path] or 0)) for site in sites]
 
 
 def _is_plain(model: nn.Module, name: str) -> bool:

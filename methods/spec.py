@@ -8,38 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from methods.families import Schedule as Schedule
+from methods.families import SiteUpdate as SiteUpdate
+from methods.families import Update as Update
 from methods.kinds import Kind as Kind
-from methods.training import Training
 
 Init = Literal["zero", "kaiming_uniform", "normal", "orthonormal"]
-
-
-class Update(Kind):
-    """How the weights may move. A kind is a frozen dataclass with a field `kind: Literal["its name"]`."""
-
-    def why_not(self, training: Training) -> str | None:
-        """A sentence when this cannot be trained for so long, else None. Asked when planning, and before step 1."""
-        return None
-
-
-class SiteUpdate(Update):
-    """An update of single weights. A kind from outside (entry point) makes its own `methods.update.base.SiteUpdate`."""
-
-    def make(self, site: Any) -> Any:
-        """The update of one `methods.sites.AdapterSite`. The kinds of this file are made in `methods.update.make`."""
-        raise NotImplementedError(f"{type(self).__name__} needs a `make` that returns what moves a weight")
-
-
-class Schedule(Kind):
-    """How the updates change in the course of a training."""
-
-    def why_not(self, training: Training) -> str | None:
-        """A sentence when this has no room in the training, else None. Asked when planning, and before step 1."""
-        return None
-
-    def make(self) -> Any:
-        """The `methods.schedule.base.Schedule`. The kinds of this file are made in `methods.schedule.make`."""
-        raise NotImplementedError(f"{type(self).__name__} needs a `make` that returns what changes the updates")
 
 
 @dataclass(frozen=True)
@@ -149,3 +123,4 @@ class MethodSpec:
     schedule: Schedule
     rates: Rates
     about: Mapping[str, Any] = field(metadata={"science": False})
+    ranks: Mapping[str, int] = field(default_factory=dict, metadata={"neutral": {}, "min": 1})  # see `methods.ranks`

@@ -4,18 +4,24 @@ from collections.abc import Mapping, Sequence
 
 from methods.errors import MethodError
 from methods.library_types import why_not_type
+from methods.ranks import why_not_ranks
 from methods.schedule.link_ends import link_length
 from methods.spec import BaSparse, Chain, Constant, Head, MethodSpec, Peft, Schedule, SiteUpdate, Update
 from methods.training import Training
 
 
 def why_not(
-    spec: MethodSpec, *, targets: Mapping[str, str], smallest: int | None = None, head: Sequence[str] | None = None
+    spec: MethodSpec,
+    *,
+    targets: Mapping[str, str],
+    smallest: int | None = None,
+    head: Sequence[str] | None = None,
+    depth: int | None = None,
 ) -> str | None:
     """A sentence when the method cannot act, else None.
 
-    targets: canonical name -> module, of the model's card. smallest: the least input width of the targeted weights, and
-    head: the module paths of the model's head, where known.
+    targets: canonical name -> module, of the model's card. smallest: the least input width of the targeted weights,
+    head: the module paths of the model's head, and depth: its layers, where known.
     """
     if unknown := [target for target in spec.targets if target not in targets]:
         return f"{spec.name} acts on {', '.join(unknown)}, which the model does not have; it has {', '.join(targets)}."
@@ -27,7 +33,9 @@ def why_not(
     if isinstance(update, SiteUpdate):
         if not spec.targets:
             return f"{spec.name} names no target; the model has {', '.join(targets)}."
-        return _why_not_rank(spec, getattr(update, "rank", 1), smallest) or _named_twice(spec, targets)
+        return _why_not_ranks(spec, smallest, depth) or _named_twice(spec, targets)
+    if spec.ranks:
+        return f"{spec.name} takes no method.ranks: {update.kind} has no rank of single weights."
     if isinstance(spec.schedule, Chain):
         return f"{spec.name} has nothing to merge at a link's end: a chain needs a low-rank or a column update."
     if not isinstance(spec.schedule, Constant):
@@ -67,6 +75,16 @@ def _why_not_adalora(update: Peft, training: Training) -> str | None:
     if isinstance(first, int) and isinstance(last, int) and first + last + 1 >= training.total:
         return f"AdaLoRA's tinit and tfinal ({first}, {last}) fill {training.total} steps."
     return None
+
+
+def _why_not_ranks(spec: MethodSpec, smallest: int | None, depth: int | None) -> str | None:
+    """The update's own rank, and those that are given by hand."""
+    if spec.ranks and not (hasattr(spec.update, "rank") and hasattr(spec.update, "alpha")):
+        return f"{spec.name} takes no method.ranks: {spec.update.kind} has no rank."
+    if why := why_not_ranks(spec.ranks, spec.targets, depth):
+        return f"{spec.name}: {why}"
+    ranks = {getattr(spec.update, "rank", 1), *spec.ranks.values()}
+    return _why_not_rank(spec, min(ranks), smallest) or _why_not_rank(spec, max(ranks), smallest)
 
 
 def _why_not_rank(spec: MethodSpec, rank: int, smallest: int | None) -> str | None:

@@ -28,7 +28,8 @@ def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str |
         can = ", ".join(TASKS_OF[model.kind])
         return f"{model.name} ({model.kind}) cannot do {dataset.name} ({dataset.task.kind}); it can do {can}."
     head = () if dataset.task.kind in WITH_LM_HEAD else model.head
-    return method_why_not(method, targets=model.targets, smallest=_width(model), head=head)
+    width, depth = _config(model, "hidden_size", "n_embd"), _config(model, "num_hidden_layers", "n_layer")
+    return method_why_not(method, targets=model.targets, smallest=width, head=head, depth=depth)
 
 
 def why_no_source(method: MethodSpec) -> str | None:
@@ -55,7 +56,7 @@ def why_too_short(method: MethodSpec, dataset: DatasetSpec, recipe: RecipeSpec) 
     return None if why is None else f"{why} ({dataset.name} has {rows} training rows by its card.)"
 
 
-def _width(model: ModelSpec) -> int | None:
-    """Of the hidden states: what every target but `down`, which is wider, takes in."""
+def _config(model: ModelSpec, *names: str) -> int | None:
+    """The width of the hidden states, which every target but `down` takes in, or the layers, by their usual names."""
     values = {**model.config, **(family_of(model).tiny if model.size == "tiny" else {})}
-    return values.get("hidden_size", values.get("n_embd"))
+    return next((values[name] for name in names if name in values), None)

@@ -1,8 +1,8 @@
 """What one training step of a run would hold and compute on a GPU at full size, found on shapes: nothing is loaded.
 
-Blocks are alike, so models of one and of two blocks are counted, and the rest follows on a straight line. Every
-sequence is as long as the dataset's card allows and every token of it a target, so real batches hold less. Precision
-is the recipe's on a GPU that has bfloat16: `auto` counts as bfloat16 autocast.
+Blocks are alike, so models of one and of two blocks are counted, and the rest follows on a straight line; where ranks
+differ by layer, all are counted. Every sequence is as long as the dataset's card allows and every token of it a target,
+so real batches hold less. Precision is the recipe's on a GPU that has bfloat16: `auto` counts as bfloat16 autocast.
 """
 
 from contextlib import nullcontext
@@ -27,6 +27,7 @@ from harness.planning.step_cost_cache import StepCost
 from harness.probe.backbone import Backbone
 from harness.probe.entrants import Entrant, method_entrant
 from methods.errors import MethodError
+from methods.ranks import largest, names_layers
 
 
 def step_cost(spec: RunSpec) -> StepCost:
@@ -37,18 +38,24 @@ def step_cost(spec: RunSpec) -> StepCost:
     """
     blocks = make_config(spec.model, spec.dataset.task).num_hidden_layers
     try:
-        one, two = (_counted(spec, layers) for layers in (1, 2))
+        total = _counted(spec, blocks) if names_layers(spec.method.ranks) else _on_a_line(spec, blocks)
         block = _block(spec) if spec.recipe.gradient_checkpointing else {}
     except (MethodError, SpecError, RuntimeError, ValueError) as error:  # the last two: a model's own, on shapes alone
         return StepCost({}, None, f"cannot be counted without weights: {str(error).splitlines()[0]}")
-    found = {role: value + (blocks - 1) * (two[role] - value) for role, value in one.items()}
-    flops = found.pop("flops")
-    return StepCost(found | block, flops * spec.recipe.accumulate)
+    flops = total.pop("flops")
+    return StepCost(total | block, flops * spec.recipe.accumulate)
+
+
+def _on_a_line(spec: RunSpec, blocks: int) -> dict[str, float]:
+    """Of that many blocks, from one and two."""
+    one, two = (_counted(spec, layers) for layers in (1, 2))
+    return {role: value + (blocks - 1) * (two[role] - value) for role, value in one.items()}
 
 
 def _block(spec: RunSpec) -> dict[str, float]:
-    """Bytes that one block keeps for the backward pass when nothing is checkpointed."""
-    plain = replace(spec, recipe=replace(spec.recipe, gradient_checkpointing=False))
+    """Bytes that one block keeps for the backward pass when nothing is checkpointed; with its largest ranks."""
+    method = replace(spec.method, ranks=largest(spec.method.ranks))
+    plain = replace(spec, method=method, recipe=replace(spec.recipe, gradient_checkpointing=False))
     one, two = (_counted(plain, layers)["saved_for_backward"] for layers in (1, 2))
     return {"recomputed_block": two - one}
 

@@ -66,7 +66,8 @@ def test_rac_and_asym_train_b_alone_and_cola_both(lab):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_method_can_act_on_a_model_that_has_its_targets(lab, name):
-    assert why_not(lab.spec(name), targets=TARGETS, smallest=192, head=("classifier",)) is None
+    targets = TARGETS | {"o": "attention.output", "up": "intermediate"}
+    assert why_not(lab.spec(name), targets=targets, smallest=192, head=("classifier",), depth=12) is None
 
 
 @pytest.mark.parametrize(

@@ -81,6 +81,17 @@ def test_eight_billion_parameters_are_counted_without_weights(tmp_path, needs):
     assert one.seconds is None and one.seconds_from.startswith("no record yet; ") and "FLOP" in one.seconds_from
 
 
+def test_ranks_by_kind_and_layer_are_counted_layer_by_layer(needs):
+    words = ("model=roberta_base", "dataset=cola", "method=lora", "method.ranks={q: 8,layers.0-3.v: 32}")
+    (estimate,) = needs(*words)
+    assert estimate.ledger["adapter"] == 4 * (12 * 8 + 4 * 32 + 8 * 16) * (768 + 768)
+    (again,) = needs(*words, "recipe.gradient_checkpointing=true")
+    assert again.ledger["recomputed_block"] > 0
+    (hierarchical,) = needs(*words[:2], "method=hierarchical")
+    attention, up, down = 3 * (4 + 8 + 16) * 1536 + (8 + 16 + 32) * 1536, 56 * (768 + 3072), 112 * (768 + 3072)
+    assert hierarchical.ledger["adapter"] == 4 * 4 * (attention + up + down)
+
+
 def test_gradient_checkpointing_and_smaller_batches_need_less(tmp_path, needs):
     words = ("method=lora", "model=roberta_base", "dataset=cola", "recipe.precision=float32")
     asked = ("recipe.batch_size=16", "recipe.batch_size=8", "recipe.gradient_checkpointing=true")

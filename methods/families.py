@@ -1,0 +1,40 @@
+"""The families of kinds that a method is made of. Other packages join them (`methods.kinds`). Standard library only."""
+
+from typing import Any, ClassVar
+
+from methods.kinds import Kind
+from methods.training import Training
+
+
+class Update(Kind):
+    """How the weights may move. A kind is a frozen dataclass with a field `kind: Literal["its name"]`."""
+
+    def why_not(self, training: Training) -> str | None:
+        """A sentence when this cannot be trained for so long, else None. Asked when planning, and before step 1."""
+        return None
+
+
+class SiteUpdate(Update):
+    """An update of single weights. A kind from outside (entry point) makes its own `methods.update.base.SiteUpdate`."""
+
+    def make(self, site: Any) -> Any:
+        """The update of one `methods.sites.AdapterSite`. The project's own kinds are made in `methods.update.make`."""
+        raise NotImplementedError(f"{type(self).__name__} needs a `make` that returns what moves a weight")
+
+
+class Schedule(Kind):
+    """How the updates change in the course of a training.
+
+    acts_on: the kinds of update that it can change, where it cannot change all; `up_to`, its largest rank, is a field
+    or property of those that raise ranks.
+    """
+
+    acts_on: ClassVar[tuple[str, ...] | None] = None
+
+    def why_not(self, training: Training) -> str | None:
+        """A sentence when this has no room in the training, else None. Asked when planning, and before step 1."""
+        return None
+
+    def make(self) -> Any:
+        """The `methods.schedule.base.Schedule`. The project's own kinds are made in `methods.schedule.make`."""
+        raise NotImplementedError(f"{type(self).__name__} needs a `make` that returns what changes the updates")
