@@ -29,30 +29,31 @@ def facts(dataset: DatasetSpec, tables: Mapping[str, pa.Table], parts: Mapping[s
     return lines
 
 
-def class_column(dataset: DatasetSpec, table: pa.Table, rows: Sequence[int]) -> list[str]:
-    """The class of each row, by name."""
+def class_column(dataset: DatasetSpec, table: pa.Table, rows: Sequence[int]) -> list[tuple[str, ...]]:
+    """The classes of each row, by name: one, or with `multi_label` one or more."""
     task: Any = dataset.task
     values = column_values(table, task.label)
-    return [values[row] for row in rows]
+    return [tuple(values[row]) if isinstance(values[row], list) else (values[row],) for row in rows]
 
 
-def constant_guess(dataset: DatasetSpec, classes: Sequence[str]) -> float:
+def constant_guess(dataset: DatasetSpec, classes: Sequence[tuple[str, ...]]) -> float:
     """The primary metric of the best of all constant guesses."""
     task: Any = dataset.task
     values = []
-    for guess in dict.fromkeys(classes):
-        rows = [Prediction(str(i), name, guess, 0.0, 0.0, 1) for i, name in enumerate(classes)]
+    for guess in dict.fromkeys(name for names in classes for name in names):
+        targets = (guess if guess in names else names[0] for names in classes)
+        rows = [Prediction(str(i), target, guess, 0.0, 0.0, 1) for i, target in enumerate(targets)]
         values.append(score(rows, [dataset.metric], positive=task.labels[-1])[dataset.metric].value)
     return (max if dataset.direction == "max" else min)(values)
 
 
-def _largest(name: str, classes: Sequence[str]) -> str:
-    """A class and its share of a split."""
-    label, count = Counter(classes).most_common(1)[0]
+def _largest(name: str, classes: Sequence[tuple[str, ...]]) -> str:
+    """A class and its share of a split's rows."""
+    label, count = Counter(label for labels in classes for label in labels).most_common(1)[0]
     return f"{name} {label} {count / len(classes):.1%}"
 
 
-def _chance(dataset: DatasetSpec, classes: Sequence[str]) -> list[str]:
+def _chance(dataset: DatasetSpec, classes: Sequence[tuple[str, ...]]) -> list[str]:
     """A line where the card's chance level is not what a constant guess scores on the test split."""
     right = constant_guess(dataset, classes)
     known = dataset.chance if dataset.constant_guess is None else dataset.constant_guess

@@ -35,12 +35,18 @@ def with_class_names(
     if not getattr(task, "labels", ()):
         return needed
     columns = {source: column_values(table, task.label) for source, table in needed.items()}
+    several = getattr(task, "multi_label", False)
+    values = [value for column in columns.values() for value in column]
     try:
-        names = class_names([value for values in columns.values() for value in values], task.labels, task.aliases)
+        names = class_names(_flat(values, task.label) if several else values, task.labels, task.aliases)
     except UnknownLabel as error:
         raise DataError(f"row {_where(error.value, columns, spec, needed)}: {error}") from error
+
+    def named(value: Any) -> Any:
+        return [names[_key(item)] for item in value] if several else names[_key(value)]
+
     return {
-        source: _with_column(table, task.label, [names[_key(value)] for value in columns[source]])
+        source: _with_column(table, task.label, [named(value) for value in columns[source]], several)
         for source, table in needed.items()
     }
 
@@ -88,7 +94,7 @@ def _sentence(value: Any, labels: Sequence[str], named: Sequence[str]) -> str:
 def _where(value: Any, columns: Mapping[str, list[Any]], spec: DatasetSpec, tables: Mapping[str, pa.Table]) -> str:
     for source, values in columns.items():
         for row, other in enumerate(values):
-            if _key(other) == _key(value):
+            if _key(value) in {_key(other), *(map(_key, other) if isinstance(other, list) else ())}:
                 return row_keys(spec.split, source, tables[source])[row]
     raise AssertionError("a value of these columns is in them")
 
@@ -118,9 +124,18 @@ def _number(value: Any) -> int | None:
     return int(value) if float(value).is_integer() else None
 
 
-def _with_column(table: pa.Table, path: str, names: list[str]) -> pa.Table:
+def _flat(values: Sequence[Any], path: str) -> list[Any]:
+    """The items of every list. Raises UnknownLabel for what is no list, and for an empty one."""
+    for value in values:
+        if not isinstance(value, list) or not value:
+            sentence = f"'{path}' holds {value!r:.80}; with task.multi_label it must be a list of one label or more."
+            raise UnknownLabel(sentence, value)
+    return [item for value in values for item in value]
+
+
+def _with_column(table: pa.Table, path: str, names: list[Any], several: bool) -> pa.Table:
     """The names under the path's own column; a nested label gets a column that is called like the path."""
-    column = pa.array(names, pa.string())
+    column = pa.array(names, pa.list_(pa.string()) if several else pa.string())
     if path in table.column_names:
         return table.set_column(table.column_names.index(path), path, column)
     return table.append_column(path, column)

@@ -122,13 +122,17 @@ class CausalLM:
 
 @dataclass(frozen=True)
 class Generation:
-    """Trained as `CausalLM`; answers are written greedily and compared as text."""
+    """Trained as `CausalLM`; answers are written greedily and compared as text.
+
+    With `references`, the path of a list of texts in the row, what is written is right when it equals any of them.
+    """
 
     kind: Literal["generation"]
     prompt: Prompt
     target: str
     max_length: int = field(metadata={"min": 1})
     max_new_tokens: int = field(metadata={"min": 1})
+    references: str | None = field(default=None, metadata={"neutral": None})
 
 
 @dataclass(frozen=True)
@@ -137,6 +141,7 @@ class Choice:
 
     With `options`, the path of a list in the row, there is a candidate for each of its items, however many a row has:
     `candidates` is then one template, in which `{option}` is the item.
+    With `multi_label`, `label` holds a list: any of its classes is right, and the loss is of their total probability.
     """
 
     kind: Literal["choice"]
@@ -149,6 +154,7 @@ class Choice:
     max_length: int = field(metadata={"min": 1})
     options: str | None = field(default=None, metadata={"neutral": None})
     aliases: Mapping[str, str] = field(default_factory=dict, metadata={"neutral": {}})
+    multi_label: bool = field(default=False, metadata={"neutral": False})
 
 
 TaskSpec = TextClassification | Regression | ImageClassification | CausalLM | Generation | Choice

@@ -1,24 +1,38 @@
 """Generation: trained as a causal LM; scored on what greedy decoding writes after the prompt."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from harness.data.fields import value_at
 from harness.ledger.dataset_spec import DatasetSpec, Generation
+from harness.ledger.errors import DataError
 from harness.tasks.causal_lm import CausalLMTask
 from harness.tasks.next_token import IGNORE, at_targets
-from harness.tasks.task import Batch, Prediction
+from harness.tasks.prompt import text_of
+from harness.tasks.task import Batch, Example, Prediction
 from harness.tasks.tokens import Reader, mask, pad
 
 
 class GenerationTask(CausalLMTask):
     """Predictions hold the written text and the reference; score = 1 where they are equal, else 0; the loss stays that
-    of the reference, teacher-forced."""
+    of the reference, teacher-forced. With `references`, a written text that is any of them is kept as the target, so
+    that exact_match and every paired test see one right answer for each row."""
 
     def __init__(self, dataset: DatasetSpec, task: Generation, reader: Reader) -> None:
         super().__init__(dataset, task, reader)
-        self._new_tokens = task.max_new_tokens
+        self._new_tokens, self._references = task.max_new_tokens, task.references
+
+    def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        example = super().encode(row)
+        return example if self._references is None else {**example, "references": _texts_at(row, self._references)}
+
+    def collate(self, examples: Sequence[Example], rng: torch.Generator | None) -> Batch:
+        batch = super().collate(examples, rng)
+        return replace(batch, references=tuple(tuple(example.get("references", ())) for example in examples))
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
         found = at_targets(model(**batch.inputs).logits, batch.targets)
@@ -27,6 +41,7 @@ class GenerationTask(CausalLMTask):
         counts = torch.bincount(found.row, minlength=rows).tolist()
         references = [text.strip() for text in self._plain_texts(found.true.cpu().split(counts))]
         written = [text.strip() for text in self._written(model, batch)]
+        written = [r if w in right else w for w, r, right in zip(written, references, batch.references, strict=True)]
         return [
             Prediction(id=i, target=r, prediction=w, score=float(w == r), loss=loss, weight=n)
             for i, r, w, loss, n in zip(batch.ids, references, written, losses, counts, strict=True)
@@ -50,6 +65,14 @@ class GenerationTask(CausalLMTask):
 
     def _plain_texts(self, rows: Iterable[Tensor]) -> list[str]:
         return [self._reader.tokenizer.decode(row.tolist(), skip_special_tokens=True) for row in rows]
+
+
+def _texts_at(row: Mapping[str, Any], path: str) -> list[str]:
+    """The texts of the list at `path`, without blanks around them. Raises DataError when there is no such list."""
+    values = value_at(row, path)
+    if not isinstance(values, list) or not values:
+        raise DataError(f"'{path}' holds {values!r:.80}; task.references is the path of a list of one text or more.")
+    return [text_of(value, path).strip() for value in values]
 
 
 def _prompts(batch: Batch) -> list[list[int]]:

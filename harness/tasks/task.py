@@ -1,7 +1,7 @@
 """What the loop may ask of a task, and the values that pass between them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
@@ -22,12 +22,13 @@ class Batch:
     weight: int  # what the summed loss is divided by: examples, or target tokens of a causal LM
     tokens: int  # non-padding input tokens (image tasks: patches)
     padded_tokens: int  # input tokens with padding
+    references: tuple[
+        tuple[str, ...], ...
+    ] = ()  # of each example, the texts that are right, where a card names several
 
     def to(self, device: torch.device) -> "Batch":
         moved = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
-        return Batch(
-            moved, self.targets.to(device, non_blocking=True), self.ids, self.weight, self.tokens, self.padded_tokens
-        )
+        return replace(self, inputs=moved, targets=self.targets.to(device, non_blocking=True))
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from harness.cli.show import show
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.data.load import Encoder, load_data
+from harness.data.source import find_source
 from harness.ledger.seeds import Seeds
 from harness.ledger.store import Store
 from harness.models.load import load_model
@@ -41,9 +42,14 @@ REAL = {
     "stsb": ("roberta_base", 5_749, 1_500),
     "rte": ("roberta_base", 2_490, 277),
     "paws": ("roberta_base", 8_000, 8_000),
+    "paws_choice": ("tinyllama", 8_000, 8_000),
+    "arc_easy": ("tinyllama", 2_251, 2_376),
+    "boolq": ("tinyllama", 1_491, 2_817),
+    "piqa": ("gpt2_small", 908, 930),
     "clutrr": ("tinyllama", 3_019, 1_048),
     "logiqa": ("tinyllama", 1_569, 1_572),
 }
+CANDIDATES = ("openbookqa_choice", "paws_choice", "arc_easy", "boolq", "piqa")  # of LoRA-Squeeze
 METHODS = (
     "full",
     "lora",
@@ -60,6 +66,10 @@ METHODS = (
     "cla",
     "lora",
 )
+
+
+def spec_of(name: str):
+    return part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec
 
 
 def loaded(name: str, model: str, seed: int, cache):
@@ -86,7 +96,9 @@ def test_real_data_load_whole_and_the_splits_do_not_depend_on_the_seed(peftlab_c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "method"), zip(REAL, METHODS, strict=True))
+@pytest.mark.parametrize(
+    ("name", "method"), zip((name for name in REAL if name not in CANDIDATES[1:]), METHODS, strict=True)
+)
 def test_a_tiny_model_trains_on_real_data_and_its_scores_follow_from_its_predictions(
     tmp_path, peftlab_cache, name, method
 ):
@@ -101,6 +113,32 @@ def test_a_tiny_model_trains_on_real_data_and_its_scores_follow_from_its_predict
     found = {metric: quantity.value for metric, quantity in record.scores["test"].items()}
     assert found == pytest.approx({metric: again[metric] for metric in found}, abs=1e-6, rel=1e-5)
     assert len(set(rows["id"])) == REAL[name][2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CANDIDATES)
+def test_a_run_on_some_real_rows_of_a_candidate_task_scores_them(tmp_path, peftlab_cache, name):
+    few = "dataset.split.limit={train: 32, validation: 16, test: 24}"
+    words = ["method=lora", f"model={REAL[name][0]}", "size=tiny", f"dataset={name}", "recipe=tiny", few]
+    request = read_request([*words, "tracker=none", "device=cpu", f"runs={tmp_path}", f"cache={peftlab_cache}"])
+    planned, store = plan_one(request, RESOLVER), Store(tmp_path)
+    record = run_one(planned, store, settings_from(request.config))
+    assert record.status == "done", record.failure
+    rows = pq.read_table(store.paths(planned.id).predictions).to_pydict()
+    assert len(rows["id"]) == 24 and {*rows["target"], *rows["prediction"]} <= {
+        *planned.spec["dataset"]["task"]["labels"]
+    }
+    assert record.scores["test"]["accuracy"].value == pytest.approx(redone(rows)["accuracy"], abs=1e-6)
+
+
+def test_boolq_and_piqa_guess_the_larger_answer_of_the_whole_official_dev_of_which_parts_are_here():
+    yes = re.search(r"largest class: .*test yes ([\d.]+)%", show(spec_of("boolq")))[1]
+    assert float(yes) / 100 == pytest.approx(spec_of("boolq").chance, abs=0.01)  # 2,817 of 3,270 dev rows are here
+    spec = spec_of("piqa")
+    tables, _ = find_source(spec).read()  # both parts of the mirror are the official dev
+    labels = [label for table in tables.values() for label in table["label"].to_pylist()]
+    assert len(labels) == spec.about["rows"]["validation"]
+    assert sum(map(int, labels)) / len(labels) == pytest.approx(spec.chance, abs=0.001)
 
 
 class Knows(nn.Module):
@@ -126,7 +164,8 @@ def test_a_perfect_predictor_of_django_is_right_everywhere_and_an_echo_nowhere(p
 
 
 @pytest.mark.parametrize(
-    "name", ["mrpc", "trec50", "folio", "openbookqa", "cifar10", "rte", "paws", "clutrr", "logiqa"]
+    "name",
+    ["mrpc", "trec50", "folio", "openbookqa", "cifar10", "rte", "paws", "paws_choice", "arc_easy", "clutrr", "logiqa"],
 )
 def test_the_chance_level_of_a_card_is_what_a_constant_guess_scores(name):
     spec = part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec
