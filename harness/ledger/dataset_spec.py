@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from harness.ledger.errors import SpecError
+
 
 @dataclass(frozen=True)
 class HubData:
@@ -157,7 +159,44 @@ class Choice:
     multi_label: bool = field(default=False, metadata={"neutral": False})
 
 
-TaskSpec = TextClassification | Regression | ImageClassification | CausalLM | Generation | Choice
+@dataclass(frozen=True)
+class VisionLanguage:
+    """An image, then the prompt; the image is before the prompt's first word.
+
+    answer "candidates": as in `Choice`, of `candidates` (or `options`), `label`, `labels` and `aliases`.
+    answer "generation": as in `Generation`, of `target` and `max_new_tokens`. With `answers`, a row's references: one
+    text, a list of texts, or a list of {answer: text}; `{answer}` in `target` is the most frequent of them.
+    """
+
+    kind: Literal["vision_language"]
+    image: str
+    prompt: Prompt
+    answer: Literal["candidates", "generation"]
+    max_length: int = field(metadata={"min": 1})  # tokens of the text; the image's own are beside it
+    candidates: tuple[str, ...] = field(default=(), metadata={"neutral": ()})
+    options: str | None = field(default=None, metadata={"neutral": None})
+    label: str | None = field(default=None, metadata={"neutral": None})
+    labels: tuple[str, ...] = field(default=(), metadata={"neutral": (), "distinct": True})
+    aliases: Mapping[str, str] = field(default_factory=dict, metadata={"neutral": {}})
+    answers: str | None = field(default=None, metadata={"neutral": None})
+    target: str | None = field(default=None, metadata={"neutral": None})
+    max_new_tokens: int | None = field(default=None, metadata={"neutral": None, "min": 1})
+
+    def __post_init__(self) -> None:
+        """Raises SpecError when the fields of the chosen `answer` are not all there, or those of the other one are."""
+        choice = {"candidates": self.candidates, "label": self.label, "labels": self.labels}
+        written = {"target": self.target, "max_new_tokens": self.max_new_tokens}
+        mine, others = (choice, written) if self.answer == "candidates" else (written, choice)
+        if absent := [name for name, value in mine.items() if not value]:
+            raise SpecError(f"dataset.task: answer: {self.answer} needs {', '.join(absent)}.")
+        others |= {"answers": self.answers} if self.answer == "candidates" else {"options": self.options}
+        if strange := [name for name, value in others.items() if value]:
+            raise SpecError(f"dataset.task: {', '.join(strange)} is of no use with answer: {self.answer}; leave it out.")
+        if self.answer == "candidates" and len(self.labels) < 2:
+            raise SpecError(f"dataset.task.labels: {list(self.labels)} holds 1 of at least 2 that are needed.")
+
+
+TaskSpec = TextClassification | Regression | ImageClassification | CausalLM | Generation | Choice | VisionLanguage
 
 
 @dataclass(frozen=True)
