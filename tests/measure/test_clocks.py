@@ -30,7 +30,10 @@ def test_a_sleep_planted_in_evaluation_leaves_train_unchanged() -> None:
 
 
 def test_the_five_clocks_add_up_to_the_wall_time() -> None:
-    clocks, started = Clocks("cpu"), time.perf_counter()
+    """On the real clock; bounds on both sides, as another program may take the CPU at any moment."""
+    before = time.perf_counter()
+    clocks = Clocks("cpu")
+    made = time.perf_counter()
     time.sleep(0.01)
     with clocks.run("train"):
         time.sleep(0.01)
@@ -38,11 +41,12 @@ def test_the_five_clocks_add_up_to_the_wall_time() -> None:
             time.sleep(0.01)
         with clocks.run("checkpoint"):
             time.sleep(0.01)
-    outside = time.perf_counter() - started
-    seconds = clocks.seconds()
-    assert set(seconds) == set(CLOCKS)
-    assert sum(seconds.values()) == pytest.approx(clocks.wall(), rel=0.01)
-    assert sum(seconds.values()) == pytest.approx(outside, rel=0.01)
+    asked = time.perf_counter()
+    seconds, wall = clocks.seconds(), clocks.wall()
+    longest, rounding = time.perf_counter() - before, 1e-6
+    assert set(seconds) == set(CLOCKS) and seconds["eval"] == 0
+    assert all(seconds[clock] >= 0.01 for clock in ("setup", "train", "log", "checkpoint"))
+    assert all(asked - made - rounding <= total <= longest + rounding for total in (sum(seconds.values()), wall))
 
 
 def test_unnamed_time_belongs_to_the_window_around_it() -> None:

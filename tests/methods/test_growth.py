@@ -63,18 +63,21 @@ def moved(method):
             update.after_step(Progress(1, 10, 5))
 
 
+def adapted(tiny):
+    return [module for module in tiny.model.modules() if isinstance(module, Adapted)]
+
+
 def results(tiny, method):
-    """Outputs, input gradients and parameter gradients of every adapted module, for one random input each."""
+    """Outputs (training, evaluation), input and parameter gradients of every adapted module, for one input each."""
     moved(method)
-    layers = [module for module in tiny.model.modules() if isinstance(module, Adapted)]
-    generator, found = torch.Generator().manual_seed(3), []
-    for layer in layers:
+    generator, values = torch.Generator().manual_seed(3), []
+    for layer in adapted(tiny):
         width = method.updates[next(iter(method.updates))].site.in_features
         x = torch.randn(2, 5, width, generator=generator, dtype=torch.float64, requires_grad=True)
         y = layer(x)
         g = torch.randn(y.shape, generator=generator, dtype=torch.float64)
-        found += [y, *torch.autograd.grad(y, [x, *layer.updates.parameters()], g)]
-    return found
+        values += [y, *torch.autograd.grad(y, [x, *layer.updates.parameters()], g), layer.eval()(x)]
+    return values
 
 
 def check_fast_is_dense(lab, monkeypatch, family, spec):
@@ -83,6 +86,8 @@ def check_fast_is_dense(lab, monkeypatch, family, spec):
     with monkeypatch.context() as patch:
         patch.setattr(sites, "_is_plain", lambda model, name: False)  # as if sharded: the branch is taken
         theirs = results(dense, lab.attach(dense, spec))
+    assert all(layer._fast_path is type(layer.updates[0]).fast_path for layer in adapted(fast))
+    assert all(layer._fast_path is None for layer in adapted(dense))
     assert len(ours) == len(theirs) > 6
     for fast_value, dense_value in zip(ours, theirs, strict=True):
         torch.testing.assert_close(fast_value, dense_value, rtol=1e-10, atol=1e-11)
@@ -93,6 +98,11 @@ def check_fast_is_dense(lab, monkeypatch, family, spec):
 def test_the_fast_path_is_the_branch_in_outputs_and_all_gradients(lab, monkeypatch, family, name):
     ranks = {key: rank for key, rank in SPECS[name].ranks.items() if key.endswith((".q", ".v"))}
     check_fast_is_dense(lab, monkeypatch, family, replace(SPECS[name], targets=("q", "v"), ranks=ranks))
+
+
+def test_every_kind_of_update_is_held_against_its_branch_by_a_method_of_conf():
+    kinds = set(SiteUpdateSpec.own())
+    assert kinds and kinds <= {spec.update.kind for spec in SPECS.values() if spec.schedule.kind != "chain"}
 
 
 def test_every_fast_path_of_the_project_is_held_by_a_method_of_conf(lab):
@@ -112,8 +122,7 @@ def test_an_update_without_a_fast_path_runs_on_its_branch(lab, monkeypatch, gate
     tiny, spec = lab.tiny(family), gated_spec(gated)
     method = lab.attach(tiny, spec)
     assert gated.GatedUpdate.fast_path is None and LowRankUpdate.fast_path is not None
-    layers = [module for module in tiny.model.modules() if isinstance(module, Adapted)]
-    assert layers and all(layer._fast_path is None for layer in layers)
+    assert adapted(tiny) and all(layer._fast_path is None for layer in adapted(tiny))
     moved(method)
     before = tiny.logits()
     for update in method.updates.values():

@@ -1,6 +1,7 @@
 """One small change of the source that would make numbers wrong, and the tests that must notice."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -13,6 +14,13 @@ class Fault:
     after: str
     tests: tuple[str, ...]
 
+    def why_not(self, root: Path) -> str | None:
+        """A sentence when the source below `root` has no such place, else None."""
+        path = root / self.file
+        if not path.is_file():
+            return f"{self.file} is not there"
+        times = path.read_text(encoding="utf-8").count(self.before)
+        return None if times == 1 else f"{self.file} holds {times} times, not once: {self.before.strip()}"
+
     def applied_to(self, source: str) -> str:
-        assert source.count(self.before) == 1, f"{self.file} holds {source.count(self.before)} times: {self.before}"
         return source.replace(self.before, self.after)
