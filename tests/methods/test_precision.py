@@ -45,6 +45,25 @@ def test_bf16_weights_train_and_merge_with_one_rounding(lab, name):
     assert (merged - trained).abs().max() < 0.05 * trained.abs().max()
 
 
+@pytest.mark.parametrize("name", ["full", "head", "lora"])
+def test_bf16_weights_that_are_trained_themselves_lose_nothing_from_step_to_step(lab, name):
+    """A thousand steps far below bfloat16's resolution add up, and reach the weights rounded once."""
+    tiny = lab.tiny("llama", dtype=torch.bfloat16)
+    start = {name: parameter.float() for name, parameter in tiny.model.named_parameters()}
+    method = lab.attach(tiny, lab.spec(name, targets=["q"]))
+    trained = [p for group in method.groups(1e-3, 1e-3, 0.0) if group["name"] != "adapter" for p in group["params"]]
+    with torch.no_grad():
+        for _ in range(1000):
+            torch._foreach_add_(trained, 1e-4)
+    method.merge()
+    moved = {id(parameter) for parameter in trained}
+    assert moved
+    for name, parameter in tiny.model.named_parameters():
+        step = 0.1 if id(parameter) in moved else 0.0
+        assert parameter.dtype == torch.bfloat16
+        torch.testing.assert_close(parameter.float(), start[name] + step, rtol=2**-8, atol=1e-4)
+
+
 def test_bf16_columns_lose_nothing_from_step_to_step():
     """A thousand steps far below bfloat16's resolution add up in B, and reach W rounded once."""
     linear = nn.Linear(IN, OUT).to(torch.bfloat16).requires_grad_(False)
