@@ -26,12 +26,14 @@ from analysis.report.build import write_report
 from analysis.table import Table
 from analysis.tables.competitive import competitive_table
 from analysis.tables.coverage import coverage, failures
+from analysis.tables.differences import difference_table
 from analysis.tables.examples import examples_table
 from analysis.tables.fronts import fronts_table
 from analysis.tables.pooled import pooled_table
 from analysis.tables.published import beside_published
 from analysis.tables.ranking import pair_table, rank_table
 from analysis.tables.relative import relative_memory, relative_time
+from analysis.tables.squeeze_evidence import squeeze_evidence
 from analysis.tables.study import table2, table3
 from analysis.tables.tradeoff import tradeoff, tradeoffs
 from analysis.tables.tuning import tuning_table
@@ -48,6 +50,7 @@ __all__ = [
     "compare_csv",
     "competitive_table",
     "coverage",
+    "difference_table",
     "examples_table",
     "failures",
     "forest",
@@ -65,6 +68,7 @@ __all__ = [
     "relative_memory",
     "relative_time",
     "score_against",
+    "squeeze_evidence",
     "table2",
     "table3",
     "time_bars",

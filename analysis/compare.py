@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.metric import direction
+from analysis.stats.differences import spread
 from analysis.stats.ranks import Omnibus, Ranking, against, ranking
 from analysis.table_file import NEEDED, plain_number, read_rows
 from harness.ledger.errors import RecordError, nearest
@@ -145,6 +146,7 @@ def as_json(comparison: Comparison, control: str | None = None) -> dict[str, Any
     """Strict JSON data: no NaN (null where a test cannot be computed). `control`: p of the others, Holm over them."""
     names, rank = comparison.methods, comparison.ranking
     best = comparison.scores == comparison.scores.max(axis=1, keepdims=True)
+    common = len({name.rsplit(" / ", 1)[1] for name in comparison.blocks}) == 1  # else differences have no one unit
     pairs = [
         {
             "a": names[p.a],
@@ -156,6 +158,7 @@ def as_json(comparison: Comparison, control: str | None = None) -> dict[str, Any
             "losses": p.losses,
             "ties": p.ties,
             "different": bool(p.holm < 0.05),
+            "differences": _difference(comparison, p.a, p.b) if common else None,
         }
         for p in rank.pairs
     ]
@@ -177,6 +180,12 @@ def as_json(comparison: Comparison, control: str | None = None) -> dict[str, Any
         "against_control": {names[i]: _null(p) for i, p in tested.items()},
         "notes": list(comparison.notes),
     }
+
+
+def _difference(comparison: Comparison, a: int, b: int) -> dict[str, Any]:
+    """Of a less b over the blocks: see analysis.stats.differences.Spread."""
+    found = spread(comparison.scores[:, a] - comparison.scores[:, b], comparison.blocks)
+    return {name: _null(value) if isinstance(value, float) else value for name, value in vars(found).items()}
 
 
 def sign_p(wins: int, losses: int) -> float:

@@ -1,6 +1,7 @@
-"""The study's published tables, and where a method, model or dataset of ours stands in them.
+"""Published tables, and where a method, model or dataset of ours stands in them.
 
-Beyond LoRA (arXiv:2606.13767), Tables 2 and 3, as printed; single values without spread or seed count.
+Beyond LoRA (arXiv:2606.13767), Tables 2 and 3, and LoRA-Squeeze (arXiv:2602.10993), Tables 1, 6, 7 and 8, as printed;
+single values without spread or seed count (published/README.md).
 """
 
 import unicodedata
@@ -10,7 +11,11 @@ from pathlib import Path
 import pandas as pd
 
 _FOLDER = Path(__file__).with_name("published")
-TABLES = {"table2": "beyond_lora_table2.csv", "table3": "beyond_lora_table3.csv"}
+TABLES = {
+    "table2": "beyond_lora_table2.csv",
+    "table3": "beyond_lora_table3.csv",
+    **{f"squeeze{number}": f"lora_squeeze_table{number}.csv" for number in (1, 6, 7, 8)},
+}
 _ALSO = {  # our config names -> the paper's names, both without case and punctuation
     "full": "fft",
     "fullfinetuning": "fft",
@@ -32,7 +37,7 @@ _ALSO = {  # our config names -> the paper's names, both without case and punctu
 
 @cache
 def published(table: str) -> pd.DataFrame:
-    """Columns model, dataset, method, metric, value of "table2" or "table3"."""
+    """Columns model, dataset, method, metric, value of a name in TABLES."""
     return pd.read_csv(_FOLDER / TABLES[table])
 
 

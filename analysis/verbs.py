@@ -58,6 +58,7 @@ def compare(argv: list[str]) -> int:
     """`peftlab compare TABLE [--metric NAME] [--direction max|min] [--control METHOD] [--json]`: ranking tests."""
     from analysis.arguments import parser
     from analysis.compare import as_json, compare_csv, control_of
+    from analysis.tables.differences import difference_table
     from analysis.tables.ranking import pair_table, rank_table
 
     made = parser("compare")
@@ -70,7 +71,8 @@ def compare(argv: list[str]) -> int:
     control = control_of(comparison, given.control)
     if given.json:
         return _print_json(as_json(comparison, control))
-    return _print_tables([rank_table(comparison, control), pair_table(comparison)])
+    sizes = difference_table(comparison, control)
+    return _print_tables([rank_table(comparison, control), pair_table(comparison), *([sizes] if sizes else [])])
 
 
 def audit(argv: list[str]) -> int:

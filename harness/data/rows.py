@@ -53,7 +53,7 @@ class _Lists:
 
 
 def write_rows(path: Path, examples: Iterable[Mapping[str, Any]]) -> None:
-    """Write examples of one shape (str, int, float, list of int or str, bytes). An empty split has no columns."""
+    """Write examples of one shape (str, int, float, list of int, bytes). An empty split has no columns."""
     rows = iter(examples)
     first = list(itertools.islice(rows, CHUNK))
     schema = pa.schema([(name, _type(value)) for name, value in first[0].items()] if first else [])
@@ -69,8 +69,9 @@ def _chunks(rows: Iterator[Mapping[str, Any]]) -> Iterator[list[Mapping[str, Any
 
 def _type(value: Any) -> pa.DataType:
     if isinstance(value, list):
-        inner = value[0] if value else 0
-        return pa.large_list(_type(inner) if isinstance(inner, list | str) else pa.int32())
+        return (
+            pa.large_list(pa.int32()) if not value or not isinstance(value[0], list) else pa.large_list(_type(value[0]))
+        )
     return {str: pa.large_string(), bool: pa.bool_(), int: pa.int64(), float: pa.float64(), bytes: pa.large_binary()}[
         type(value)
     ]

@@ -4,7 +4,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import pyarrow as pa
 from harness.data.files import image_files, read_table
 from harness.data.hub import dataset_snapshot
 from harness.data.layout import READ, kind_of, mirrored_data, split_files, upstream_splits
+from harness.data.reshape import reshape
 from harness.ledger.dataset_spec import BuiltinData, DatasetSpec, FolderData, HubData, ImageClassification
 from harness.ledger.errors import DataError, NotHere, SpecError, nearest
 
@@ -34,6 +35,18 @@ class Source:
 
 def find_source(spec: DatasetSpec) -> Source:
     """Raises DataError when the data is nowhere; nothing large is read yet."""
+    source = _upstream(spec)
+    if not spec.unnest and not spec.require:
+        return source
+
+    def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
+        tables, known = source.read()
+        return {split: reshape(spec, table) for split, table in tables.items()}, known
+
+    return replace(source, read=read)
+
+
+def _upstream(spec: DatasetSpec) -> Source:
     if isinstance(spec.source, BuiltinData):
         return _builtin(spec.source)
     if isinstance(spec.source, FolderData):

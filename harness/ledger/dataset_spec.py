@@ -191,7 +191,9 @@ class VisionLanguage:
             raise SpecError(f"dataset.task: answer: {self.answer} needs {', '.join(absent)}.")
         others |= {"answers": self.answers} if self.answer == "candidates" else {"options": self.options}
         if strange := [name for name, value in others.items() if value]:
-            raise SpecError(f"dataset.task: {', '.join(strange)} is of no use with answer: {self.answer}; leave it out.")
+            raise SpecError(
+                f"dataset.task: {', '.join(strange)} is of no use with answer: {self.answer}; leave it out."
+            )
         if self.answer == "candidates" and len(self.labels) < 2:
             raise SpecError(f"dataset.task.labels: {list(self.labels)} holds 1 of at least 2 that are needed.")
 
@@ -217,6 +219,10 @@ class DatasetSpec:
     missing_text: Literal["error", "empty"] = field(
         default="error", metadata={"neutral": "error"}
     )  # what a null input is; never a target
+    # columns of lists that go in step: each item becomes a row, whose column `row` is the number of the row it is of
+    unnest: tuple[str, ...] = field(default=(), metadata={"neutral": (), "distinct": True})
+    # columns that a row must have a value in; rows without one are left out
+    require: tuple[str, ...] = field(default=(), metadata={"neutral": (), "distinct": True})
     # the first digits of the SHA-256 of local files that changed after a run of the same card was recorded; set when
     # planning, and held to the files when the run begins. null: the files of the first such run
     content: str | None = field(default=None, metadata={"neutral": None})

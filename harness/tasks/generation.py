@@ -1,5 +1,6 @@
 """Generation: trained as a causal LM; scored on what greedy decoding writes after the prompt."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -24,15 +25,19 @@ class GenerationTask(CausalLMTask):
 
     def __init__(self, dataset: DatasetSpec, task: Generation, reader: Reader) -> None:
         super().__init__(dataset, task, reader)
-        self._new_tokens, self._references = task.max_new_tokens, task.references
+        self._new_tokens, self._several = task.max_new_tokens, task.references
 
     def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
         example = super().encode(row)
-        return example if self._references is None else {**example, "references": _texts_at(row, self._references)}
+        if self._several is None:
+            return example
+        return {**example, "references": json.dumps(_texts_at(row, self._several), ensure_ascii=False)}
 
     def collate(self, examples: Sequence[Example], rng: torch.Generator | None) -> Batch:
         batch = super().collate(examples, rng)
-        return replace(batch, references=tuple(tuple(example.get("references", ())) for example in examples))
+        if self._several is None:
+            return batch
+        return replace(batch, references=tuple(example["references"] for example in examples))
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
         found = at_targets(model(**batch.inputs).logits, batch.targets)
@@ -41,7 +46,9 @@ class GenerationTask(CausalLMTask):
         counts = torch.bincount(found.row, minlength=rows).tolist()
         references = [text.strip() for text in self._plain_texts(found.true.cpu().split(counts))]
         written = [text.strip() for text in self._written(model, batch)]
-        written = [r if w in right else w for w, r, right in zip(written, references, batch.references, strict=True)]
+        if self._several is not None:
+            several = map(json.loads, batch.references)
+            written = [r if w in right else w for w, r, right in zip(written, references, several, strict=True)]
         return [
             Prediction(id=i, target=r, prediction=w, score=float(w == r), loss=loss, weight=n)
             for i, r, w, loss, n in zip(batch.ids, references, written, losses, counts, strict=True)

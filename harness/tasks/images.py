@@ -110,7 +110,7 @@ def stack(examples: Sequence[Example], processor: ImageProcessor, size: int) -> 
     if len({image.shape for image in images}) == 1:
         pixels = _resized(torch.from_numpy(np.stack(images)), size)
     else:
-        pixels = torch.cat([_resized(torch.from_numpy(image)[None], size) for image in images])
+        pixels = torch.cat([_resized(torch.from_numpy(image[None].copy()), size) for image in images])
     mean, std = (torch.tensor(value)[:, None, None] for value in (processor.mean, processor.std))
     return (pixels / 255 - mean) / std
 

@@ -22,9 +22,7 @@ class Batch:
     weight: int  # what the summed loss is divided by: examples, or target tokens of a causal LM
     tokens: int  # non-padding input tokens (image tasks: patches)
     padded_tokens: int  # input tokens with padding
-    references: tuple[
-        tuple[str, ...], ...
-    ] = ()  # of each example, the texts that are right, where a card names several
+    references: tuple[str, ...] = ()  # of written answers with several references: a JSON list for each example
 
     def to(self, device: torch.device) -> "Batch":
         moved = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}

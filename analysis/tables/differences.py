@@ -1,0 +1,83 @@
+"""How large differences between methods are over the blocks of a comparison, beside the tests that only rank them."""
+
+from collections.abc import Iterable
+
+import pandas as pd
+
+from analysis.compare import Comparison
+from analysis.metric import number
+from analysis.stats.differences import Spread, spread
+from analysis.table import Cell, Head, Table
+
+NOTE = (
+    "± is the standard error between blocks (SD / √n): of single printed values it holds no variance between seeds. "
+    "A mean that lives by one block is far from the mean without it."
+)
+
+
+def difference_table(found: Comparison, control: str | None = None) -> Table | None:
+    """Every pair, the better mean first; with `control`, every other method less the control.
+
+    None where blocks have metrics of several names, whose differences have no common unit.
+    """
+    metrics = {name.rsplit(" / ", 1)[1] for name in found.blocks}
+    if len(metrics) > 1:
+        return None
+    names = [_short(found.blocks, name) for name in found.blocks]
+    pairs = [_pair(found, a, b, names, control) for a, b in _chosen(found, control)]
+    pairs.sort(key=lambda pair: -pair[2].mean)
+    return spread_table("differences", f"Differences in {metrics.pop()}", pairs)
+
+
+def spread_table(name: str, title: str, pairs: Iterable[tuple[str, str, Spread]]) -> Table:
+    """One row for each (first, second, spread of first less second)."""
+    pairs = list(pairs)
+    heads = (
+        Head("first – second"), Head("blocks"), Head("mean difference"), Head("median"),
+        Head("without its largest block"), Head("higher / lower", "blocks"),
+    )  # fmt: skip
+    rows = tuple(_row(*pair) for pair in pairs)
+    data = pd.DataFrame([{"first": a, "second": b, **vars(found)} for a, b, found in pairs])
+    return Table(name, title, heads, rows, (NOTE,), data)
+
+
+def _chosen(found: Comparison, control: str | None) -> list[tuple[int, int]]:
+    count = len(found.methods)
+    if control is None:
+        return [(a, b) for a in range(count) for b in range(a + 1, count)]
+    base = found.methods.index(control)
+    return [(a, base) for a in range(count) if a != base]
+
+
+def _pair(found: Comparison, a: int, b: int, blocks: list[str], control: str | None) -> tuple[str, str, Spread]:
+    difference = found.scores[:, a] - found.scores[:, b]
+    if control is None and difference.mean() < 0:
+        a, b, difference = b, a, -difference
+    return found.methods[a], found.methods[b], spread(difference, blocks)
+
+
+def _row(first: str, second: str, found: Spread) -> tuple[Cell, ...]:
+    error = "" if found.error != found.error else f" ± {number(found.error, 2)}"
+    without = "–" if found.n < 2 else f"{signed(found.without_largest)} ({found.largest})"
+    return (
+        Cell(f"{first} – {second}"),
+        Cell(str(found.n), found.n),
+        Cell(f"{signed(found.mean)}{error}", found.mean),
+        Cell(signed(found.median), found.median),
+        Cell(without, None if found.n < 2 else found.without_largest),
+        Cell(f"{found.wins} / {found.losses}", found.wins - found.losses),
+    )
+
+
+def signed(value: float) -> str:
+    """`+0.43`, `−0.08`, `0.00`."""
+    text = number(value, 2)
+    return text if text.startswith("−") or not text.strip("0.") else f"+{text}"
+
+
+def _short(blocks: tuple[str, ...], name: str) -> str:
+    """The block without what all blocks have in common: of one model, the dataset."""
+    parts = [block.split(" / ") for block in blocks]
+    alike = [len(set(column)) == 1 for column in zip(*parts, strict=True)] if len({*map(len, parts)}) == 1 else []
+    kept = [part for part, same in zip(name.split(" / "), alike, strict=False) if not same]
+    return " / ".join(kept) or name
