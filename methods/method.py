@@ -60,6 +60,7 @@ class Layout:
 
     targets: Mapping[str, str]  # "q" -> "attention.self.query", or "attn.c_attn[0/3]", a fused part
     head: tuple[str, ...]
+    within: str = ""  # path of the module outside of which every method leaves the weights alone; "": the whole model
 
 
 class Method(Protocol):

@@ -21,7 +21,7 @@ from methods.errors import MethodError
 from methods.head import TrainedHead
 from methods.library_types import SHORT, why_not_type
 from methods.method import NO_CHANGE, Change, Draw, Layout, Progress
-from methods.sites import find_sites, is_transposed
+from methods.sites import find_sites, is_transposed, is_within
 from methods.spec import MethodSpec, Peft
 from methods.training import Training
 from methods.why_not import why_not_train
@@ -93,7 +93,8 @@ class PeftMethod:
         if (start := self._options.get("init_lora_weights")) in _NEEDS_DATA:
             raise MethodError(f"{self.spec.name}: init_lora_weights={start} needs a pass over data, which is not done.")
         if self._type == "LN_TUNING":
-            targets = [name for name, module in model.named_modules() if type(module).__name__.endswith(_NORMS)]
+            norms = [name for name, module in model.named_modules() if type(module).__name__.endswith(_NORMS)]
+            targets = [name for name in norms if is_within(name, self.layout.within)]
         else:
             targets = _paths(model, self.layout, self.spec.targets)
         given = self._options | {"target_modules": targets}

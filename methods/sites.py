@@ -89,11 +89,17 @@ def _matches(model: nn.Module, target: str, layout: Layout) -> list[AdapterSite]
     fused = _FUSED.fullmatch(address)
     path, part, parts = (fused["path"], int(fused["part"]), int(fused["parts"])) if fused else (address, 0, 1)
     inside_a_block = re.compile(rf"(?:(?:.+\.)?(?P<layer>\d+)\.)?{re.escape(path)}")
-    layers = {name: at["layer"] for name, _ in model.named_modules() if (at := inside_a_block.fullmatch(name))}
+    names = [name for name, _ in model.named_modules() if is_within(name, layout.within)]
+    layers = {name: at["layer"] for name in names if (at := inside_a_block.fullmatch(name))}
     if not layers:
         raise MethodError(f"target '{target}' ({address}) is no module of {type(model).__name__}; correct its card.")
     sites = [_site(name, model.get_submodule(name), part, parts, _is_plain(model, name)) for name in layers]
     return [replace(site, target=target, layer=int(layers[site.module_path] or 0)) for site in sites]
+
+
+def is_within(name: str, path: str) -> bool:
+    """Whether a module or parameter lies in the module at `path`; everything lies in ""."""
+    return not path or name.startswith(f"{path}.")
 
 
 def _is_plain(model: nn.Module, name: str) -> bool:
@@ -120,6 +126,8 @@ def _site(name: str, module: nn.Module, part: int, parts: int, writable: bool) -
 
 def _check_counts(model: nn.Module, by_target: dict[str, list[AdapterSite]]) -> None:
     counts = {target: len(sites) for target, sites in by_target.items()}
-    blocks = getattr(getattr(model, "config", None), "num_hidden_layers", next(iter(counts.values())))
+    config = getattr(model, "config", None)
+    config = getattr(config, "text_config", config)  # of a model that reads images too
+    blocks = getattr(config, "num_hidden_layers", next(iter(counts.values())))
     if any(count != blocks for count in counts.values()):
         raise MethodError(f"{type(model).__name__} has {blocks} blocks, but its targets were found {counts} times.")

@@ -13,6 +13,7 @@ from methods.dtypes import master_dtype
 from methods.errors import MethodError
 from methods.head import TrainedHead, decayed
 from methods.method import NO_CHANGE, Change, Draw, Layout, Progress
+from methods.sites import is_within
 from methods.spec import MethodSpec
 from methods.training import Training
 
@@ -61,11 +62,12 @@ class HeadMethod:
 
 
 class FullMethod(HeadMethod):
-    """Everything trained: matrices decay, biases, norms and other vectors do not (study, §1.2 row 1)."""
+    """All within the layout trained: matrices decay, biases, norms and other vectors do not (study, §1.2 row 1)."""
 
     def attach(self, model: nn.Module, draw: Draw) -> None:
         super().attach(model, draw)
-        self._base = {name: p for name, p in model.named_parameters() if name not in self._head.parameters}
+        inside = {name: p for name, p in model.named_parameters() if is_within(name, self._layout.within)}
+        self._base = {name: p for name, p in inside.items() if name not in self._head.parameters}
         self._dtypes = {name: parameter.dtype for name, parameter in self._base.items()}
         for parameter in self._base.values():
             parameter.data = parameter.data.to(master_dtype(parameter.dtype))

@@ -10,7 +10,7 @@ from typing import Any
 
 from harness.config.overrides import Assignment
 from harness.config.resolve import Resolver
-from harness.ledger.dataset_spec import DatasetSpec
+from harness.ledger.dataset_spec import DatasetSpec, VisionLanguage
 from harness.ledger.errors import DataError, SpecError
 from harness.planning.plan import read_request
 
@@ -64,9 +64,11 @@ def _named(error: DataError, words: Sequence[Assignment]) -> str:
 
 def _views(dataset: DatasetSpec, row: Mapping[str, Any]) -> list[str]:
     """What encoders and decoders read, where that is not the same."""
-    from harness.models.loaded import ImageProcessor
+    from harness.models.loaded import ImageProcessor, VisionProcessor
     from harness.tasks.build import bind
 
     as_they_are = ImageProcessor(size=1, channels=3, mean=(0.0,) * 3, std=(1.0,) * 3)  # images are not resized here
+    if isinstance(dataset.task, VisionLanguage):
+        return [bind(dataset, VisionProcessor(None, as_they_are, tokens=0), decoder=True).show(row)]
     encoder, decoder = (bind(dataset, as_they_are, decoder=decoder).show(row) for decoder in (False, True))
     return [encoder] if encoder == decoder else ["[encoders]", encoder, "[decoders]", decoder]

@@ -9,7 +9,15 @@ import pyarrow as pa
 
 from harness.data.fields import column_of, value_at
 from harness.data.splits import Part
-from harness.ledger.dataset_spec import CausalLM, Choice, DatasetSpec, Generation, ImageClassification, TaskSpec
+from harness.ledger.dataset_spec import (
+    CausalLM,
+    Choice,
+    DatasetSpec,
+    Generation,
+    ImageClassification,
+    TaskSpec,
+    VisionLanguage,
+)
 
 PAIRS = (("validation", "train"), ("test", "train"), ("test", "validation"))
 
@@ -36,8 +44,10 @@ def input_paths(task: TaskSpec) -> tuple[str, ...]:
     templates = [task.prompt.before, task.prompt.context, task.prompt.after] if task.prompt else []
     if isinstance(task, CausalLM | Generation):
         templates.append(task.target)
-    if isinstance(task, Choice):
+    if isinstance(task, Choice | VisionLanguage):
         templates += task.candidates if task.options is None else [f"{{{task.options}}}"]
+    if isinstance(task, VisionLanguage):
+        templates.append(f"{{{task.image}}}")
     fields = [field for template in templates for _, field, _, _ in string.Formatter().parse(template) if field]
     return tuple(dict.fromkeys(fields))
 

@@ -15,10 +15,17 @@ from harness.data.files import image_files, read_table
 from harness.data.hub import dataset_snapshot
 from harness.data.layout import READ, kind_of, mirrored_data, split_files, upstream_splits
 from harness.data.reshape import reshape
-from harness.ledger.dataset_spec import BuiltinData, DatasetSpec, FolderData, HubData, ImageClassification
+from harness.ledger.dataset_spec import (
+    BuiltinData,
+    DatasetSpec,
+    FolderData,
+    HubData,
+    ImageClassification,
+    VisionLanguage,
+)
 from harness.ledger.errors import DataError, NotHere, SpecError, nearest
 
-BUILDERS = ("digits", "kinship", "stdlib_docs")
+BUILDERS = ("digits", "kinship", "shapes_vqa", "stdlib_docs")
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,7 @@ def _folder(spec: DatasetSpec, folder: Path, named: Mapping[str, str], known: Ma
             f"dataset {spec.name}: {folder} has no file of split {' or '.join(absent)}; it holds {there}. "
             f"What is looked for: {READ}, the shards SPLIT-00000.…, or a folder SPLIT, here or in data/."
         )
-    image = spec.task.image if isinstance(spec.task, ImageClassification) else None
+    image = spec.task.image if isinstance(spec.task, ImageClassification | VisionLanguage) else None
 
     def tables() -> dict[str, pa.Table]:
         return {split: _table(spec, paths, image) for split, paths in files.items()}

@@ -19,7 +19,10 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "exact_match": SHARE,
     "bleu": (0.0, 100.0),
     "rouge_l": SHARE,
+    "vqa_accuracy": SHARE,
+    "anls": SHARE,
 }
+AGAINST_ALL = ("vqa_accuracy", "anls")  # metrics of a written answer against all of a row's references
 
 
 def check_card(dataset: DatasetSpec) -> None:
@@ -27,6 +30,7 @@ def check_card(dataset: DatasetSpec) -> None:
     for name in (dataset.metric, *dataset.metrics):
         if name not in RANGES:
             raise SpecError(f"dataset.metric: unknown metric '{name}'.{nearest(name, RANGES)}")
+    _check_references(dataset)
     least, most = RANGES[dataset.metric]
     if dataset.chance is not None and not least <= dataset.chance <= most:
         raise SpecError(
@@ -38,3 +42,19 @@ def check_card(dataset: DatasetSpec) -> None:
         raise SpecError(
             f"dataset.split: share and test_share hold out {held_out:g} of train, which leaves no row of it."
         )
+
+
+def _check_references(dataset: DatasetSpec) -> None:
+    """`dataset.task.answers` is what some metrics need, and what the others have no use for."""
+    answers = getattr(dataset.task, "answers", None)
+    for name in dataset.metrics:
+        if name in AGAINST_ALL and answers is None:
+            raise SpecError(
+                f"dataset.metrics: {name} compares a written answer with all references of a row; "
+                "it needs a vision_language task with answer: generation and answers: COLUMN."
+            )
+        if answers is not None and name not in AGAINST_ALL:
+            raise SpecError(
+                f"dataset.metrics: {name} knows one reference, and dataset.task.answers gives several; "
+                f"take {' or '.join(AGAINST_ALL)}, or leave `answers` out."
+            )

@@ -1,8 +1,11 @@
 """A model's card, as data: where its weights come from, what it is made of, and how our names map to its modules."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
+
+from harness.ledger.errors import SpecError
 
 
 @dataclass(frozen=True)
@@ -29,11 +32,35 @@ class ModelSpec:
 
     name: str
     source: HubModel | BuiltinModel
-    kind: Literal["text_encoder", "image_encoder", "decoder"]
-    family: str  # transformers model_type: bert, roberta, deberta-v2, vit, gpt2, llama
+    kind: Literal["text_encoder", "image_encoder", "decoder", "vision_language"]
+    family: str  # transformers model_type: bert, roberta, deberta-v2, vit, gpt2, llama, gemma3_text, gemma3
     size: Literal["full", "tiny"]  # tiny: same class, 2 layers, random float32 weights, a tokenizer made on the spot
     config: Mapping[str, Any]  # arguments of the family's config class: the full size without any download
     targets: Mapping[str, str]  # canonical name -> module path inside a block; "c_attn[0/3]": a third of a fused one
     head: tuple[str, ...]  # module paths of a classifier's head, which every method trains; never an LM head
     dtype: Literal["float32", "bfloat16"]  # of the frozen weights
     about: Mapping[str, Any] = field(metadata={"science": False})  # label, licence, gate, source
+
+    def __post_init__(self) -> None:
+        """Raises SpecError when an image of a vision_language model does not become as many tokens as the card says."""
+        if self.kind == "vision_language":
+            _check_geometry(self.config)
+
+
+def _check_geometry(config: Mapping[str, Any]) -> None:
+    """Patches are pooled in squares to the image's tokens: both must be square, and the one's side divide the other's.
+
+    transformers builds a model of any numbers, and fails at its first batch.
+    """
+    vision, tokens = config.get("vision_config", {}), config.get("mm_tokens_per_image")
+    size, patch = vision.get("image_size"), vision.get("patch_size")
+    numbers = {"vision_config.image_size": size, "vision_config.patch_size": patch, "mm_tokens_per_image": tokens}
+    if wrong := [name for name, value in numbers.items() if type(value) is not int or value < 1]:
+        raise SpecError(f"model.config: {', '.join(wrong)} must be a whole number of at least 1.")
+    side, pooled = size // patch, math.isqrt(tokens)
+    if size % patch or pooled**2 != tokens or side % pooled:
+        raise SpecError(
+            f"model.config: an image of {size} pixels in patches of {patch} has {size / patch:g} patches a side, which "
+            f"cannot be pooled to {tokens} tokens; mm_tokens_per_image is the square of a divisor of image_size / "
+            "patch_size."
+        )

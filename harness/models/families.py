@@ -6,7 +6,15 @@ from importlib import import_module
 from types import MappingProxyType
 from typing import Any
 
-from harness.ledger.dataset_spec import CausalLM, Choice, Generation, ImageClassification, TaskSpec, TextClassification
+from harness.ledger.dataset_spec import (
+    CausalLM,
+    Choice,
+    Generation,
+    ImageClassification,
+    TaskSpec,
+    TextClassification,
+    VisionLanguage,
+)
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.model_spec import ModelSpec
 
@@ -14,14 +22,19 @@ TINY_VOCAB = 2048  # an upper bound: the tokenizer of size=tiny has at most as m
 TINY_STRETCH = 2  # its tokens are half as long as a full tokenizer's, so a card's lengths count double (measured: 1.9)
 
 
+IMAGE_TOKENS = ("<start_of_image>", "<image_soft_token>", "<end_of_image>")  # Gemma 3's, in the order of an image
+
+
 @dataclass(frozen=True)
 class Family:
     """`module:Class` addresses, and what `size=tiny` changes in the config."""
 
     config: str
-    classifier: str
+    classifier: str | None
     lm: str | None
     tiny: Mapping[str, Any]
+    within: str = ""  # `Layout.within`: the language model of one that reads images, whose other parts stay frozen
+    renamed: Mapping[str, str] | None = None  # names in checkpoints of a larger model that this one is a part of
 
 
 def _addresses(package: str, stem: str, task: str = "SequenceClassification") -> tuple[str, str]:
@@ -29,9 +42,25 @@ def _addresses(package: str, stem: str, task: str = "SequenceClassification") ->
     return f"{where}.configuration_{package}:{stem}Config", f"{where}.modeling_{package}:{stem}For{task}"
 
 
+_GEMMA3 = "transformers.models.gemma3"
 _SMALL = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
 _TEXT = _SMALL | {"vocab_size": TINY_VOCAB}
 _LLAMA = _TEXT | {"num_key_value_heads": 2, "max_position_embeddings": 2048}
+_GEMMA = _LLAMA | {
+    "head_dim": 16,
+    "query_pre_attn_scalar": 16,
+    "sliding_window": 512,
+    "sliding_window_pattern": 2,
+    "layer_types": None,
+}
+_GEMMA_VISION = {
+    "text_config": _GEMMA | {"vocab_size": TINY_VOCAB + len(IMAGE_TOKENS)},
+    "vision_config": {
+        **{"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2},
+        **{"image_size": 32, "patch_size": 8},
+    },
+    "mm_tokens_per_image": 4,
+}
 _GPT2 = {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 1024, "vocab_size": TINY_VOCAB}
 
 FAMILIES: Mapping[str, Family] = MappingProxyType(
@@ -45,6 +74,20 @@ FAMILIES: Mapping[str, Family] = MappingProxyType(
         "gpt2": Family(*_addresses("gpt2", "GPT2"), "transformers.models.gpt2.modeling_gpt2:GPT2LMHeadModel", _GPT2),
         "llama": Family(
             *_addresses("llama", "Llama"), "transformers.models.llama.modeling_llama:LlamaForCausalLM", _LLAMA
+        ),
+        "gemma3_text": Family(
+            f"{_GEMMA3}.configuration_gemma3:Gemma3TextConfig",
+            f"{_GEMMA3}.modeling_gemma3:Gemma3TextForSequenceClassification",
+            f"{_GEMMA3}.modeling_gemma3:Gemma3ForCausalLM",
+            _GEMMA,
+            renamed={r"^(?:language_model\.model|model\.language_model)\.": "model."},
+        ),
+        "gemma3": Family(
+            f"{_GEMMA3}.configuration_gemma3:Gemma3Config",
+            None,
+            f"{_GEMMA3}.modeling_gemma3:Gemma3ForConditionalGeneration",
+            _GEMMA_VISION,
+            within="model.language_model",
         ),
     }
 )
@@ -65,7 +108,7 @@ def imported(address: str) -> Any:
 
 def is_lm(task: TaskSpec) -> bool:
     """Whether the task needs next-token logits; every other kind has a head of its own."""
-    return isinstance(task, CausalLM | Generation | Choice)
+    return isinstance(task, CausalLM | Generation | Choice | VisionLanguage)
 
 
 def outputs(task: TaskSpec) -> int:
@@ -78,5 +121,6 @@ def model_class(spec: ModelSpec, task: TaskSpec) -> Any:
     family = family_of(spec)
     address = family.lm if is_lm(task) else family.classifier
     if address is None:
-        raise SpecError(f"model {spec.name} ({spec.family}) has no language-model head; {task.kind} needs a decoder.")
+        needs = "has no language-model head" if is_lm(task) else "has no classifier"
+        raise SpecError(f"model {spec.name} ({spec.family}) {needs}; {task.kind} needs another model.")
     return imported(address)

@@ -17,7 +17,7 @@ from harness.ledger.errors import DataError, NotHere
 from harness.ledger.model_spec import ModelSpec
 from harness.ledger.seeds import Seeds
 from harness.models.config import DTYPES, layout_of, make_config
-from harness.models.families import model_class
+from harness.models.families import family_of, model_class
 from harness.models.head import draw_head
 
 
@@ -28,7 +28,7 @@ def load_weights(
 
     Raises DataError when weights outside of the head are missing or do not fit the card's config.
     """
-    head = layout_of(spec, task).head
+    head, renamed = layout_of(spec, task).head, family_of(spec).renamed
     with _quiet(), torch.random.fork_rng(devices=[]):
         try:
             model, info = model_class(spec, task).from_pretrained(
@@ -39,6 +39,7 @@ def load_weights(
                 ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 local_files_only=True,
+                key_mapping=renamed and dict(renamed),
             )
         except (OSError, RuntimeError) as error:
             raise NotHere(f"model {spec.name}: cannot load the weights in {folder}: {_first_line(error)}") from error

@@ -1,6 +1,7 @@
 """Models by hub id: under PEFTLAB_MIRROR first, then the hub's cache, then the hub. No code and no free pickles."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from harness.ledger.seeds import Seeds
 from harness.models.config import layout_of
 from harness.models.files import load_weights
 from harness.models.loaded import ImageProcessor, LoadedModel
-from harness.models.tokenizer import read_tokenizer, tokenizer_key
+from harness.models.tokenizer import read_tokenizer, tokenizer_key, vision_processor
 
 
 def load_hub(spec: ModelSpec, source: HubModel, task: TaskSpec, seeds: Seeds) -> LoadedModel:
     """Raises DataError in one sentence when the weights are not here and cannot be fetched now."""
     folder, revision = _folder(spec, source)
     processor, key = _processor(spec, folder)
-    changes = {} if isinstance(processor, ImageProcessor) else {"pad_token_id": processor.pad_token_id}
+    changes = {"pad_token_id": processor.pad_token_id} if spec.kind in ("text_encoder", "decoder") else {}
     return LoadedModel(
         spec=spec,
         model=load_weights(spec, task, seeds, folder, safetensors=source.weights == "safetensors", **changes),
@@ -40,18 +41,21 @@ def _folder(spec: ModelSpec, source: HubModel) -> tuple[Path, str]:
 
 
 def _processor(spec: ModelSpec, folder: Path) -> tuple[Any, str]:
-    if spec.kind != "image_encoder":
-        tokenizer = read_tokenizer(spec, folder)
+    if spec.kind == "image_encoder":
+        processor = read_image_processor(spec, spec.config, folder / "preprocessor_config.json")
+        return processor, f"image-{processor.size}-{processor.channels}"
+    tokenizer = read_tokenizer(spec, folder)
+    if spec.kind != "vision_language":
         return tokenizer, tokenizer_key(spec, tokenizer)
-    processor = read_image_processor(spec, folder / "preprocessor_config.json")
-    return processor, f"image-{processor.size}-{processor.channels}"
+    image = read_image_processor(spec, spec.config["vision_config"], folder / "preprocessor_config.json")
+    return vision_processor(spec, tokenizer, image, spec.config["mm_tokens_per_image"])
 
 
-def read_image_processor(spec: ModelSpec, path: Path) -> ImageProcessor:
+def read_image_processor(spec: ModelSpec, config: Mapping[str, Any], path: Path) -> ImageProcessor:
     """Mean and deviation are the checkpoint's own; raises DataError when it does not say them."""
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
         mean, std = tuple(map(float, raw["image_mean"])), tuple(map(float, raw["image_std"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"model {spec.name}: {path} does not say image_mean and image_std ({error}).") from error
-    return ImageProcessor(int(spec.config["image_size"]), int(spec.config.get("num_channels", 3)), mean, std)
+    return ImageProcessor(int(config["image_size"]), int(config.get("num_channels", 3)), mean, std)

@@ -12,10 +12,11 @@ from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.model_spec import BuiltinModel, HubModel, ModelSpec
 from harness.ledger.seeds import Seeds
-from harness.models.config import DTYPES, make_config
+from harness.models.config import DTYPES, make_config, text_config
 from harness.models.families import model_class
 from harness.models.loaded import LoadedModel
 
+BUILDERS = ("gemma3_micro", "minilm", "vit_micro")
 __all__ = ["LoadedModel", "build_from_config", "load_model"]
 
 
@@ -44,7 +45,7 @@ def build_from_config(
     """
     config = make_config(spec, task)
     if layers is not None:
-        config.num_hidden_layers = layers
+        text_config(config).num_hidden_layers = layers
     dtype = torch.float32 if spec.size == "tiny" else DTYPES[spec.dtype]
     with torch.device(device):
         return model_class(spec, task)._from_config(config, dtype=dtype).eval()
@@ -59,6 +60,8 @@ def _builtin(spec: ModelSpec, source: BuiltinModel, task: TaskSpec, seeds: Seeds
         from harness.models.vit_micro import load_vit_micro
 
         return load_vit_micro(spec, task, seeds, cache)
-    raise SpecError(
-        f"model.source.builder: unknown choice '{source.builder}'.{nearest(source.builder, ('minilm', 'vit_micro'))}"
-    )
+    if source.builder == "gemma3_micro":
+        from harness.models.gemma3_micro import load_gemma3_micro
+
+        return load_gemma3_micro(spec, task, seeds)
+    raise SpecError(f"model.source.builder: unknown choice '{source.builder}'.{nearest(source.builder, BUILDERS)}")

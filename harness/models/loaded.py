@@ -1,6 +1,7 @@
 """A model that is ready for a method: what `harness.models.load` gives."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from torch import nn
@@ -15,7 +16,7 @@ class LoadedModel:
 
     spec: ModelSpec
     model: nn.Module
-    processor: Any  # a fast tokenizer, or an ImageProcessor
+    processor: Any  # a fast tokenizer, an ImageProcessor, or a VisionProcessor, which has both
     layout: Layout
     revision: str  # of the weights: a hub commit, "sha256:…" of the file, or "random:<seed>"
     processor_key: str  # encoded rows are shared by models with the same key
@@ -29,3 +30,27 @@ class ImageProcessor:
     channels: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class VisionProcessor:
+    """A tokenizer for the text and what an image becomes: `tokens` soft tokens between a begin and an end."""
+
+    tokenizer: Any  # knows boi_token, image_token and eoi_token
+    image: ImageProcessor
+    tokens: int
+
+    @property
+    def image_text(self) -> str:
+        """What stands for the image in the text, as transformers' Gemma3Processor writes it."""
+        tokenizer = self.tokenizer
+        return f"\n\n{tokenizer.boi_token}{tokenizer.image_token * self.tokens}{tokenizer.eoi_token}\n\n"
+
+    def save_pretrained(self, folder: Path) -> None:
+        """As the processor of transformers that reads texts and images alike, with its PIL back end."""
+        from transformers.models.gemma3.image_processing_pil_gemma3 import Gemma3ImageProcessorPil
+        from transformers.models.gemma3.processing_gemma3 import Gemma3Processor
+
+        side = {"height": self.image.size, "width": self.image.size}
+        image = Gemma3ImageProcessorPil(size=side, image_mean=list(self.image.mean), image_std=list(self.image.std))
+        Gemma3Processor(image, self.tokenizer, image_seq_length=self.tokens).save_pretrained(folder)

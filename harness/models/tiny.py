@@ -14,9 +14,9 @@ from harness.ledger.model_spec import ModelSpec
 from harness.ledger.paths import write_whole
 from harness.ledger.seeds import Seeds
 from harness.models.config import draw_weights, layout_of
-from harness.models.families import TINY_STRETCH, TINY_VOCAB
+from harness.models.families import IMAGE_TOKENS, TINY_STRETCH, TINY_VOCAB
 from harness.models.loaded import ImageProcessor, LoadedModel
-from harness.models.tokenizer import tokenizer_key
+from harness.models.tokenizer import tokenizer_key, vision_processor
 
 VERSION = 1
 MODULES = (
@@ -45,6 +45,8 @@ def load_tiny(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> Loa
             spec, model, processor, layout_of(spec, task), revision, f"image-{processor.size}-{processor.channels}"
         )
     tokenizer = tiny_tokenizer(spec, cache)
+    if spec.kind == "vision_language":
+        return _tiny_vision(spec, task, seeds, tokenizer, revision)
     ids = {
         "pad_token_id": tokenizer.pad_token_id,
         "bos_token_id": tokenizer.bos_token_id,
@@ -52,6 +54,18 @@ def load_tiny(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> Loa
     }
     model = draw_weights(spec, task, seeds, **ids)
     return LoadedModel(spec, model, tokenizer, layout_of(spec, task), revision, tokenizer_key(spec, tokenizer))
+
+
+def _tiny_vision(spec: ModelSpec, task: TaskSpec, seeds: Seeds, tokenizer: Any, revision: str) -> LoadedModel:
+    begin, soft, end = tokenizer.convert_tokens_to_ids(list(IMAGE_TOKENS))
+    ids = {name: getattr(tokenizer, name) for name in ("pad_token_id", "bos_token_id", "eos_token_id")}
+    model = draw_weights(
+        spec, task, seeds, text_config=ids, boi_token_index=begin, image_token_index=soft, eoi_token_index=end
+    )
+    config: Any = model.config
+    image = ImageProcessor(config.vision_config.image_size, 3, (0.5,) * 3, (0.5,) * 3)
+    processor, key = vision_processor(spec, tokenizer, image, config.mm_tokens_per_image)
+    return LoadedModel(spec, model, processor, layout_of(spec, task), revision, key)
 
 
 def tiny_tokenizer(spec: ModelSpec, cache: Path) -> Any:
@@ -85,6 +99,11 @@ def tiny_tokenizer(spec: ModelSpec, cache: Path) -> Any:
         bos_token="<|end|>",
         **names,
     )
+    if spec.kind == "vision_language":
+        begin, soft, end = IMAGE_TOKENS
+        tokenizer.add_special_tokens(
+            {"extra_special_tokens": {"boi_token": begin, "image_token": soft, "eoi_token": end}}
+        )
     tokenizer.stretch = TINY_STRETCH
     return tokenizer
 

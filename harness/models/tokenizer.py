@@ -6,6 +6,7 @@ from typing import Any
 
 from harness.ledger.errors import DataError, NotHere
 from harness.ledger.model_spec import ModelSpec
+from harness.models.loaded import ImageProcessor, VisionProcessor
 
 
 def read_tokenizer(spec: ModelSpec, folder: Path) -> Any:
@@ -38,3 +39,13 @@ def tokenizer_key(spec: ModelSpec, tokenizer: Any) -> str:
     settings = f"{spec.kind}/{longest}/{tokenizer.model_input_names}/{tokenizer.eos_token_id}"
     text = f"{settings}/{tokenizer.backend_tokenizer.to_str()}"
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def vision_processor(
+    spec: ModelSpec, tokenizer: Any, image: ImageProcessor, tokens: int
+) -> tuple[VisionProcessor, str]:
+    """The processor of a model that reads images and texts, and its key. Raises DataError for a tokenizer that has no
+    tokens for an image."""
+    if absent := [name for name in ("boi_token", "image_token", "eoi_token") if not getattr(tokenizer, name, None)]:
+        raise DataError(f"model {spec.name}: its tokenizer names no {', '.join(absent)}; an image needs them all.")
+    return VisionProcessor(tokenizer, image, tokens), f"{tokenizer_key(spec, tokenizer)}-image-{image.size}-{tokens}"

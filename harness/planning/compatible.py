@@ -16,10 +16,16 @@ from methods.why_not import why_not_train
 TASKS_OF = {
     "text_encoder": ("text_classification", "regression"),
     "image_encoder": ("image_classification",),
+    "vision_language": ("vision_language",),
     "decoder": ("text_classification", "regression", "causal_lm", "generation", "choice"),
 }
 
-WITH_LM_HEAD = ("causal_lm", "generation", "choice")  # the model's own, tied to its embeddings: no method trains it
+WITH_LM_HEAD = (
+    "causal_lm",
+    "generation",
+    "choice",
+    "vision_language",
+)  # the model's own, tied to its embeddings: no method trains it
 
 
 def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str | None:
@@ -59,4 +65,5 @@ def why_too_short(method: MethodSpec, dataset: DatasetSpec, recipe: RecipeSpec) 
 def _config(model: ModelSpec, *names: str) -> int | None:
     """The width of the hidden states, which every target but `down` takes in, or the layers, by their usual names."""
     values = {**model.config, **(family_of(model).tiny if model.size == "tiny" else {})}
+    values = values.get("text_config", values)
     return next((values[name] for name in names if name in values), None)

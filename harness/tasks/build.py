@@ -10,9 +10,10 @@ from harness.ledger.dataset_spec import (
     ImageClassification,
     Regression,
     TextClassification,
+    VisionLanguage,
 )
 from harness.ledger.errors import SpecError
-from harness.models.loaded import ImageProcessor, LoadedModel
+from harness.models.loaded import ImageProcessor, LoadedModel, VisionProcessor
 from harness.tasks.scores import check_metrics
 from harness.tasks.task import Task
 from harness.tasks.tokens import Reader
@@ -21,7 +22,8 @@ from harness.tasks.tokens import Reader
 def build(dataset: DatasetSpec, model: LoadedModel) -> Task:
     """Raises SpecError when model and task cannot meet, or a metric of the card cannot be computed here."""
     check_metrics(dataset.metric, dataset.metrics)
-    if isinstance(dataset.task, ImageClassification) != isinstance(model.processor, ImageProcessor):
+    kinds = {ImageClassification: ImageProcessor, VisionLanguage: VisionProcessor}
+    if any(isinstance(dataset.task, task) != isinstance(model.processor, kind) for task, kind in kinds.items()):
         name, kind = model.spec.name, model.spec.kind
         raise SpecError(f"model {name} ({kind}) cannot do {dataset.name} ({dataset.task.kind}).")
     patch = getattr(model.model.config, "patch_size", 1)
@@ -29,12 +31,17 @@ def build(dataset: DatasetSpec, model: LoadedModel) -> Task:
 
 
 def bind(dataset: DatasetSpec, processor: Any, *, decoder: bool, patch: int = 1) -> Task:
-    """The task with a tokenizer or an ImageProcessor; `patch` is the side of an image model's patches in pixels."""
+    """The task with a tokenizer, an ImageProcessor or a VisionProcessor; `patch`: side of an image model's patches in
+    pixels."""
     task = dataset.task
     if isinstance(task, ImageClassification):
         from harness.tasks.image_classification import ImageClassificationTask
 
         return ImageClassificationTask(dataset, task, processor, patch)
+    if isinstance(task, VisionLanguage):
+        from harness.tasks.vision_language import VisionLanguageTask
+
+        return VisionLanguageTask(dataset, task, processor)
     reader = Reader(processor, decoder)
     if isinstance(task, TextClassification):
         from harness.tasks.text_classification import TextClassificationTask

@@ -173,6 +173,11 @@ def _all_right(batch: Batch) -> Tensor:
     return right.index_put((example, place), batch.targets[:, 0] % 2 == 1)
 
 
+def example_of_row(batch: Batch) -> Tensor:
+    """(rows,): which example of the batch each row is a candidate of."""
+    return _places(batch)[0]
+
+
 def _places(batch: Batch) -> tuple[Tensor, Tensor]:
     """For each row: its example, and which candidate of that it is."""
     first = batch.targets[:, 0] >= 2

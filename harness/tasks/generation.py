@@ -67,8 +67,14 @@ class GenerationTask(CausalLMTask):
             pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id,
         )  # fmt: skip
         device = batch.targets.device
-        out = model.generate(input_ids=ids.to(device), attention_mask=attention.to(device), generation_config=config)  # type: ignore[operator]
+        inputs = {"input_ids": ids, "attention_mask": attention, **self._beside(batch, ids)}
+        inputs = {name: tensor.to(device) for name, tensor in inputs.items()}
+        out = model.generate(**inputs, generation_config=config)  # type: ignore[operator]
         return self._plain_texts(out[:, ids.shape[1] :].cpu())
+
+    def _beside(self, batch: Batch, ids: Tensor) -> dict[str, Tensor]:
+        """What the model reads beside the prompts `ids`."""
+        return {}
 
     def _plain_texts(self, rows: Iterable[Tensor]) -> list[str]:
         return [self._reader.tokenizer.decode(row.tolist(), skip_special_tokens=True) for row in rows]

@@ -43,14 +43,14 @@ def decode(value: Any, processor: ImageProcessor, size: int) -> dict[str, Any]:
     """
     from PIL import Image
 
-    image = _opened(_content(value)).convert("L" if processor.channels == 1 else "RGB")
+    image = _opened(content(value)).convert("L" if processor.channels == 1 else "RGB")
     if max(image.size) > size:
         image = image.resize((size, size), Image.Resampling.BILINEAR)  # both sides, as the study's transform does
     return {"pixels": image.tobytes(), "height": image.height, "width": image.width}
 
 
-def _content(value: Any) -> bytes:
-    """The file's bytes."""
+def content(value: Any) -> bytes:
+    """The bytes of an image's file; raises DataError where there is none."""
     if isinstance(value, Mapping):
         value = value.get("bytes") or value.get("path")
     if isinstance(value, bytes):

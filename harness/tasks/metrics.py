@@ -121,6 +121,24 @@ class RougeL(_Metric):
         return {"rouge_l": float(np.mean(scores))}
 
 
+class _Mean(_Metric):
+    FEATURES = {"values": "float64"}
+
+
+class VqaAccuracy(_Mean):
+    """Mean over examples of VQA accuracy, 0 to 1 (`harness.tasks.answers`)."""
+
+    def _compute(self, values: Sequence[float]) -> dict[str, float]:
+        return {"vqa_accuracy": float(np.mean(values))}
+
+
+class Anls(_Mean):
+    """Mean over examples of the normalised Levenshtein similarity, 0 to 1 (`harness.tasks.answers`)."""
+
+    def _compute(self, values: Sequence[float]) -> dict[str, float]:
+        return {"anls": float(np.mean(values))}
+
+
 def _f1(predictions: Sequence[str], references: Sequence[str], labels: list[str] | None) -> float:
     absent: Any = 0  # the stubs of scikit-learn know only "warn"
     return float(f1_score(references, predictions, labels=labels, average="macro", zero_division=absent))

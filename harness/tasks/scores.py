@@ -1,12 +1,14 @@
 """From the predictions of a split to the metrics that a card names, as anyone can redo from predictions.parquet."""
 
 import importlib.util
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.quantity import Measured
+from harness.tasks.answers import anls, vqa_accuracy
 from harness.tasks.task import Prediction
 
 
@@ -32,6 +34,11 @@ def _scores(found: Sequence[Prediction]) -> dict[str, list[Any]]:
     return {"values": [p.score for p in found], "weights": [p.weight for p in found]}
 
 
+def _rows(metric: Callable[[str, Sequence[str]], float]) -> Callable[[Sequence[Prediction]], dict[str, list[Any]]]:
+    """Each row's answer against its references, which are its target as a JSON list."""
+    return lambda found: {"values": [metric(str(p.prediction), json.loads(str(p.target))) for p in found]}
+
+
 METRICS: Mapping[str, Kind] = {
     "accuracy": Kind("Accuracy", "share", _compared),
     "f1": Kind("F1", "share", _compared),
@@ -44,7 +51,10 @@ METRICS: Mapping[str, Kind] = {
     "exact_match": Kind("ExactMatch", "share", _compared),
     "bleu": Kind("Bleu", "BLEU", _compared, needs="sacrebleu"),
     "rouge_l": Kind("RougeL", "share", _compared, needs="rouge_score"),
+    "vqa_accuracy": Kind("VqaAccuracy", "share", _rows(vqa_accuracy)),
+    "anls": Kind("Anls", "share", _rows(anls)),
 }
+ROW_SCORES: Mapping[str, Callable[[str, Sequence[str]], float]] = {"vqa_accuracy": vqa_accuracy, "anls": anls}
 
 
 def check_metrics(primary: str, names: Sequence[str]) -> None:
