@@ -20,6 +20,8 @@ _SHARES = (
     "token_accuracy",
     "recall",
     "precision",
+    "vqa_accuracy",
+    "anls",
 )
 _MORE_IS_BETTER = {
     *(*_SHARES, "acc", "em", "f1_macro", "f1_micro", "auc", "auroc", "bleu", "rouge", "rouge_l", "rougel", "rouge_1"),

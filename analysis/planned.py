@@ -111,6 +111,7 @@ def _parameters(method: Mapping[str, Any], model: Mapping[str, Any]) -> float | 
     if model.get("size") == "tiny":
         return None
     update, config = method["update"], model.get("config") or {}
+    config = config.get("text_config") or config  # of a model that reads images too
     hidden = config.get("hidden_size") or config.get("n_embd")
     layers = config.get("num_hidden_layers") or config.get("n_layer")
     rank = update.get("rank")
@@ -118,13 +119,14 @@ def _parameters(method: Mapping[str, Any], model: Mapping[str, Any]) -> float | 
     if not (hidden and layers and rank and one_rank):
         return None
     heads = config.get("num_attention_heads") or config.get("n_head") or 1
-    key_value = (config.get("num_key_value_heads") or heads) * (config.get("head_dim") or hidden // heads)
+    head_width = config.get("head_dim") or hidden // heads
+    query, key_value = heads * head_width, (config.get("num_key_value_heads") or heads) * head_width
     inner = config.get("intermediate_size") or config.get("n_inner") or 4 * hidden
     widths = {
-        "q": (hidden, hidden),
+        "q": (hidden, query),
         "k": (hidden, key_value),
         "v": (hidden, key_value),
-        "o": (hidden, hidden),
+        "o": (query, hidden),
         "gate": (hidden, inner),
         "up": (hidden, inner),
         "down": (inner, hidden),

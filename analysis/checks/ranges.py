@@ -25,6 +25,7 @@ class Bounds:
 _SHARE, _CORRELATION = Bounds(0, 1, "share"), Bounds(-1, 1, "correlation")
 METRICS = {
     **dict.fromkeys(("accuracy", "f1", "f1_macro", "token_accuracy", "exact_match", "rouge_l"), _SHARE),
+    **dict.fromkeys(("vqa_accuracy", "anls"), _SHARE),
     **dict.fromkeys(("matthews", "pearson", "spearman"), _CORRELATION),
     "perplexity": Bounds(0, math.inf, "perplexity"),
     "bleu": Bounds(0, 100, "BLEU"),

@@ -6,6 +6,7 @@ to import.
 
 import hashlib
 import importlib.util
+import json
 import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -15,6 +16,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.checks.answers import anls, vqa_accuracy
 from analysis.checks.evidence import Evidence
 from analysis.checks.finding import Unproved
 from harness.ledger.quantity import Measured
@@ -165,6 +167,16 @@ def _rouge_l(rows: Rows, run: Evidence) -> float:
     return float(np.mean([scorer.score(target, written)["rougeL"].fmeasure for target, written in pairs]))
 
 
+def _mean_over_rows(of_row: Callable[[str, list[str]], float]) -> Metric:
+    """Of answers against all references of their rows, which are the target as a JSON list."""
+
+    def compute(rows: Rows, run: Evidence) -> float:
+        pairs = zip(rows["prediction"], rows["target"], strict=True)
+        return float(np.mean([of_row(str(answer), json.loads(target)) for answer, target in pairs]))
+
+    return compute
+
+
 _METRICS: dict[str, Metric] = {
     "accuracy": _share_right,
     "exact_match": _share_right,
@@ -178,4 +190,6 @@ _METRICS: dict[str, Metric] = {
     "spearman": _correlation("spearmanr"),
     "bleu": _bleu,
     "rouge_l": _rouge_l,
+    "vqa_accuracy": _mean_over_rows(vqa_accuracy),
+    "anls": _mean_over_rows(anls),
 }

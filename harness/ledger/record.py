@@ -79,7 +79,9 @@ class Record:
     curve: tuple[Point, ...] = doc("One entry per validation pass.")
     data: Mapping[str, Any] = doc("Revision or content hash, sizes and digests of the splits.")
     links: tuple[Mapping[str, Any], ...] = doc("One entry per finished chain link.")
-    provenance: Mapping[str, Any] = doc("git, packages, host, device, fingerprint, started, finished.")
+    provenance: Mapping[str, Any] = doc(
+        "git, packages, host, device, fingerprint, started, finished; of tasks with images, what read them (images)."
+    )
     attempts: int = field(default=1, metadata={"schema": {"minimum": 1}})
     notes: tuple[str, ...] = field(default=())
     contention: Mapping[str, Quantity] = field(

@@ -46,6 +46,11 @@ def package_versions() -> dict[str, str | None]:
     return {name: _version(name) for name in PACKAGES}
 
 
+def image_back_end() -> str:
+    """What decodes and shrinks images: always PIL, never torchvision, whose resizing differs a little."""
+    return f"PIL {_version('pillow')}"
+
+
 def device_name(device: torch.device) -> str:
     """The GPU's or the CPU's model name."""
     return torch.cuda.get_device_name(device) if _is_cuda(device) else _cpu_name()

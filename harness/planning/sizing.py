@@ -41,7 +41,7 @@ def _wall(record: Record, device: str) -> list[float]:
 
 def parameters(model: Mapping[str, Any]) -> int | None:
     """Weights of a transformer of this shape; None when the card does not say its shape."""
-    config = model.get("config", {})
+    config = _text_config(model)
     width = config.get("hidden_size") or config.get("n_embd")
     layers = config.get("num_hidden_layers") or config.get("n_layer")
     if not width or not layers:
@@ -56,7 +56,7 @@ def host_gigabytes(spec: Mapping[str, Any]) -> float:
     weights = parameters(spec["model"])
     if weights is None:
         return STACK_GB
-    config, recipe = spec["model"]["config"], spec["recipe"]
+    config, recipe = _text_config(spec["model"]), spec["recipe"]
     width = config.get("hidden_size") or config.get("n_embd")
     layers = config.get("num_hidden_layers") or config.get("n_layer")
     size = 2 if spec["model"].get("dtype") == "bfloat16" else 4
@@ -87,4 +87,10 @@ def _length(spec: Mapping[str, Any]) -> int:
     task, config = spec["dataset"].get("task", {}), spec["model"].get("config", {})
     if "patch_size" in config:
         return (config["image_size"] // config["patch_size"]) ** 2 + 1
-    return task.get("max_length") or 128
+    return (task.get("max_length") or 128) + config.get("mm_tokens_per_image", 0)
+
+
+def _text_config(model: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Of a model that reads images too: its language model, by far the larger part."""
+    config = model.get("config", {})
+    return config.get("text_config", config)

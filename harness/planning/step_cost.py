@@ -13,17 +13,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.ledger.dataset_spec import Choice, ImageClassification, TaskSpec
+from harness.ledger.dataset_spec import ImageClassification, TaskSpec, VisionLanguage
 from harness.ledger.errors import SpecError
 from harness.ledger.spec import RunSpec
 from harness.measure.flops import flop_counter
 from harness.measure.memory_breakdown import measure_ledger
 from harness.measure.meta_device import cuda_semantics, meta_hints
 from harness.models.checkpointing import checkpoint_blocks
-from harness.models.config import layout_of, make_config
+from harness.models.config import layout_of, make_config, text_config
 from harness.models.families import TINY_STRETCH, is_lm
 from harness.models.load import build_from_config
-from harness.planning.step_cost_cache import StepCost
+from harness.planning.step_cost_cache import StepCost, reads_last_token, rows_of
 from harness.probe.backbone import Backbone
 from harness.probe.entrants import Entrant, method_entrant
 from methods.errors import MethodError
@@ -36,7 +36,7 @@ def step_cost(spec: RunSpec) -> StepCost:
     Beside the roles of `Record.ledger`, with gradient checkpointing: what the backward pass keeps of the one block that
     it has computed again ("recomputed_block").
     """
-    blocks = make_config(spec.model, spec.dataset.task).num_hidden_layers
+    blocks = text_config(make_config(spec.model, spec.dataset.task)).num_hidden_layers
     try:
         total = _counted(spec, blocks) if names_layers(spec.method.ranks) else _on_a_line(spec, blocks)
         block = _block(spec) if spec.recipe.gradient_checkpointing else {}
@@ -68,10 +68,20 @@ def _counted(spec: RunSpec, layers: int) -> dict[str, float]:
 
         def forward_backward() -> Tensor:
             with counter:
+                _read_images(entrant.model, spec)
                 return entrant.forward_backward()
 
         ledger = measure_ledger(entrant.model, forward_backward, entrant.optimizer)
     return {role: quantity.value for role, quantity in ledger.items()} | {"flops": counter.get_total_flops()}
+
+
+@torch.no_grad()
+def _read_images(model: Any, spec: RunSpec) -> None:
+    """A frozen vision tower reads the images of a micro-batch; it keeps nothing for the backward pass."""
+    if isinstance(spec.dataset.task, VisionLanguage):
+        config = model.config.vision_config
+        shape = (spec.recipe.batch_size, config.num_channels, config.image_size, config.image_size)
+        model.get_image_features(torch.empty(shape, dtype=model.dtype, device="meta"), return_dict=True)
 
 
 def _entrant(spec: RunSpec, layers: int) -> Entrant:
@@ -94,9 +104,18 @@ def _batch(model: nn.Module, task: TaskSpec, rows: int, stretch: int) -> tuple[d
     if isinstance(task, ImageClassification):
         size = config.image_size
         return {"pixel_values": torch.empty(rows, config.num_channels, size, size, device="meta")}, _classes(rows)
-    rows *= len(task.candidates) if isinstance(task, Choice) else 1
-    ids = torch.zeros(rows, min(task.max_length * stretch, _longest(config)), dtype=torch.long, device="meta")
+    rows *= rows_of(task)
+    length = task.max_length * stretch + _image_tokens(config)
+    ids = torch.zeros(rows, min(length, _longest(text_config(config))), dtype=torch.long, device="meta")
+    if reads_last_token(task):
+        return {"input_ids": ids, "logits_to_keep": torch.tensor([ids.shape[1] - 1], device="meta")}, _classes(rows)
     return {"input_ids": ids}, torch.zeros_like(ids) if is_lm(task) else _classes(rows)
+
+
+def _image_tokens(config: Any) -> int:
+    """Tokens of a sequence that stand for its image, with the marks and the blank lines around them; as text they cost
+    the same, and what they are is none of a shape."""
+    return config.mm_tokens_per_image + 4 if hasattr(config, "mm_tokens_per_image") else 0
 
 
 def _classes(rows: int) -> Tensor:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from harness.ledger.dataset_spec import Choice, DatasetSpec, ImageClassification
+from harness.ledger.dataset_spec import Choice, DatasetSpec, ImageClassification, TaskSpec, VisionLanguage
 from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
 from harness.ledger.spec import RunSpec
@@ -62,7 +62,7 @@ def shape_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     """What decides the bytes and the FLOPs of a run's step."""
     method, model, recipe = plain["method"], plain["model"], plain["recipe"]
     task = parse(DatasetSpec, plain["dataset"], "dataset").task
-    rows = recipe["batch_size"] * (len(task.candidates) if isinstance(task, Choice) else 1)
+    rows = recipe["batch_size"] * rows_of(task)
     return {
         # which columns are taken, and when a link ends, cost nothing
         "update": {key: value for key, value in method["update"].items() if key != "selector"},
@@ -74,9 +74,24 @@ def shape_of(plain: Mapping[str, Any]) -> dict[str, Any]:
             "outputs": outputs(task),
             "rows": rows,
             "length": None if isinstance(task, ImageClassification) else task.max_length,
+            "images": recipe["batch_size"] if isinstance(task, VisionLanguage) else 0,
+            "last_token": reads_last_token(task),
         },
         "recipe": {key: recipe[key] for key in ("accumulate", "gradient_checkpointing", "precision")},
     }
+
+
+def rows_of(task: TaskSpec) -> int:
+    """Sequences that the model reads for each example: candidates are read one by one."""
+    return len(task.candidates) if isinstance(task, Choice | VisionLanguage) and not reads_last_token(task) else 1
+
+
+def reads_last_token(task: TaskSpec) -> bool:
+    """Whether all candidates are read off the prompt's last position, which is so where each is one token; here: one
+    word, without a tokenizer that would know."""
+    if not isinstance(task, VisionLanguage) or task.answer != "candidates" or task.options is not None:
+        return False
+    return all("{" not in text and len(text.split()) == 1 for text in task.candidates)
 
 
 def _counted(

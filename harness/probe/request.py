@@ -56,6 +56,8 @@ def read_request(words: Sequence[str]) -> Request:
     names = [word for word in composed if word.key == "method"] or [assign("method", name) for name in ("lora", "cla")]
     resolver = Resolver()
     model = resolver.part("model", words_of("model", composed)).spec
+    if model.kind == "vision_language":
+        raise SpecError(f"probe: {model.name} reads images, and a probe has none; probe a language model of its size.")
     _check_layers(options.layers, model)
     changes = [word for word in words_of("method", composed) if word.key != "method"]
     methods = [resolver.part("method", [name, *changes]).spec for name in names]

@@ -13,7 +13,7 @@ from harness.ledger.plan import Planned
 from harness.ledger.quantity import Measured, Quantity
 from harness.ledger.record import NOT_COMPARABLE, Failure, Record
 from harness.measure.clocks import Clocks
-from harness.measure.environment import provenance
+from harness.measure.environment import image_back_end, provenance
 from harness.measure.flops import step_flops
 from harness.measure.memory_breakdown import measure_ledger
 from harness.tasks.task import Prediction
@@ -125,9 +125,16 @@ def _record(planned: Planned, clocks: Clocks, state: TrainState, device: torch.d
         curve=tuple(state.curve),
         data={},
         links=(),
-        provenance=provenance(device) | {"finished": datetime.now(UTC).isoformat(timespec="seconds")},
+        provenance=provenance(device)
+        | _images(planned)
+        | {"finished": datetime.now(UTC).isoformat(timespec="seconds")},
         attempts=state.attempts,
     )
+
+
+def _images(planned: Planned) -> dict[str, str]:
+    """What read the images of a task that has any; no part of the fingerprint, as it is the same for all methods."""
+    return {"images": image_back_end()} if "image" in planned.spec["dataset"]["task"] else {}
 
 
 def _notes(context: RunContext) -> tuple[str, ...]:
