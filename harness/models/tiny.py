@@ -84,13 +84,17 @@ def tiny_tokenizer(spec: ModelSpec, cache: Path) -> Any:
             single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", cls), ("[SEP]", sep)]
         )
     inputs = ["input_ids", "attention_mask"] + (["token_type_ids"] if spec.family in PAIRS else [])
-    names = {
+    names: dict[str, Any] = {
         "pad_token": "[PAD]",
         "unk_token": "[UNK]",
         "cls_token": "[CLS]",
         "sep_token": "[SEP]",
         "mask_token": "[MASK]",
     }
+    if spec.kind == "vision_language":
+        names |= {
+            "extra_special_tokens": dict(zip(("boi_token", "image_token", "eoi_token"), IMAGE_TOKENS, strict=True))
+        }
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=backend,
         model_max_length=512 if spec.kind == "text_encoder" else 1024,
@@ -99,11 +103,6 @@ def tiny_tokenizer(spec: ModelSpec, cache: Path) -> Any:
         bos_token="<|end|>",
         **names,
     )
-    if spec.kind == "vision_language":
-        begin, soft, end = IMAGE_TOKENS
-        tokenizer.add_special_tokens(
-            {"extra_special_tokens": {"boi_token": begin, "image_token": soft, "eoi_token": end}}
-        )
     tokenizer.stretch = TINY_STRETCH
     return tokenizer
 
