@@ -1,7 +1,7 @@
 """A written answer about an image, compared with one reference or with all references of its row."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from harness.ledger.errors import DataError
 from harness.tasks.answers import NEEDED, most_frequent, references_of
 from harness.tasks.generation import GenerationTask
 from harness.tasks.scores import ROW_SCORES
-from harness.tasks.task import Batch, Prediction
+from harness.tasks.task import Batch, Example, Prediction
 from harness.tasks.tokens import Reader
 
 
@@ -30,20 +30,27 @@ class WrittenAnswer(GenerationTask):
         if self._path is None:
             return super().encode(row)
         references = self._answers_at(row)
-        return {**super().encode({**row, "answer": most_frequent(references)}), "references": references}
+        example = super().encode({**row, "answer": most_frequent(references)})
+        return {**example, "references": json.dumps(references, ensure_ascii=False)}
+
+    def collate(self, examples: Sequence[Example], rng: torch.Generator | None) -> Batch:
+        batch = super().collate(examples, rng)
+        if self._path is None:
+            return batch
+        return replace(batch, references=tuple(example["references"] for example in examples))
 
     def examples_of(self, batch: Batch) -> Tensor:
         """(rows,): which example of the batch each of its rows is about."""
         return torch.arange(len(batch.ids))
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
+        predictions = super().predict(model, batch)
         if self._path is None:
-            return super().predict(model, batch)
-        as_written = replace(batch, references=((),) * len(batch.ids))  # else one that is a reference becomes another
+            return predictions
         of_row = ROW_SCORES[self._dataset.metric]
         return [
-            replace(p, target=json.dumps(many, ensure_ascii=False), score=of_row(str(p.prediction), many))
-            for p, many in zip(super().predict(model, as_written), batch.references, strict=True)
+            replace(p, target=target, score=of_row(str(p.prediction), json.loads(target)))
+            for p, target in zip(predictions, batch.references, strict=True)
         ]
 
     def show(self, row: Mapping[str, Any]) -> str:
