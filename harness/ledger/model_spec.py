@@ -52,11 +52,16 @@ def _check_geometry(config: Mapping[str, Any]) -> None:
 
     transformers builds a model of any numbers, and fails at its first batch.
     """
-    vision, tokens = config.get("vision_config", {}), config.get("mm_tokens_per_image")
-    size, patch = vision.get("image_size"), vision.get("patch_size")
-    numbers = {"vision_config.image_size": size, "vision_config.patch_size": patch, "mm_tokens_per_image": tokens}
+    vision = config.get("vision_config")
+    vision = vision if isinstance(vision, Mapping) else {}
+    numbers = {
+        "vision_config.image_size": vision.get("image_size"),
+        "vision_config.patch_size": vision.get("patch_size"),
+        "mm_tokens_per_image": config.get("mm_tokens_per_image"),
+    }
     if wrong := [name for name, value in numbers.items() if type(value) is not int or value < 1]:
         raise SpecError(f"model.config: {', '.join(wrong)} must be a whole number of at least 1.")
+    size, patch, tokens = (int(value) for value in numbers.values())
     side, pooled = size // patch, math.isqrt(tokens)
     if size % patch or pooled**2 != tokens or side % pooled:
         raise SpecError(

@@ -20,7 +20,7 @@ from harness.ledger.model_spec import ModelSpec
 from harness.ledger.paths import write_whole
 from harness.ledger.seeds import Seeds
 from harness.models.config import draw_weights, layout_of, make_config
-from harness.models.families import family_of, imported
+from harness.models.families import model_class
 from harness.models.loaded import ImageProcessor, LoadedModel
 
 DIGITS = (0, 1, 2, 3, 4)
@@ -56,7 +56,7 @@ def _pretrained(spec: ModelSpec, task: TaskSpec) -> dict[str, Tensor]:
     with _one_thread_seeded(SEED):
         config = make_config(spec, task)
         config.num_labels = len(DIGITS)
-        model = imported(family_of(spec).classifier)(config).train()
+        model = model_class(spec, task)(config).train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.05)
         steps = EPOCHS * -(-len(targets) // BATCH)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=LR, total_steps=steps)

@@ -36,7 +36,7 @@ _CONTRACTIONS = {
 def references_of(value: Any, path: str) -> list[str]:
     """A row's references: a text, a list of texts, or a list of {answer: text}. Raises DataError for anything else."""
     items = value if isinstance(value, list | tuple) else [value]
-    texts = [item.get("answer") if isinstance(item, Mapping) else item for item in items]
+    texts: list[Any] = [item.get("answer") if isinstance(item, Mapping) else item for item in items]
     if not texts or not all(isinstance(text, str) for text in texts):
         raise DataError(
             f"'{path}' holds {value!r:.80}; it must be a text, a list of texts or a list of {{answer: text}}."

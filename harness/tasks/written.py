@@ -29,13 +29,15 @@ class WrittenAnswer(GenerationTask):
     def encode(self, row: Mapping[str, Any]) -> dict[str, Any]:
         if self._path is None:
             return super().encode(row)
-        references = self._references(row)
+        references = self._answers_at(row)
         example = super().encode({**row, "answer": most_frequent(references)})
         return {**example, "references": json.dumps(references, ensure_ascii=False)}
 
     def collate(self, examples: Sequence[Example], rng: torch.Generator | None) -> Batch:
         batch = super().collate(examples, rng)
-        return replace(batch, references=tuple(example["references"] for example in examples if self._path is not None))
+        if self._path is None:
+            return batch
+        return replace(batch, references=tuple(example["references"] for example in examples))
 
     def examples_of(self, batch: Batch) -> Tensor:
         """(rows,): which example of the batch each of its rows is about."""
@@ -54,7 +56,7 @@ class WrittenAnswer(GenerationTask):
     def show(self, row: Mapping[str, Any]) -> str:
         if self._path is None:
             return super().show(row)
-        references = self._references(row)
+        references = self._answers_at(row)
         return super().show({**row, "answer": most_frequent(references)}) + f"\nreferences: {' | '.join(references)}"
 
     def _beside(self, batch: Batch, ids: Tensor) -> dict[str, Tensor]:
@@ -62,7 +64,7 @@ class WrittenAnswer(GenerationTask):
         soft = self._reader.tokenizer.image_token_id
         return {"pixel_values": batch.inputs["pixel_values"], "token_type_ids": (ids == soft).long()}
 
-    def _references(self, row: Mapping[str, Any]) -> list[str]:
+    def _answers_at(self, row: Mapping[str, Any]) -> list[str]:
         assert self._path is not None
         references = references_of(value_at(row, self._path), self._path)
         if "vqa_accuracy" in self._dataset.metrics and len(references) < NEEDED:

@@ -44,7 +44,8 @@ def test_vqa_accuracy_is_the_mean_over_all_sets_without_one_reference(answer, re
     ("text", "expected"),
     [
         ("The Red ball", "red ball"), ("none", "0"), ("Two dogs", "2 dogs"), ("dont", "don't"),
-        ("couldntve", "couldntve"), ("couldn'tve", "couldn't've"), ("red-blue", "red blue"), ("red - blue", "red blue"), ("red, blue", "red blue"),
+        ("couldntve", "couldntve"), ("couldn'tve", "couldn't've"),
+        ("red-blue", "red blue"), ("red - blue", "red blue"), ("red, blue", "red blue"),
         ("1,000", "1000"), ("3.5", "3.5"), ("end.", "end"), ("yes\n", "yes"), ("what?", "what"),
         ("a", ""), ("who/whom", "who whom"),
     ],

@@ -25,6 +25,10 @@ RUNS = [
     ("c3la", "llama3_8b", "kinship_choice"),
     ("r_c3la", "deepseek_coder_1_3b", "kinship_written"),
     ("paca", "tinyllama", "kinship_lm"),
+    ("lora", "gemma3_1b", "kinship_choice"),
+    ("cla", "gemma3_4b", "kinship"),
+    ("rac", "gemma3_12b", "kinship_written"),
+    ("cola", "gemma3_4b_vl", "shapes_vqa"),
 ]
 
 

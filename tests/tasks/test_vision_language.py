@@ -165,6 +165,23 @@ def test_written_answers_are_those_that_transformers_writes_from_its_own_inputs(
     assert [p.target for p in predictions] == [row["answer"] for row in ROWS]
 
 
+@pytest.mark.parametrize("metric", ["vqa_accuracy", "anls"])
+def test_a_written_answer_is_kept_as_it_was_written_beside_all_references_of_its_row(loaded, metric):
+    many = [{"answer": text} for text in ("red circle", "Red circle", "red circle", "no", "no")]
+    task = build_task(written(metric, answers="answers"), loaded)
+    plain = build_task(written(), loaded)
+    rows = [row | {"answers": many} for row in ROWS]
+    predictions = task.predict(loaded.model, task.collate(examples(task, rows), None))
+    others = plain.predict(loaded.model, plain.collate(examples(plain, rows), None))
+    assert [p.prediction for p in predictions] == [p.prediction for p in others]
+    assert {p.target for p in predictions} == {'["red circle", "Red circle", "red circle", "no", "no"]'}
+    assert task.score(predictions)[metric].value == pytest.approx(np.mean([p.score for p in predictions]))
+    assert "→  red circle" in task.show(rows[0])
+    if metric == "vqa_accuracy":
+        with pytest.raises(DataError, match="a row needs at least 4"):
+            task.encode(rows[0] | {"answers": ["red", "red", "red"]})
+
+
 def test_the_micro_model_describes_scenes_of_its_own_language(loaded):
     """By the production path: written captions of new scenes, greedily."""
     import random
