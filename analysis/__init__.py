@@ -16,6 +16,7 @@ from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
 from analysis.figures.heat import heat_map
 from analysis.figures.ranks import rank_diagram
+from analysis.figures.size import size_curves
 from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
 from analysis.frame import Frame
@@ -68,6 +69,7 @@ __all__ = [
     "relative_memory",
     "relative_time",
     "score_against",
+    "size_curves",
     "squeeze_evidence",
     "table2",
     "table3",

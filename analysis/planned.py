@@ -9,11 +9,12 @@ import pandas as pd
 from harness.ledger.plan import Plan
 
 AXES = ("method", "model", "dataset", "seed")
+_SIZES = ("rank", "ranks", "alpha")  # of a method: no variant of it, but the same one larger or smaller
 
 
 def planned_rows(plan: Plan) -> pd.DataFrame:
     """One row per planned run, then one per skipped cell (its `skip` holds the sentence, its id is empty)."""
-    rows = [_planned(run.id, run.spec) for run in plan.runs]
+    rows = [_planned(run.id, run.spec) | {"source": run.source or ""} for run in plan.runs]
     _name_variants(rows, [_settings(run.choices) for run in plan.runs])
     known = (
         {row["model"]: row for row in rows},
@@ -51,6 +52,13 @@ def _name_variants(rows: list[dict[str, Any]], settings: list[dict[str, str]]) -
             rows[i]["setting"] = said
             rows[i]["method"] += f" {said}" if said else ""
             rows[i]["plain_label"] += f" ({said})" if said else ""
+            kind = ", ".join(f"{key}={settings[i][key]}" for key in differing if key in settings[i] and not _size(key))
+            rows[i]["variant"] += f" ({kind})" if kind else ""
+
+
+def _size(key: str) -> bool:
+    """Whether a setting is a size of the method, of the run that it starts from, or the recipe that a size needs."""
+    return key.split(".")[0] in ("source", "recipe") or key.rsplit(".", 1)[-1] in _SIZES
 
 
 def _label(part: Mapping[str, Any]) -> str:
@@ -64,6 +72,7 @@ def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "method": method["name"],
         "method_name": method["name"],
         "plain_label": _label(method),
+        "variant": _label(method),
         "model": model["name"],
         "model_label": _label(model),
         "model_size": model.get("size", "full"),
@@ -85,14 +94,19 @@ def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], 
     """A skipped cell has no spec: labels are borrowed from planned runs of the same model, dataset and method."""
     models, datasets, methods = known
     model, dataset, method = (str(choices.get(axis, "")) for axis in ("model", "dataset", "method"))
-    row: dict[str, Any] = dict.fromkeys(("recipe", "task", "setting"), "") | {"chance": None, "formula_params": None}
+    row: dict[str, Any] = dict.fromkeys(("recipe", "task", "setting", "source"), "") | {
+        "chance": None,
+        "formula_params": None,
+    }
     row |= {key: models.get(model, {}).get(key, model) for key in ("model", "model_label")}
     row |= {key: datasets.get(dataset, {}).get(key, dataset) for key in ("dataset", "dataset_label")}
     row |= {
         key: datasets.get(dataset, {}).get(key, "max" if key == "direction" else "score")
         for key in ("metric", "direction")
     }
-    row |= {key: methods.get(method, {}).get(key, method) for key in ("method", "method_name", "plain_label")}
+    row |= {
+        key: methods.get(method, {}).get(key, method) for key in ("method", "method_name", "plain_label", "variant")
+    }
     return row | {"id": "", "model_size": "full", "seed": -1, "skip": why}
 
 

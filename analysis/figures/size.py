@@ -1,0 +1,68 @@
+"""Score against the size of the adapter, a line for each variant: what a smaller adapter costs, however it was made."""
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.figures.style import Picture, colour, legend_below, marker, panels, short, styled
+from analysis.frame import Frame
+from analysis.metric import number
+from analysis.tables.cells import estimate_of, measured
+
+_COLUMNS = ["block", "variant", "method", "parameters", "mean", "low", "high", "n"]
+
+
+@styled
+def size_curves(frame: Frame) -> Picture | None:
+    """One panel per block; a point is the mean over seeds with its 95 % t interval. None without adapters."""
+    data = size_data(frame)
+    if data.empty:
+        return None
+    variants, blocks = tuple(dict.fromkeys(data["variant"])), tuple(dict.fromkeys(data["block"]))
+    figure, axes = panels(len(blocks))
+    handles: dict[str, Any] = {}
+    for axis, block in zip(axes, blocks, strict=True):
+        for variant, points in data[data["block"] == block].groupby("variant", sort=False):
+            handles[str(variant)] = _line(axis, points, colour(variants, str(variant)), marker(variants, str(variant)))
+        axis.set_title(short(block, 40))
+        axis.set_xscale("log", base=2)
+        axis.set_xlabel("adapter parameters at the end")
+        axis.set_ylabel(f"test {frame.shown(block).axis}")
+        if frame.better(block) == "min":
+            axis.invert_yaxis()
+    legend_below(figure, [handles[v] for v in variants], list(variants))
+    return Picture("size", "Score against adapter size", _alt(frame, data), figure, data)
+
+
+def size_data(frame: Frame) -> pd.DataFrame:
+    """block, variant, method, parameters, mean, low, high, n: cells that have an adapter and a score, by size."""
+    rows = []
+    for block in frame.blocks:
+        for method in frame.methods_of(block):
+            runs = frame.cell(block, method)
+            sizes, found = measured(runs, "adapter_params"), estimate_of(runs, "shown")
+            if found.n and len(sizes) and sizes.min() > 0:
+                low, high = (found.low, found.high) if found.known else (float("nan"), float("nan"))
+                variant = str(runs.iloc[0]["variant"])
+                rows.append((block, variant, method, float(sizes.mean()), found.mean, low, high, found.n))
+    data = pd.DataFrame(rows, columns=_COLUMNS)
+    order = {name: i for i, name in enumerate(frame.blocks)}
+    return data.sort_values(["block", "variant", "parameters"], key=lambda c: c.map(order) if c.name == "block" else c)
+
+
+def _line(axis: Any, points: pd.DataFrame, tint: str, sign: str) -> Any:
+    """The line, and an error bar where there is an interval."""
+    (line,) = axis.plot(points["parameters"], points["mean"], color=tint, marker=sign, markersize=4)
+    known = points.dropna(subset=["low"])
+    below, above = known["mean"] - known["low"], known["high"] - known["mean"]
+    axis.errorbar(known["parameters"], known["mean"], [below, above], fmt="none", color=tint, capsize=2, linewidth=1)
+    return line
+
+
+def _alt(frame: Frame, data: pd.DataFrame) -> str:
+    said = [
+        f"{block}, {variant}: "
+        + ", ".join(f"{number(p.mean, 2)} with {p.parameters:,.0f}" for p in points.itertuples(index=False))
+        for (block, variant), points in data.groupby(["block", "variant"], sort=False)
+    ]
+    return f"Line plot of the score against adapter parameters, with 95 % intervals over seeds. {'; '.join(said)}."
