@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
-from harness.config.settings import Settings, settings_to_plain
+from harness.config.settings import Settings, default_cache, settings_to_plain
 from harness.execution.lease import Lease, claim, heartbeat, look
 from harness.execution.reconcile import Todo, reconcile, scan
 from harness.execution.worker import DEFAULT_RUNNER
@@ -71,15 +71,17 @@ def start(
 ) -> Launched:
     """Reconcile and submit, alone. Raises PlanError when SLURM does not answer or refuses; what was submitted stays."""
     _check(store.root, cluster)
+    cache = Path(settings["cache"]) if settings else default_cache()
+    open_ids = [i for i in plan.ids if store.status(i) != "done"]
+    needed = needs(plan, open_ids, store, cluster, cache)  # before the lock: shapes may have to be counted
     with _alone(store.root) as lock:
         live_jobs = live(store.root, patient=True)
         alive = None if live_jobs is None else [run_id for job in live_jobs for run_id in job.ids]
         states = scan(store, plan.ids)
         todo = reconcile(plan, states, alive)
         verdict = judge(plan, todo, states, store, cluster)
-        starting = frozenset(todo.start)
+        starting = needed.keys() & set(todo.start)
         ids = [i for i in plan.ids if (i in starting or i in verdict.more_memory) and i not in verdict.hopeless]
-        needed = needs(plan, ids, store, cluster)
         needed |= {i: Need(gigabytes, needed[i].seconds, again=True) for i, gigabytes in verdict.more_memory.items()}
         innocent = not_the_nodes_fault(store.root, verdict)
         after, now = cluster.bad_node_after, time.time()

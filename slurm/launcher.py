@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.config.settings import Settings
 from harness.execution.command import answer
-from harness.execution.launcher import Finding
+from harness.execution.launcher import Finding, Machine
 from harness.execution.lease import look
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
@@ -16,9 +16,10 @@ from harness.ledger.store import Store
 from slurm.begun import lost
 from slurm.cluster_spec import SlurmCluster
 from slurm.commands import scancel
+from slurm.resources import machine_of
 from slurm.status import live
 
-__all__ = ["cancel", "check", "launch", "live", "logs", "lost", "name", "read_card", "waits"]
+__all__ = ["cancel", "check", "launch", "live", "logs", "lost", "machine", "name", "read_card", "waits"]
 
 name = "SLURM"
 waits = False
@@ -27,6 +28,11 @@ waits = False
 def read_card(cluster: Mapping[str, Any]) -> SlurmCluster:
     """The parsed card. Raises SpecError for one that is none of its."""
     return parse(SlurmCluster, {"about": {}} | dict(cluster), "cluster")
+
+
+def machine(cluster: Mapping[str, Any]) -> Machine:
+    """What a run has to itself in a job of this card."""
+    return machine_of(read_card(cluster))
 
 
 def launch(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> int:

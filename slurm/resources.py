@@ -1,15 +1,17 @@
-"""From what a run will need (`harness.planning.sizing`) to what a cluster is asked for: memory class and seconds."""
+"""From what a run will need (`harness.planning.estimate`) to what a cluster is asked for: memory class and seconds."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
+from harness.execution.launcher import Machine
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
-from harness.planning.estimate import cell_of
-from harness.planning.sizing import FLOPS, host_gigabytes, nominal_seconds, seconds_before
+from harness.planning.estimate import cell_of, estimates
 from slurm.cluster_spec import SlurmCluster
 
 START_SECONDS = 30.0  # of a job: imports, model, data
+UNKNOWN_SECONDS = 60.0  # of a run that has neither a record nor FLOPs
 
 
 @dataclass(frozen=True)
@@ -21,22 +23,26 @@ class Need:
     again: bool = False  # a second try, with more memory than the first
 
 
-def needs(plan: Plan, ids: Iterable[str], store: Store, cluster: SlurmCluster) -> dict[str, Need]:
-    """Each run's need; cells share their estimate, so that 10,000 runs cost as much as their cells."""
-    by_id = {run.id: run for run in plan.runs}
-    device = "cuda" if cluster.gpus else "cpu"
-    before = {} if cluster.run_minutes else seconds_before(plan, store, device)
-    rate = FLOPS[device] * (cluster.gpus or cluster.cpus)
+def machine_of(cluster: SlurmCluster) -> Machine:
+    """What a run has to itself in a job: one GPU, or its share of the cores."""
+    seconds = None if cluster.run_minutes is None else 60 * cluster.run_minutes
+    return (
+        Machine("cuda", 1, seconds)
+        if cluster.gpus
+        else Machine("cpu", max(1, cluster.cpus // cluster.at_once), seconds)
+    )
+
+
+def needs(plan: Plan, ids: Iterable[str], store: Store, cluster: SlurmCluster, cache: Path) -> dict[str, Need]:
+    """Each run's need, by the estimates that `peftlab plan` shows for this cluster. New shapes are counted."""
+    wanted = frozenset(ids)
+    runs = [run for run in plan.runs if run.id in wanted]
     by_cell: dict[str, Need] = {}
-    needed: dict[str, Need] = {}
-    for run_id in ids:
-        spec, cell = by_id[run_id].spec, cell_of(by_id[run_id].choices)
-        if cell not in by_cell:
-            seconds = 60 * (cluster.run_minutes or 0) or before.get(cell) or nominal_seconds(spec, rate)
-            gigabytes = host_gigabytes(spec) * cluster.at_once  # of the job: its runs share it
-            by_cell[cell] = Need(_class(gigabytes, cluster.memory_gb), seconds)
-        needed[run_id] = by_cell[cell]
-    return needed
+    for estimate in estimates(replace(plan, runs=tuple(runs)), store, cache, machine_of(cluster)):
+        gigabytes = estimate.host_bytes * cluster.at_once / 1e9  # of the job: its runs share it
+        seconds = estimate.wall_seconds or UNKNOWN_SECONDS
+        by_cell[cell_of(estimate.choices)] = Need(_class(gigabytes, cluster.memory_gb), seconds)
+    return {run.id: by_cell[cell_of(run.choices)] for run in runs}
 
 
 def _class(gigabytes: float, classes: tuple[int, ...]) -> int:

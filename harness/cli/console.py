@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from harness.execution.launcher import Machine
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Record
@@ -42,13 +43,13 @@ def _split(name: str, facts: Mapping[str, Any]) -> str:
     return f"{name} {facts['n']:,}" + (f" ({facts['truncated']:.1%} truncated)" if facts["truncated"] else "")
 
 
-def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = ()) -> None:
+def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = (), machine: Machine | None = None) -> None:
     """Runs by their state, what each cell needs, and the cells left out with their sentence."""
     states = Counter(store.status(run.id) for run in plan.runs)
     console.print(f"{plan.name}: {len(plan.runs)} runs, plan digest {plan.digest}", markup=False)
     console.print(", ".join(f"{count} {state}" for state, count in sorted(states.items())), markup=False)
     axes = ("method", "model", "dataset", "recipe")
-    about = ("GPU memory", "training of a run", "from") if needs else ()
+    about = _headings(machine) if needs else ()
     table = Table(*axes, "seeds", *about, "overrides", box=None, padding=(0, 2, 0, 0))
     cells: dict[str, list[Planned]] = {}
     for run in plan.runs:
@@ -56,14 +57,14 @@ def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = ()) -> None
     for number, runs in enumerate(cells.values()):
         choices = runs[0].choices
         extra = " ".join(f"{k}={v}" for k, v in choices.items() if k not in (*axes, "seed"))
-        found = _needs(needs[number]) if needs else ()
+        found = _needs(needs[number], machine) if needs else ()
         seeds = _seeds([run.choices["seed"] for run in runs])
         table.add_row(*(str(choices[axis]) for axis in axes), seeds, *found, extra)
     wide = console if console.is_terminal else Console(highlight=False, width=200)
     wide.print(table)
     for skipped in plan.skipped:
         console.print(f"left out: {_words(skipped.choices)}: {skipped.why}", markup=False, soft_wrap=True)
-    for sentence in notes(needs) if needs else ():
+    for sentence in notes(needs, machine) if needs else ():
         console.print(sentence, markup=False, soft_wrap=True)
 
 
@@ -72,10 +73,17 @@ def _seeds(seeds: Sequence[int]) -> str:
     return ",".join(map(str, seeds)) if len(seeds) <= 8 else f"{seeds[0]} … {seeds[-1]} ({len(seeds)})"
 
 
-def _needs(one: Estimate) -> tuple[str, str, str]:
-    """Three cells: memory, time, and where they are from when that is not what the notes say."""
-    sources = ([] if one.ledger else [one.memory_from]) + [one.seconds_from]
-    return format_bytes(one.bytes), format_duration(one.seconds), "; ".join(sources)
+def _headings(machine: Machine | None) -> tuple[str, ...]:
+    """Of `_needs`."""
+    memory = "memory" if machine and machine.device == "cpu" else "GPU memory"
+    return (memory, "training of a run", *(("host memory", "whole run") if machine else ()), "from")
+
+
+def _needs(estimate: Estimate, machine: Machine | None) -> tuple[str, ...]:
+    """Memory, time, for a machine what sizes its jobs, and where it is from when that is not what the notes say."""
+    job = (format_bytes(estimate.host_bytes), format_duration(estimate.wall_seconds)) if machine else ()
+    sources = ([] if estimate.ledger else [estimate.memory_from]) + [estimate.seconds_from]
+    return format_bytes(estimate.bytes), format_duration(estimate.seconds), *job, "; ".join(sources)
 
 
 def print_sweep_end(plan: Plan, store: Store) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.execution.jobs import LiveJob, LostJob, Queue, noted_launchers
-from harness.execution.launcher import NAMES, KnowsLost, Launcher, ReadsCard
+from harness.execution.launcher import NAMES, KnowsLost, KnowsMachine, Launcher, Machine, ReadsCard
 from harness.ledger.errors import SpecError, nearest
 
 GROUP = "peftlab.launchers"
@@ -33,6 +33,12 @@ def check_card(cluster: Mapping[str, Any]) -> None:
     launcher = launcher_of(cluster)
     if isinstance(launcher, ReadsCard):
         launcher.read_card(cluster)
+
+
+def machine_of(cluster: Mapping[str, Any]) -> Machine | None:
+    """What the runs of this card will be done on; None where its launcher cannot say."""
+    launcher = launcher_of(cluster)
+    return launcher.machine(cluster) if isinstance(launcher, KnowsMachine) else None
 
 
 def launcher_for(kind: str) -> Launcher:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from harness.cli.arguments import flags_of
 from harness.cli.commands import VERBS, load
 from harness.cli.console import print_record, print_sweep_end
-from harness.cli.launchers import check_card, launcher_of
+from harness.cli.launchers import check_card, launcher_of, machine_of
 from harness.cli.present_data import of_present_data
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
@@ -87,11 +87,11 @@ def plan(argv: list[str]) -> int:
     settings = settings_from(request.config)
     store = Store(settings.runs)
     found = replace(found, runs=of_present_data(found.runs, store, settings))
-    needs = []
+    needs, machine = [], machine_of(request.config["cluster"])
     if "--no-estimate" not in flags:
         from harness.planning.estimate import estimates
 
-        needs = estimates(found, store, settings.cache)
+        needs = estimates(found, store, settings.cache, machine)
     if "--json" in flags:
         from harness.planning.estimate import estimate_to_json
 
@@ -99,7 +99,7 @@ def plan(argv: list[str]) -> int:
     else:
         from harness.cli.console import print_plan
 
-        print_plan(found, store, needs)
+        print_plan(found, store, needs, machine)
     return 0
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 from harness.config.settings import Settings
 from harness.execution.jobs import LiveJob, LostJob
@@ -19,6 +19,19 @@ class Finding:
     said: str
     ok: bool | None = None
     todo: str = ""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What one run has to itself. run_seconds: of a whole run, where the cluster's card says so."""
+
+    device: Literal["cpu", "cuda"]
+    processors: int  # cores, or GPUs
+    run_seconds: float | None = None
+
+    def __str__(self) -> str:
+        """`GPU`, or `CPU of 4 cores`."""
+        return "GPU" if self.device == "cuda" else f"CPU of {self.processors} cores"
 
 
 class Launcher(Protocol):
@@ -64,6 +77,15 @@ class ReadsCard(Protocol):
 
     def read_card(self, cluster: Mapping[str, Any]) -> object:
         """The parsed card. Raises SpecError for one that is none of its."""
+        ...
+
+
+@runtime_checkable
+class KnowsMachine(Protocol):
+    """A launcher that knows what its runs will be done on: `plan` estimates for that, and takes no other times."""
+
+    def machine(self, cluster: Mapping[str, Any]) -> Machine:
+        """By the card. Raises SpecError for one that is none of its."""
         ...
 
 

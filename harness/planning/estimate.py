@@ -1,29 +1,26 @@
-"""What a plan will need, cell by cell, before it is run: GPU memory and time, each with where the number is from.
+"""What a plan will need, cell by cell, before it is run: memory and time, each with where the number is from.
 
-Memory: the ledger of one step at full size, counted without weights (`planning.step_cost`). Time: earlier records,
-best first those of the cell itself; else FLOPs over a rate that a record or a probe reached. A cell that nothing is
-known about has no number, and says why.
+The one estimator: `peftlab plan` shows these numbers, and SLURM's memory classes, packing and time limits are made of
+them. Memory is the ledger of one step at full size, counted without weights (`planning.step_cost`). Time is from
+earlier records, else FLOPs over a rate (`planning.times`). What nothing is known of has no number, and says why.
 """
 
 import json
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
-from harness.ledger.parse import parse
+from harness.execution.launcher import Machine
 from harness.ledger.plan import Plan, Planned
-from harness.ledger.spec import RecipeSpec, RunSpec
+from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
-from harness.planning.history import PastRun, Rate, canonical_spec, past_probes, past_runs, task_of
 from harness.planning.step_cost_cache import StepCost, key_of, step_costs
-from harness.training.schedule import train_schedule
+from harness.planning.times import read_history, run_time
 
 ON_PAPER = "counted on shapes"
 LEDGERS, PROBES = "ledgers", "probes"  # folders of the cache
+STACK_BYTES = 1.5e9  # torch, transformers and datasets, imported
 
 
 @dataclass(frozen=True)
@@ -32,40 +29,65 @@ class Estimate:
 
     choices: Mapping[str, Any]  # without the seed
     runs: int
-    ledger: Mapping[str, float]  # bytes by role; empty when it cannot be counted
+    ledger: Mapping[str, float]  # bytes by role, on the device; empty when it cannot be counted
     memory_from: str
+    host_bytes: float  # of the process in host memory; without a ledger, of what is imported alone
     seconds: float | None  # of training one run
+    wall_seconds: float | None  # of the whole run
     seconds_from: str
 
     @property
     def bytes(self) -> float | None:
-        """GPU memory of a training step: all roles at once, without kernels' workspaces and the allocator's slack."""
+        """Device memory of a step: all roles at once, without kernels' workspaces and the allocator's slack."""
         return sum(self.ledger.values()) if self.ledger else None
 
 
-@dataclass(frozen=True)
-class _Known:
-    """All that earlier runs and probes say."""
+def estimates(plan: Plan, store: Store, cache: Path, machine: Machine | None = None) -> list[Estimate]:
+    """One for each cell, in the plan's order; `machine`: what the runs will be done on, None: any, and a GPU's memory.
 
-    runs: Sequence[PastRun] = ()
-    rates: Sequence[Rate] = field(default_factory=list)
-
-
-def estimates(plan: Plan, store: Store, cache: Path) -> list[Estimate]:
-    """One for each cell, in the plan's order. Shapes that `cache` lacks are counted, which loads torch."""
+    Shapes that `cache` lacks are counted, which loads torch.
+    """
     cells: dict[str, list[Planned]] = {}
     for run in plan.runs:
         cells.setdefault(cell_of(run.choices), []).append(run)
-    ledgers = step_costs((runs[0].spec for runs in cells.values()), cache / LEDGERS, _count)
-    runs, rates = past_runs(store)
-    known = _Known(runs, [*rates, *past_probes(cache / PROBES)])
+    specs = {cell: _on(machine, runs[0].spec) for cell, runs in cells.items()}
+    costs = step_costs(specs.values(), cache / LEDGERS, _count)
+    history = read_history(store, cache / PROBES, machine)
     needed = []
-    for cell in cells.values():
-        paper = ledgers[key_of(cell[0].spec)]
-        seconds, source = _seconds(cell[0].spec, known, paper.flops)
-        choices = {axis: value for axis, value in cell[0].choices.items() if axis != "seed"}
-        needed.append(Estimate(choices, len(cell), paper.bytes, paper.why or ON_PAPER, seconds, source))
+    for cell, runs in cells.items():
+        cost = costs[key_of(specs[cell])]
+        time = run_time(runs[0].spec, history, cost.flops, machine)
+        stated = machine.run_seconds if machine else None
+        needed.append(
+            Estimate(
+                choices={axis: value for axis, value in runs[0].choices.items() if axis != "seed"},
+                runs=len(runs),
+                ledger=cost.bytes,
+                memory_from=cost.why or ON_PAPER,
+                host_bytes=_host_bytes(cost.bytes, machine),
+                seconds=time.training,
+                wall_seconds=stated or time.wall,
+                seconds_from=f"{time.source}; the whole run as the cluster's card says" if stated else time.source,
+            )
+        )
     return needed
+
+
+def _on(machine: Machine | None, spec: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The spec with the precision that `auto` is there: float32 on a CPU (`measure.precision`)."""
+    if machine is None or machine.device != "cpu" or spec["recipe"].get("precision") != "auto":
+        return spec
+    return {**spec, "recipe": {**spec["recipe"], "precision": "float32"}}
+
+
+def _host_bytes(ledger: Mapping[str, float], machine: Machine | None) -> float:
+    """Host memory of a run. Loading holds the weights twice. On a CPU all roles are there, and beside what is kept for
+    the backward pass as much again: its gradients, and what kernels do not keep."""
+    loading = STACK_BYTES + 2 * ledger.get("weights", 0)
+    if machine is None or machine.device != "cpu":
+        return loading
+    others = sum(value for role, value in ledger.items() if role != "weights")
+    return loading + others + ledger.get("saved_for_backward", 0)
 
 
 def cell_of(choices: Mapping[str, Any]) -> str:
@@ -82,7 +104,7 @@ def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def notes(cells: Sequence[Estimate]) -> list[str]:
+def notes(cells: Sequence[Estimate], machine: Machine | None = None) -> list[str]:
     """What the numbers of a plan are, and the training time of all its runs, a sentence each."""
     known = [cell.seconds * cell.runs for cell in cells if cell.seconds is not None]
     missing = sum(cell.runs for cell in cells if cell.seconds is None)
@@ -93,10 +115,12 @@ def notes(cells: Sequence[Estimate]) -> list[str]:
     )
     if missing:
         total += f"; {missing} runs without an estimate: no record to go by (peftlab probe model=NAME gives a rate)"
+    held = "weights, adapter, gradients, optimizer and what is kept for the backward pass of one micro-batch at its "
+    if machine and machine.device == "cpu":
+        return [f"memory: {held}greatest length, counted on shapes; host memory is what a job is sized by.", total]
     return [
-        "GPU memory: weights, adapter, gradients, optimizer and what is kept for the backward pass of one micro-batch "
-        "at its greatest length, counted on shapes as CUDA holds them (precision auto as bfloat16 autocast); CUDA's "
-        "context, kernels' workspaces and the allocator's slack come on top.",
+        f"GPU memory: {held}greatest length, counted on shapes as CUDA holds them (precision auto as bfloat16 "
+        "autocast); CUDA's context, kernels' workspaces and the allocator's slack come on top.",
         total,
     ]
 
@@ -121,66 +145,3 @@ def _count(spec: RunSpec) -> StepCost:
     from harness.planning.step_cost import step_cost  # torch and transformers, and only for a shape that is new
 
     return step_cost(spec)
-
-
-def _seconds(spec: Mapping[str, Any], known: _Known, flops: float | None) -> tuple[float | None, str]:
-    """Training seconds: of the cell's own records, of other methods', or FLOPs over a measured rate."""
-    like = [run for run in known.runs if (run.model, run.task) == (canonical_spec(spec["model"]), task_of(spec))]
-    if own := [run for run in like if run.method == canonical_spec(spec["method"])]:
-        return _median(own, "")
-    if like:
-        return _median(like, " of other methods")
-    if flops is None:
-        return None, "no record yet"
-    steps, rates = _steps(spec, known.runs), _nearest(spec, known.rates)
-    if not steps:
-        return None, "no record yet; the card does not say how many rows"
-    if not rates:
-        return None, f"no record yet; {_flops(steps * flops)}"
-    rate = median(rate.flop_per_second for rate in rates)
-    sources = " and ".join(_counted(range(n), source) for source, n in Counter(rate.source for rate in rates).items())
-    return steps * flops / rate, f"FLOPs at {_flops(rate)}/s: {sources}, {rates[0].device}"
-
-
-def _median(runs: Sequence[PastRun], whose: str) -> tuple[float, str]:
-    """Training seconds on the device that was fastest: times of several devices are never mixed."""
-    device = min(runs, key=lambda run: run.train_seconds).device
-    there = [run.train_seconds for run in runs if run.device == device]
-    return median(there), f"{_counted(there, 'record')}{whose}, {device or 'an unknown device'}"
-
-
-def _nearest(spec: Mapping[str, Any], rates: Sequence[Rate]) -> list[Rate]:
-    """The rates of the fastest device: of the same model and method, else of the same model, else all."""
-    model, method = (spec["model"]["name"], spec["model"]["size"]), spec["method"]["name"]
-    same = [rate for rate in rates if (rate.model, rate.size) == model]
-    nearest = [rate for rate in same if rate.method == method] or same or list(rates)
-    fastest = max(nearest, key=lambda rate: rate.flop_per_second, default=None)
-    return [rate for rate in nearest if fastest and rate.device == fastest.device]
-
-
-def _steps(spec: Mapping[str, Any], runs: Sequence[PastRun]) -> int | None:
-    """Optimizer steps of a run; None when neither a record nor the card says how long its training split is."""
-    recipe = parse(RecipeSpec, spec["recipe"], "recipe")
-    seen = [run.examples for run in runs if run.dataset == canonical_spec(spec["dataset"]) and run.examples]
-    rows = seen[0] if seen else _rows(spec["dataset"])
-    if not rows:
-        return recipe.max_steps
-    return train_schedule(recipe, max(1, math.ceil(rows / (recipe.batch_size * recipe.accumulate)))).total
-
-
-def _rows(dataset: Mapping[str, Any]) -> int | None:
-    """Training rows by the card: those upstream, less what is held out of them."""
-    split, rows = dataset["split"], dataset["about"].get("rows", {}).get("train")
-    held = (0 if split["validation"] else split["share"]) + (0 if split["test"] else split["test_share"])
-    return round(rows * (1 - held)) if rows else None
-
-
-def _counted(things: Sequence[object], noun: str) -> str:
-    return f"{len(things)} {noun}{'s' if len(things) != 1 else ''}"
-
-
-def _flops(count: float) -> str:
-    for scale, unit in ((1e18, "EFLOP"), (1e15, "PFLOP"), (1e12, "TFLOP")):
-        if count >= scale:
-            return f"{count / scale:.3g} {unit}"
-    return f"{count / 1e9:.3g} GFLOP"

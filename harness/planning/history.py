@@ -22,7 +22,9 @@ class PastRun:
     task: str  # dataset and recipe, rates left out
     dataset: str
     train_seconds: float
-    device: str
+    wall_seconds: float  # of the whole run
+    device: str  # its name
+    device_type: str  # cpu, cuda
     examples: int | None  # of the training split
 
 
@@ -36,6 +38,7 @@ class Rate:
     flop_per_second: float
     source: str  # "record" or "probe"
     device: str
+    device_type: str
 
 
 def past_runs(store: Store) -> tuple[list[PastRun], list[Rate]]:
@@ -60,11 +63,11 @@ def past_probes(folder: Path) -> Iterator[Rate]:
     for path in sorted(folder.glob("*.json")):
         try:
             raw = json.loads(path.read_bytes())
-            device = raw["provenance"]["device"]["name"]
+            device, kind = raw["provenance"]["device"]["name"], str(raw["provenance"]["device"].get("type", ""))
             timed = [row for row in raw["rows"] if "step_ms_median" in row.get("speed", {}) and not row.get("noisy")]
             for row in timed:
                 rate = row["exact"]["flops_per_step"]["value"] / (1e-3 * row["speed"]["step_ms_median"]["value"])
-                yield Rate(row["name"], raw["setting"]["model"], raw["size"], rate, "probe", device)
+                yield Rate(row["name"], raw["setting"]["model"], raw["size"], rate, "probe", device, kind)
         except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError):  # not one of ours, or damaged
             continue
 
@@ -95,14 +98,16 @@ def canonical_spec(part: Mapping[str, Any]) -> str:
 
 
 def _run(record: Record, seconds: float) -> PastRun:
-    spec = record.spec
+    spec, (kind, name) = record.spec, device_of(record)
     return PastRun(
         method=canonical_spec(spec["method"]),
         model=canonical_spec(spec["model"]),
         task=task_of(spec),
         dataset=canonical_spec(spec["dataset"]),
         train_seconds=seconds,
-        device=device_of(record)[1],
+        wall_seconds=_value(record.seconds.get("wall")) or seconds,
+        device=name,
+        device_type=kind,
         examples=record.data.get("splits", {}).get("train", {}).get("n"),
     )
 
@@ -112,8 +117,8 @@ def _rate(record: Record, seconds: float) -> list[Rate]:
     if not flops or not steps:
         return []
     method, model = record.spec["method"]["name"], record.spec["model"]
-    device = device_of(record)[1]
-    return [Rate(method, model["name"], model["size"], flops * steps / seconds, "record", device)]
+    kind, device = device_of(record)
+    return [Rate(method, model["name"], model["size"], flops * steps / seconds, "record", device, kind)]
 
 
 def _value(quantity: Quantity | None) -> float | None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.ledger.dataset_spec import Choice, DatasetSpec, ImageClassification, TaskSpec, VisionLanguage
+from harness.ledger.errors import SpecError
 from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
 from harness.ledger.spec import RunSpec
@@ -55,7 +56,11 @@ def step_costs(
 
 def key_of(plain: Mapping[str, Any]) -> str:
     """24 hex digits, equal for runs whose steps hold and compute the same."""
-    return hashlib.sha256(f"{_code()}/{json.dumps(shape_of(plain), sort_keys=True)}".encode()).hexdigest()[:24]
+    try:
+        shape = shape_of(plain)
+    except (KeyError, SpecError):  # no spec of ours: all of it
+        shape = dict(plain)
+    return hashlib.sha256(f"{_code()}/{json.dumps(shape, sort_keys=True)}".encode()).hexdigest()[:24]
 
 
 def shape_of(plain: Mapping[str, Any]) -> dict[str, Any]:
@@ -103,10 +108,17 @@ def _counted(
     found = {}
     title = f"counting memory of {len(missing)} shapes, once"
     for key, plain in track(missing.items(), title, console=Console(stderr=True), transient=True):
-        found[key] = count(parse(RunSpec, plain, "run"))
+        found[key] = _cost(plain, count)
         if found[key].why is None:  # a reason may be this machine's, and pass
             _keep(found[key], folder / f"{key}.json")
     return found
+
+
+def _cost(plain: Mapping[str, Any], count: Callable[[RunSpec], StepCost]) -> StepCost:
+    try:
+        return count(parse(RunSpec, plain, "run"))
+    except SpecError as error:  # of a run that a runner of another's does
+        return StepCost({}, None, f"cannot be counted: {error}")
 
 
 def _keep(ledger: StepCost, path: Path) -> None:

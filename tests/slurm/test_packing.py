@@ -1,20 +1,24 @@
 """Sizing: what a run needs, how runs are packed, which limit a job gets, how arrays are split. Pure functions."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from harness.__main__ import main
+from harness.config.resolve import Resolver
 from harness.execution.local_cluster import LocalCluster
 from harness.ledger.parse import parse
 from harness.ledger.store import Store
-from harness.planning.sizing import host_gigabytes, parameters
+from harness.planning.estimate import estimates
+from harness.planning.plan import plan_sweep, read_request
 from slurm.arrays import split
 from slurm.cluster_spec import SlurmCluster
 from slurm.nodes import bad_nodes
 from slurm.packing import Pack, limit_minutes, pack
-from slurm.resources import Need, needs
+from slurm.resources import Need, machine_of, needs
 from slurm.sandbox import sleepy
 
 CONF = Path(__file__).resolve().parents[2] / "conf"
@@ -75,17 +79,54 @@ def test_arrays_are_split_by_class_and_size():
     assert sorted(each.ids for group in groups for each in group) == sorted(each.ids for each in packs)
 
 
-def test_a_known_model_has_its_known_number_of_weights():
-    """MiniLM-L6-H384: 22.7 M, of which the embeddings of positions and the like are not counted here."""
-    minilm = yaml.safe_load((CONF / "model/minilm.yaml").read_text())
-    assert parameters(minilm) == pytest.approx(22.7e6, rel=0.03)
+def planned(*words):
+    return plan_sweep(read_request(words), Resolver())
 
 
-def test_full_fine_tuning_is_estimated_above_an_adapter():
-    model = yaml.safe_load((CONF / "model/roberta_base.yaml").read_text())
-    spec = {"model": model, "dataset": {}, "recipe": {"batch_size": 32}}
-    full, lora = ({**spec, "method": {"update": {"kind": kind}}} for kind in ("full", "low_rank"))
-    assert host_gigabytes(full) > host_gigabytes(lora) + 1.5
+def test_the_host_memory_of_a_run_on_a_cpu_holds_its_weights_twice_and_its_whole_step(tmp_path, peftlab_cache):
+    """RoBERTa-base in float32: 124.6 M parameters (Hugging Face's count with its classifier), AdamW's two moments."""
+    plan = planned("method=full,lora", "model=roberta_base", "dataset=cola", "recipe=study_roberta")
+    full, lora = estimates(plan, Store(tmp_path), peftlab_cache, machine_of(cluster(gpus=0)))
+    assert full.ledger["weights"] == pytest.approx(4 * 124.6e6, rel=0.01)
+    step = full.bytes + full.ledger["weights"] + full.ledger["saved_for_backward"]
+    assert full.host_bytes == pytest.approx(1.5e9 + step)
+    assert full.host_bytes > lora.host_bytes + 1.2e9  # gradients and two moments of every weight
+    on_gpu = estimates(plan, Store(tmp_path), peftlab_cache, machine_of(cluster(gpus=1)))[0]
+    assert on_gpu.host_bytes == 1.5e9 + 2 * on_gpu.ledger["weights"]
+
+
+@pytest.mark.parametrize("card", [{}, {"cpus": 8, "at_once": 4}, {"gpus": 1}, {"run_minutes": 2.5}], ids=str)
+def test_what_plan_shows_for_a_cluster_is_what_its_jobs_are_made_of(tmp_path, peftlab_cache, capsys, card):
+    words = ["method=lora,full", "model=roberta_base", "dataset=cola,mrpc", "recipe=study_roberta", "seed=0,1"]
+    changes = [f"cluster.{key}={value}" for key, value in card.items()]
+    paths = [f"runs={tmp_path}", f"cache={peftlab_cache}"]
+    assert main(["plan", *words, "cluster=slurm", *changes, *paths, "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)["estimates"]
+    plan, slurm = planned(*words), cluster(**card)
+    sized = needs(plan, plan.ids, Store(tmp_path), slurm, peftlab_cache)
+    assert len(shown) == 4 and len(sized) == 8
+    for run in plan.runs:
+        (cell,) = [each for each in shown if each["choices"].items() <= run.choices.items()]
+        assert sized[run.id].seconds == cell["wall_seconds"] > 0
+        gigabytes = cell["host_bytes"] * slurm.at_once / 1e9
+        assert sized[run.id].memory_gb == next(size for size in slurm.memory_gb if size >= gigabytes)
+
+
+def test_a_time_that_nothing_is_known_of_is_assumed_and_says_so(tmp_path, peftlab_cache):
+    plan = planned("method=lora", "model=roberta_base", "dataset=cola")
+    (estimate,) = estimates(plan, Store(tmp_path), peftlab_cache, machine_of(cluster(cpus=4)))
+    assert estimate.seconds_from == "FLOPs at 120 GFLOP/s: no record yet, assumed of a CPU of 4 cores"
+    (anywhere,) = estimates(plan, Store(tmp_path), peftlab_cache)
+    assert anywhere.seconds is None
+
+
+def test_the_plan_of_a_cluster_shows_what_sizes_its_jobs(tmp_path, peftlab_cache, capsys):
+    words = ["method=lora", "model=roberta_base", "dataset=cola", f"runs={tmp_path}", f"cache={peftlab_cache}"]
+    assert main(["plan", *words, "cluster=slurm"]) == 0
+    shown = capsys.readouterr().out
+    assert "host memory" in shown and "whole run" in shown and "GPU" not in shown
+    assert main(["plan", *words]) == 0
+    assert "host memory" not in capsys.readouterr().out
 
 
 def test_the_estimate_of_a_cell_is_the_median_of_its_records(tmp_path):
@@ -99,19 +140,25 @@ def test_the_estimate_of_a_cell_is_the_median_of_its_records(tmp_path):
         sleepy.run(run, store, None, lambda: False)
         record = store.read(run.id)
         device = {"device": {"type": "cpu", "name": "CPU"}}
-        timed = replace(record, seconds={"wall": Measured(seconds, "s")}, provenance=device)
+        times = {"wall": Measured(seconds, "s"), "train": Measured(seconds - 10, "s")}
+        timed = replace(record, seconds=times, provenance=device)
         write_whole(store.paths(run.id).record, to_json(record_to_json(timed)))
-    assert needs(plan, plan.ids[3:], store, cluster(gpus=0))[plan.ids[3]].seconds == 120.0
-    assert needs(plan, plan.ids[3:], store, cluster(gpus=1))[plan.ids[3]].seconds == 60.0  # no time from another device
+
+    def seconds_on(card):
+        return needs(plan, plan.ids[3:], store, card, tmp_path / "cache")[plan.ids[3]].seconds
+
+    assert seconds_on(cluster(gpus=0)) == 120.0
+    assert seconds_on(cluster(gpus=1)) == 60.0  # no time from another device
     marked = replace(timed, notes=("timings not comparable: its threads waited for a CPU",))
     write_whole(store.paths(marked.id).record, to_json(record_to_json(marked)))
-    assert needs(plan, plan.ids[3:], store, cluster(gpus=0))[plan.ids[3]].seconds == 110.0
-    assert needs(plan, plan.ids[3:], store, cluster(run_minutes=2.5))[plan.ids[3]].seconds == 150.0
+    assert seconds_on(cluster(gpus=0)) == 110.0
+    assert seconds_on(cluster(run_minutes=2.5)) == 150.0
 
 
 def test_runs_that_share_a_job_at_the_same_time_share_its_memory(tmp_path):
     plan = sleepy.plan(1)
-    alone, shared = (needs(plan, plan.ids, Store(tmp_path), cluster(at_once=n, run_minutes=1.0)) for n in (1, 3))
+    cards = [cluster(at_once=n, run_minutes=1.0) for n in (1, 3)]
+    alone, shared = (needs(plan, plan.ids, Store(tmp_path), card, tmp_path / "cache") for card in cards)
     assert (alone[plan.ids[0]].memory_gb, shared[plan.ids[0]].memory_gb) == (4, 8)
 
 
