@@ -21,6 +21,9 @@ OF_BETTER = _in("training/test_loop", "the_first_of_equal_evaluations_stays_the_
 OF_FINITE = _in("training/test_loop", "a_loss_that_is_no_finite_number_ends_the_run")
 OF_EVALUATION = _in("training/test_loop", "an_evaluation_is_without_gradients_in_eval_mode_and_puts_the_mode_back")
 OF_STOPPED = _in("training/test_checkpoint", "a_stopped_run_goes_on_with_all_that_it_had")
+OF_PADDING = _in("training/test_loop",
+                 "the_timer_of_steps_counts_examples_tokens_and_padding_of_all_micro_batches")  # fmt: skip
+OF_HALVED = _in("training/test_growth", "a_halved_rank_is_recorded_logged_and_counted")
 OF_OPTIMIZER, OF_LOADER = ("tests/training/test_optimizer.py",), ("tests/training/test_loader.py",)
 OF_SCHEDULE, OF_SPLITS = ("tests/training/test_schedule.py",), ("tests/data/test_splits.py",)
 
@@ -32,6 +35,11 @@ TRAINING = (
     Fault("gradients of the step before are never cleared", LOOP,
           "optimizer.zero_grad(set_to_none=True)  #", "pass  #", OF_GRADIENTS),
     Fault("a method is told the step before", LOOP, "Progress(step + 1,", "Progress(step,", OF_GRADIENTS),
+    Fault("a method takes the epoch's steps for the run's", LOOP, "schedule.total, schedule.steps_per_epoch))",
+          "schedule.steps_per_epoch, schedule.total))", OF_GRADIENTS),
+    Fault("a change is logged at the step before", LOOP, '"step": step + 1})', '"step": step})', OF_HALVED),
+    Fault("padding counts as tokens", LOOP,
+          "tokens=sum(b.tokens for b in window)", "tokens=sum(b.padded_tokens for b in window)", OF_PADDING),
     Fault("what a step changed never reaches the optimizer", LOOP,
           "apply_change(optimizer, change, lambda", "(lambda *given: None)(optimizer, change, lambda",
           _in("training/test_loop", "moments_are_forgotten_where_a_method_says_so_and_nowhere_else")),
@@ -57,6 +65,11 @@ TRAINING = (
           "schedule.rate(state.step - 1)", "schedule.rate(state.step)", OF_POINT),
     Fault("a step trains at the rate of the next", LOOP,
           "set_rate(optimizer, schedule.rate(step))", "set_rate(optimizer, schedule.rate(step + 1))", OF_POINT),
+    Fault("a point has the seconds of the evaluation", LOOP,
+          'train_seconds=context.clocks.seconds()["train"]', 'train_seconds=context.clocks.seconds()["eval"]',
+          OF_POINT),
+    Fault("a point's epoch is a share of the run", LOOP,
+          "epoch=state.step / schedule.steps_per_epoch", "epoch=state.step / schedule.total", OF_POINT),
     Fault("a micro-batch is one example", LOOP,
           "sum(len(batch.ids) for batch in window)", "len(window)", OF_POINT),
     Fault("the epoch of the best is a share of the run", RECORD,
@@ -82,6 +95,10 @@ TRAINING = (
           _in("methods/test_growth", "a_parameter_that_grows_keeps_its_moments_and_has_none_for_its_new_rows")),
     Fault("the first step of a warm-up stands still", SCHEDULE,
           "(step + 1) / (self.warmup + 1)", "step / (self.warmup + 1)", OF_SCHEDULE),
+    Fault("the warm-up ends below the recipe's rate", SCHEDULE,
+          "(step + 1) / (self.warmup + 1)", "(step + 1) / (self.warmup + 2)", OF_SCHEDULE),
+    Fault("the warm-up is a share of a step", SCHEDULE,
+          "recipe.warmup_ratio * total", "recipe.warmup_ratio / total", OF_SCHEDULE),
     Fault("the rate falls over the warm-up too", SCHEDULE,
           "max(1, self.total - self.warmup)", "max(1, self.total)", OF_SCHEDULE),
     Fault("the floor is added to the whole rate", SCHEDULE,
@@ -95,6 +112,8 @@ TRAINING = (
     Fault("every epoch has one order", LOADER, '.of("data", "order", epoch)', '.of("data", "order", 0)', OF_LOADER),
     Fault("the last rows of an epoch are never met", LOADER,
           "-(-len(self.examples) // self.batch_size)", "len(self.examples) // self.batch_size", OF_LOADER),
+    Fault("accumulation makes steps without a batch", LOADER,
+          "-(-micro // self.accumulate)", "-(-micro * self.accumulate)", OF_LOADER),
     Fault("a resumed run skips into every epoch", LOADER, "epoch + 1, 0", "epoch + 1, skip", OF_LOADER),
     Fault("the reference batch is of the shortest rows", LOADER,
           "(-self.lengths[row], row)", "(self.lengths[row], row)", OF_LOADER),

@@ -1,5 +1,7 @@
 """What the training loop does besides stepping: clipping, seeds, patience, evaluation, and which weights are tested."""
 
+import math
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -24,7 +26,7 @@ from harness.training.evaluate import predict
 from harness.training.loader import DataLoader
 from harness.training.optimizer import build_optimizer, trained
 from harness.training.schedule import TrainSchedule, train_schedule
-from methods.method import NO_CHANGE, Change
+from methods.method import NO_CHANGE, Change, Progress
 
 WORDS = ("model=vit_micro", "dataset=digits", "method=lora", "recipe.max_steps=4", "tracker=none", "device=cpu")
 
@@ -78,10 +80,10 @@ def test_a_step_clips_its_gradients_and_has_a_dropout_seed_of_its_own(loaded, mo
 
 def test_a_method_sees_the_gradients_of_the_step_and_none_of_the_step_before(loaded, monkeypatch):
     context, optimizer, schedule = loaded("recipe.clip_norm=null")
-    steps, seen, before = [], [], []
+    progresses, seen, before = [], [], []
 
     def look(progress):
-        steps.append(progress.step)
+        progresses.append(progress)
         seen.append([p.grad.clone() for p in trained(optimizer)])  # an error where there is none
         return NO_CHANGE
 
@@ -94,7 +96,8 @@ def test_a_method_sees_the_gradients_of_the_step_and_none_of_the_step_before(loa
     monkeypatch.setattr(loop_module, "backward", alone)
     for step, window in zip(range(2), context.loader.steps(0), strict=False):
         loop_module._step(context, optimizer, schedule, window, step)
-    assert steps == [1, 2]
+    assert progresses == [Progress(step, schedule.total, schedule.steps_per_epoch) for step in (1, 2)]
+    assert schedule.total != schedule.steps_per_epoch
     assert all(gradient is None for gradients in before for gradient in gradients)
     assert all(any(gradient.any() for gradient in gradients) for gradients in seen)
 
@@ -144,7 +147,7 @@ def test_the_first_of_equal_evaluations_stays_the_best(direction, better):
 
 
 def test_a_point_of_the_curve_is_of_the_steps_since_the_last_one(planned, monkeypatch):
-    """Its loss, rate and epoch, against what the steps themselves saw."""
+    """Its loss, rate, epoch and seconds, against what the steps themselves saw."""
     step, steps = loop_module._step, []
 
     def noted(context, optimizer, schedule, window, number):
@@ -165,6 +168,19 @@ def test_a_point_of_the_curve_is_of_the_steps_since_the_last_one(planned, monkey
     assert [rate for _, (rate,), *_ in steps] == pytest.approx([1 / 3, 2 / 3, 1.0, 0.5])
     assert record.work["examples_seen"].value == sum(examples for *_, examples, _ in steps)
     assert record.selected["epoch"] == pytest.approx(record.selected["step"] / steps[0][3])
+    assert 0 < record.curve[0].train_seconds < record.curve[1].train_seconds == record.seconds["train"].value
+
+
+def test_the_timer_of_steps_counts_examples_tokens_and_padding_of_all_micro_batches(loaded):
+    context, optimizer, schedule = loaded("recipe.accumulate=2")
+    first, second = next(context.loader.steps(0))
+    window = [replace(first, tokens=3, padded_tokens=5), replace(second, tokens=4, padded_tokens=8)]
+    counts = []
+    timer = SimpleNamespace(start=lambda: None, stop=lambda **given: counts.append(given))
+    loop_module._until_evaluation(
+        replace(context, timer=timer), TrainState(), optimizer, schedule, iter([window]), 0.0, math.inf, lambda: True
+    )
+    assert counts == [{"samples": len(first.ids) + len(second.ids), "tokens": 7, "padded_tokens": 13}]
 
 
 @pytest.mark.parametrize(("patience", "evaluations", "stops"), [(2, 3, False), (2, 4, True), (1, 2, False),

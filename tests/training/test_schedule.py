@@ -14,7 +14,7 @@ def _line(**change):
 
 def test_the_rate_rises_through_the_warm_up_and_falls_to_the_end():
     rates = [_line().rate(step) for step in range(100)]
-    assert rates[:10] == sorted(rates[:10]) and 0 < rates[0] < rates[9] < 1
+    assert rates[:10] == pytest.approx([n / 11 for n in range(1, 11)])
     assert rates[10] == 1.0
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert rates[99] == pytest.approx(1 / 90)
@@ -34,6 +34,11 @@ def test_evaluations_are_evenly_spaced_and_the_last_is_at_the_end(recipe):
     schedule = train_schedule(recipe(epochs=3, evaluations=4), steps_per_epoch=10)
     assert schedule.total == 30
     assert sorted(schedule.evaluations) == [8, 15, 22, 30]
+
+
+def test_the_warm_up_is_a_share_of_the_whole_training(recipe):
+    assert train_schedule(recipe(epochs=3, warmup_ratio=0.1), steps_per_epoch=10).warmup == 3
+    assert train_schedule(recipe(epochs=3, warmup_ratio=0.1, max_steps=20), steps_per_epoch=10).warmup == 2
 
 
 def test_max_steps_ends_a_training_early(recipe):
