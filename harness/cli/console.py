@@ -11,7 +11,7 @@ from harness.ledger.plan import Plan, Planned
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Record
 from harness.ledger.store import Store
-from harness.planning.estimate import Estimate, cell_of, format_bytes, format_duration, notes
+from harness.planning.estimate import CostEstimate, cell_of, format_bytes, format_duration, notes
 
 console = Console(highlight=False)
 UNITS = {"byte": (2**20, "MiB"), "s": (1, "s"), "ms": (1, "ms"), "FLOP": (1e9, "GFLOP")}
@@ -42,7 +42,7 @@ def _split(name: str, facts: Mapping[str, Any]) -> str:
     return f"{name} {facts['n']:,}" + (f" ({facts['truncated']:.1%} truncated)" if facts["truncated"] else "")
 
 
-def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = ()) -> None:
+def print_plan(plan: Plan, store: Store, needs: Sequence[CostEstimate] = ()) -> None:
     """Runs by their state, what each cell needs, and the cells left out with their sentence."""
     states = Counter(store.status(run.id) for run in plan.runs)
     console.print(f"{plan.name}: {len(plan.runs)} runs, plan digest {plan.digest}", markup=False)
@@ -72,7 +72,7 @@ def _seeds(seeds: Sequence[int]) -> str:
     return ",".join(map(str, seeds)) if len(seeds) <= 8 else f"{seeds[0]} … {seeds[-1]} ({len(seeds)})"
 
 
-def _needs(one: Estimate) -> tuple[str, str, str]:
+def _needs(one: CostEstimate) -> tuple[str, str, str]:
     """Three cells: memory, time, and where they are from when that is not what the notes say."""
     sources = ([] if one.ledger else [one.memory_from]) + [one.seconds_from]
     return format_bytes(one.bytes), format_duration(one.seconds), "; ".join(sources)

@@ -191,7 +191,9 @@ class VisionLanguage:
             raise SpecError(f"dataset.task: answer: {self.answer} needs {', '.join(absent)}.")
         others |= {"answers": self.answers} if self.answer == "candidates" else {"options": self.options}
         if strange := [name for name, value in others.items() if value]:
-            raise SpecError(f"dataset.task: {', '.join(strange)} is of no use with answer: {self.answer}; leave it out.")
+            raise SpecError(
+                f"dataset.task: {', '.join(strange)} is of no use with answer: {self.answer}; leave it out."
+            )
         if self.answer == "candidates" and len(self.labels) < 2:
             raise SpecError(f"dataset.task.labels: {list(self.labels)} holds 1 of at least 2 that are needed.")
 

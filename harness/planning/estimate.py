@@ -27,7 +27,7 @@ LEDGERS, PROBES = "ledgers", "probes"  # folders of the cache
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Of every run of one cell. Numbers that nothing is known of are None, and the sentence beside them says why."""
 
     choices: Mapping[str, Any]  # without the seed
@@ -51,7 +51,7 @@ class _Known:
     rates: Sequence[Rate] = field(default_factory=list)
 
 
-def estimates(plan: Plan, store: Store, cache: Path) -> list[Estimate]:
+def estimates(plan: Plan, store: Store, cache: Path) -> list[CostEstimate]:
     """One for each cell, in the plan's order. Shapes that `cache` lacks are counted, which loads torch."""
     cells: dict[str, list[Planned]] = {}
     for run in plan.runs:
@@ -64,7 +64,7 @@ def estimates(plan: Plan, store: Store, cache: Path) -> list[Estimate]:
         paper = ledgers[key_of(cell[0].spec)]
         seconds, source = _seconds(cell[0].spec, known, paper.flops)
         choices = {axis: value for axis, value in cell[0].choices.items() if axis != "seed"}
-        needed.append(Estimate(choices, len(cell), paper.bytes, paper.why or ON_PAPER, seconds, source))
+        needed.append(CostEstimate(choices, len(cell), paper.bytes, paper.why or ON_PAPER, seconds, source))
     return needed
 
 
@@ -73,7 +73,7 @@ def cell_of(choices: Mapping[str, Any]) -> str:
     return json.dumps({key: value for key, value in choices.items() if key != "seed"}, sort_keys=True)
 
 
-def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
+def estimate_to_json(estimate: CostEstimate) -> dict[str, Any]:
     """Plain data, for `peftlab plan --json`."""
     return vars(estimate) | {
         "choices": dict(estimate.choices),
@@ -82,7 +82,7 @@ def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def notes(cells: Sequence[Estimate]) -> list[str]:
+def notes(cells: Sequence[CostEstimate]) -> list[str]:
     """What the numbers of a plan are, and the training time of all its runs, a sentence each."""
     known = [cell.seconds * cell.runs for cell in cells if cell.seconds is not None]
     missing = sum(cell.runs for cell in cells if cell.seconds is None)

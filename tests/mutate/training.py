@@ -124,7 +124,7 @@ TRAINING = (
     Fault("upstream ids may repeat", SPLITS, "if len(set(keys)) < len(keys):", "if False:", OF_SPLITS),
     Fault("the digest is of an order of rows", SPLITS, '"\\n".join(sorted(keys))', '"\\n".join(keys)', OF_SPLITS),
     Fault("validation and test share their rows", SPLITS,
-          "Part(split.validation, tuple(_without(rows, parts[\"validation\"].rows)))", "Part(split.validation, rows)",
+          "SplitRows(split.validation, tuple(_without(rows, parts[\"validation\"].rows)))", "SplitRows(split.validation, rows)",
           OF_SPLITS),
     Fault("memory of a step is the ledger's on a GPU too", "analysis/load.py",
           'rows["step_bytes"] = rows["train_allocated_bytes"].where(on_gpu, ledger)', 'rows["step_bytes"] = ledger',
