@@ -51,7 +51,7 @@ SITUATIONS = (
 
 
 @dataclass(frozen=True)
-class Row:
+class CalibrationRow:
     """Shares of studies: `error`, some pair called different; `covered`, the truth inside a method's ±."""
 
     situation: str
@@ -74,7 +74,7 @@ def coverage(x: Floats, step: float, truth: Floats) -> float:
     return float((np.abs(first.mean(axis=1) - truth) <= half).mean())
 
 
-def simulate(situation: Situation, seeds: int, methods: int, studies: int, rng: np.random.Generator) -> Row:
+def simulate(situation: Situation, seeds: int, methods: int, studies: int, rng: np.random.Generator) -> CalibrationRow:
     """The worst of the situation's resolutions: the largest error, the smallest coverage."""
     errors, covered = [], []
     for step in situation.steps:
@@ -82,10 +82,10 @@ def simulate(situation: Situation, seeds: int, methods: int, studies: int, rng: 
         x = np.round((base + situation.draw(rng, (studies, seeds, methods))) / step) * step
         errors.append(family_wise_error(x, step))
         covered.append(coverage(x, step, base[:, 0, 0]))
-    return Row(situation.name, seeds, methods, max(errors), min(covered))
+    return CalibrationRow(situation.name, seeds, methods, max(errors), min(covered))
 
 
-def simulate_blocks(models: int, datasets: int, methods: int, studies: int, rng: np.random.Generator) -> Row:
+def simulate_blocks(models: int, datasets: int, methods: int, studies: int, rng: np.random.Generator) -> CalibrationRow:
     """Methods that a model likes or not (SD 1), equal over all models: relabelled by model, as tables do."""
     names, errors = np.repeat(np.arange(models), datasets).tolist(), []
     for _ in range(studies):
@@ -93,10 +93,10 @@ def simulate_blocks(models: int, datasets: int, methods: int, studies: int, rng:
         found = ranking(liking + rng.normal(0, 0.5, liking.shape), clusters=names)
         pairs = [pair.holm for pair in found.pairs]
         errors.append(found.p < 0.05 if methods > 2 else min(pairs) < 0.05)
-    return Row(f"{models} models × {datasets} datasets", datasets, methods, float(np.mean(errors)), np.nan)
+    return CalibrationRow(f"{models} models × {datasets} datasets", datasets, methods, float(np.mean(errors)), np.nan)
 
 
-def rows(studies: int, seed: int = 20260613) -> list[Row]:
+def rows(studies: int, seed: int = 20260613) -> list[CalibrationRow]:
     """Every row of the table."""
     rng = np.random.default_rng(seed)
     within = [simulate(s, n, m, studies, rng) for s, n, m in product(SITUATIONS, SEEDS, METHODS)]
@@ -105,7 +105,7 @@ def rows(studies: int, seed: int = 20260613) -> list[Row]:
     return within + across
 
 
-def markdown(table: list[Row]) -> str:
+def markdown(table: list[CalibrationRow]) -> str:
     """The table; `!` where a sentence must not be said."""
     lines = ["| situation | seeds or datasets | methods | family-wise error | coverage of ± |", "|---|--:|--:|--:|--:|"]
     for r in table:

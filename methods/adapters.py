@@ -18,8 +18,7 @@ from methods.ranks import rank_of, why_not_ranks
 from methods.schedule.chain import under
 from methods.schedule.make import make_schedule
 from methods.sites import AdapterSite, find_sites
-from methods.spec import MethodSpec
-from methods.spec import SiteUpdate as SiteUpdateSpec
+from methods.spec import MethodSpec, SiteUpdateSpec
 from methods.training import Training
 from methods.update.base import SiteUpdate
 from methods.update.make import make_update

@@ -2,7 +2,7 @@
 
 from methods.adapters import AdapterMethod
 from methods.method import Layout, Method
-from methods.spec import Full, Head, MethodSpec, Peft
+from methods.spec import Full, HeadOnly, MethodSpec, Peft
 from methods.whole import FullMethod, HeadMethod
 
 
@@ -10,7 +10,7 @@ def build(spec: MethodSpec, layout: Layout) -> Method:
     """The method of a spec; nothing is changed before `attach`."""
     if isinstance(spec.update, Full):
         return FullMethod(spec, layout)
-    if isinstance(spec.update, Head):
+    if isinstance(spec.update, HeadOnly):
         return HeadMethod(spec, layout)
     if isinstance(spec.update, Peft):
         from methods.peft_library import PeftMethod  # the only file that needs the peft library

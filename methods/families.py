@@ -6,7 +6,7 @@ from methods.kinds import Kind
 from methods.training import Training
 
 
-class Update(Kind):
+class UpdateSpec(Kind):
     """How the weights may move. A kind is a frozen dataclass with a field `kind: Literal["its name"]`."""
 
     def why_not(self, training: Training) -> str | None:
@@ -14,7 +14,7 @@ class Update(Kind):
         return None
 
 
-class SiteUpdate(Update):
+class SiteUpdateSpec(UpdateSpec):
     """An update of single weights. A kind from outside (entry point) makes its own `methods.update.base.SiteUpdate`."""
 
     def make(self, site: Any) -> Any:
@@ -22,7 +22,7 @@ class SiteUpdate(Update):
         raise NotImplementedError(f"{type(self).__name__} needs a `make` that returns what moves a weight")
 
 
-class Schedule(Kind):
+class ScheduleSpec(Kind):
     """How the updates change in the course of a training.
 
     acts_on: the kinds of update that it can change, where it cannot change all; `up_to`, its largest rank, is a field

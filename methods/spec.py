@@ -8,30 +8,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from methods.families import Schedule as Schedule
-from methods.families import SiteUpdate as SiteUpdate
-from methods.families import Update as Update
+from methods.families import ScheduleSpec as ScheduleSpec
+from methods.families import SiteUpdateSpec as SiteUpdateSpec
+from methods.families import UpdateSpec as UpdateSpec
 from methods.kinds import Kind as Kind
 
 Init = Literal["zero", "kaiming_uniform", "normal", "orthonormal"]
 
 
 @dataclass(frozen=True)
-class Full(Update):
+class Full(UpdateSpec):
     """Every weight of the model is trained."""
 
     kind: Literal["full"]
 
 
 @dataclass(frozen=True)
-class Head(Update):
+class HeadOnly(UpdateSpec):
     """The head alone is trained."""
 
     kind: Literal["head"]
 
 
 @dataclass(frozen=True)
-class LowRank(SiteUpdate):
+class LowRank(SiteUpdateSpec):
     """ΔW = s·B·A; one factor starts at zero, so that the model starts where it was. An untrained factor is frozen."""
 
     kind: Literal["low_rank"]
@@ -44,7 +44,7 @@ class LowRank(SiteUpdate):
 
 
 @dataclass(frozen=True)
-class Columns(SiteUpdate):
+class Columns(SiteUpdateSpec):
     """W[:, idx] = W0[:, idx] + s·B (start: zero), or W[:, idx] = s·P with P from W (start: weight); other columns stay.
 
     selector, at link j of a chain (0 without one): first = columns j·rank + i modulo in; random = any `rank` distinct
@@ -59,7 +59,7 @@ class Columns(SiteUpdate):
 
 
 @dataclass(frozen=True)
-class BaSparse(SiteUpdate):
+class BaSparse(SiteUpdateSpec):
     """ΔW = s·(M ⊙ BA): an entry is kept when |BA| is among the top `keep` share of its row and of its column.
 
     mask: training = M acts all the time and is taken anew every `every` optimizer steps; final = trained as LoRA, and
@@ -77,7 +77,7 @@ class BaSparse(SiteUpdate):
 
 
 @dataclass(frozen=True)
-class Peft(Update):
+class Peft(UpdateSpec):
     """Any method of the `peft` library: `type` is its PeftType (or DORA, RSLORA), `options` its config's arguments."""
 
     kind: Literal["peft"]
@@ -86,14 +86,14 @@ class Peft(Update):
 
 
 @dataclass(frozen=True)
-class Constant(Schedule):
+class Constant(ScheduleSpec):
     """The update is the same from the first step to the last."""
 
     kind: Literal["constant"]
 
 
 @dataclass(frozen=True)
-class Chain(Schedule):
+class Chain(ScheduleSpec):
     """The update is merged into W and starts anew: `links` of equal length, or one every so many epochs or steps.
 
     Exactly one of the three is given. There is no link end at the last step (study, §1.3).
@@ -119,8 +119,8 @@ class MethodSpec:
 
     name: str
     targets: tuple[str, ...]
-    update: Update
-    schedule: Schedule
+    update: UpdateSpec
+    schedule: ScheduleSpec
     rates: Rates
     about: Mapping[str, Any] = field(metadata={"science": False})
     ranks: Mapping[str, int] = field(default_factory=dict, metadata={"neutral": {}, "min": 1})  # see `methods.ranks`

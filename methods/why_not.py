@@ -6,7 +6,7 @@ from methods.errors import MethodError
 from methods.library_types import why_not_type
 from methods.ranks import why_not_ranks
 from methods.schedule.link_ends import link_length
-from methods.spec import BaSparse, Chain, Constant, Head, MethodSpec, Peft, Schedule, SiteUpdate, Update
+from methods.spec import BaSparse, Chain, Constant, HeadOnly, MethodSpec, Peft, ScheduleSpec, SiteUpdateSpec, UpdateSpec
 from methods.training import Training
 
 
@@ -28,9 +28,9 @@ def why_not(
     update = spec.update
     if isinstance(update, Peft) and (why := why_not_type(update.type)):
         return f"{spec.name}: {why}"
-    if isinstance(update, Head) and head is not None and not head:
+    if isinstance(update, HeadOnly) and head is not None and not head:
         return f"{spec.name} trains the head alone, and the model's head is tied to its embeddings."
-    if isinstance(update, SiteUpdate):
+    if isinstance(update, SiteUpdateSpec):
         if not spec.targets:
             return f"{spec.name} names no target; the model has {', '.join(targets)}."
         return _why_not_ranks(spec, smallest, depth) or _named_twice(spec, targets)
@@ -51,7 +51,7 @@ def why_not_train(spec: MethodSpec, training: Training) -> str | None:
     return None
 
 
-def _why_not_part(part: Update | Schedule, training: Training) -> str | None:
+def _why_not_part(part: UpdateSpec | ScheduleSpec, training: Training) -> str | None:
     if isinstance(part, Chain):
         return _why_not_chain(part, training)
     if isinstance(part, BaSparse) and part.mask == "training" and part.every > training.total:

@@ -117,7 +117,9 @@ class Job:
 
     def _submit_the_rest(self) -> None:
         """Under a submit limit, what did not fit into the queue is submitted as jobs end."""
-        subprocess.run([sys.executable, "-m", "slurm.rest", self.runs, self.name], env=clean_environment(), check=False)
+        subprocess.run(
+            [sys.executable, "-m", "slurm.submit_remaining", self.runs, self.name], env=clean_environment(), check=False
+        )
 
 
 def _told_to_end() -> list[int]:

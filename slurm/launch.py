@@ -24,7 +24,7 @@ from harness.ledger.store import Store
 from slurm.arrays import max_array_size, split, submit
 from slurm.begun import black_holes
 from slurm.cluster_spec import SlurmCluster
-from slurm.memory import judge, not_the_nodes_fault
+from slurm.memory import excluded_runs, triage_oom
 from slurm.nodes import bad_nodes
 from slurm.packing import Pack, pack
 from slurm.resources import Need, needs
@@ -79,19 +79,19 @@ def start(
         alive = None if live_jobs is None else [run_id for job in live_jobs for run_id in job.ids]
         states = scan(store, plan.ids)
         todo = reconcile(plan, states, alive)
-        verdict = judge(plan, todo, states, store, cluster)
+        triage = triage_oom(plan, todo, states, store, cluster)
         starting = needed.keys() & set(todo.start)
-        ids = [i for i in plan.ids if (i in starting or i in verdict.more_memory) and i not in verdict.hopeless]
-        needed |= {i: Need(gigabytes, needed[i].seconds, again=True) for i, gigabytes in verdict.more_memory.items()}
-        innocent = not_the_nodes_fault(store.root, verdict)
+        ids = [i for i in plan.ids if (i in starting or i in triage.more_memory) and i not in triage.oom_final]
+        needed |= {i: Need(gigabytes, needed[i].seconds, again=True) for i, gigabytes in triage.more_memory.items()}
         after, now = cluster.bad_node_after, time.time()
-        excluded = dict(black_holes(store.root, after, now)) | dict(bad_nodes(store.root, after, now, innocent))
+        bad = bad_nodes(store.root, after, now, excluded_runs(store.root, triage))
+        excluded = dict(black_holes(store.root, after, now)) | dict(bad)
         sources = {run.id: run.source for run in plan.runs if run.source}
         packs = sorted(pack(ids, needed, cluster, sources), key=lambda each: not each.again)[: _room(cluster)]
         base = Submission("", plan.name, plan.digest, 0, False, (), settings, asdict(cluster), runner, "")
         arrays = _submit(packs, store.root, base, cluster, excluded, lock)
     runs = sum(len(each.ids) for each in packs)
-    more, lost = tuple(sorted(verdict.more_memory)), tuple(sorted(verdict.hopeless))
+    more, lost = tuple(sorted(triage.more_memory)), tuple(sorted(triage.oom_final))
     return Launched(todo, arrays, len(packs), runs, len(ids) - runs, excluded, more, lost)
 
 

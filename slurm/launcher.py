@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.config.settings import Settings
 from harness.execution.command import answer
-from harness.execution.launcher import Finding, Machine
+from harness.execution.launcher import CheckResult, Machine
 from harness.execution.lease import look
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
@@ -61,15 +61,15 @@ def logs(store: Store, run_id: str) -> list[Path]:
     return [*of_job, *(path for each in lost(store.root) if run_id in each.ids for path in each.logs)]
 
 
-def check(cluster: Mapping[str, Any] | None) -> list[Finding]:
+def check(cluster: Mapping[str, Any] | None) -> list[CheckResult]:
     """Whether SLURM answers here, and its partitions. Raises SpecError for a card that is none."""
     if needed := cluster is not None:
         read_card(cluster)
     ok = False if needed else None
     if shutil.which("sinfo") is None:
-        return [Finding(name, "not installed", ok, "use cluster=local" if needed else "")]
+        return [CheckResult(name, "not installed", ok, "use cluster=local" if needed else "")]
     partitions = answer("sinfo", "--noheader", "--format=%P")
     if partitions is None:
         todo = "ask its administrators, or use cluster=local" if needed else ""
-        return [Finding(name, "installed, and does not answer", ok, todo)]
-    return [Finding(name, f"answers; partitions: {', '.join(dict.fromkeys(partitions.split()))}", True)]
+        return [CheckResult(name, "installed, and does not answer", ok, todo)]
+    return [CheckResult(name, f"answers; partitions: {', '.join(dict.fromkeys(partitions.split()))}", True)]

@@ -21,19 +21,19 @@ _KILLED = re.compile(r"exceeded (?:job )?memory limit|Exceeded job memory|oom.ki
 
 
 @dataclass(frozen=True)
-class Verdict:
+class OomTriage:
     """What becomes of the runs that ran out of memory."""
 
     more_memory: Mapping[str, int]  # run id -> GB of its second try
-    hopeless: frozenset[str]  # were killed in their second try, or in the largest class: recorded as failed(oom) now
+    oom_final: frozenset[str]  # were killed in their second try, or in the largest class: recorded as failed(oom) now
 
 
-def judge(plan: Plan, todo: Todo, states: Mapping[str, State], store: Store, cluster: SlurmCluster) -> Verdict:
+def triage_oom(plan: Plan, todo: Todo, states: Mapping[str, State], store: Store, cluster: SlurmCluster) -> OomTriage:
     """Sets aside the record of a run that gets its second try, and writes that of one that was killed twice."""
     recorded_ids = {i for i in todo.settled if states[i].kind == "oom" and "CUDA" not in states[i].message}
     killed = {i: _killed_in(store, i) for i in todo.start if states[i].status == "unfinished"}
     more: dict[str, int] = {}
-    hopeless = set()
+    oom_final = set()
     for run_id, submission in (killed | _last_submissions(store.root, recorded_ids)).items():
         if submission is None:
             continue
@@ -44,9 +44,9 @@ def judge(plan: Plan, todo: Todo, states: Mapping[str, State], store: Store, clu
             if recorded:
                 set_record_aside(store, run_id, "oom")
         elif not recorded:
-            hopeless.add(run_id)
+            oom_final.add(run_id)
             _write_failure(plan, run_id, store, submission)
-    return Verdict(more, frozenset(hopeless))
+    return OomTriage(more, frozenset(oom_final))
 
 
 def _last_submissions(runs: Path, ids: set[str]) -> dict[str, Submission]:
@@ -55,10 +55,10 @@ def _last_submissions(runs: Path, ids: set[str]) -> dict[str, Submission]:
     return {run_id: each for each in submissions(runs) for task in each.tasks for run_id in task if run_id in ids}
 
 
-def not_the_nodes_fault(runs: Path, verdict: Verdict) -> frozenset[str]:
-    """Runs that ran out of memory, now or in an earlier try."""
+def excluded_runs(runs: Path, triage: OomTriage) -> frozenset[str]:
+    """Runs that ran out of memory, now or in an earlier try: no fault of their nodes."""
     earlier = {i for each in submissions(runs) if each.more_memory for ids in each.tasks for i in ids}
-    return verdict.hopeless | verdict.more_memory.keys() | earlier
+    return triage.oom_final | triage.more_memory.keys() | earlier
 
 
 def _killed_in(store: Store, run_id: str) -> Submission | None:

@@ -24,19 +24,19 @@ def this_node() -> str:
     return os.environ.get("SLURMD_NODENAME") or socket.gethostname()
 
 
-def bad_nodes(runs: Path, after: int, now: float, innocent: Collection[str] = ()) -> Mapping[str, str]:
+def bad_nodes(runs: Path, after: int, now: float, excluded_runs: Collection[str] = ()) -> Mapping[str, str]:
     """Node -> why it is excluded: `after` workers of different runs died there within a day.
 
-    `innocent`: runs whose death is not the node's fault (they ran out of memory).
+    excluded_runs: those whose death is not the node's fault (they ran out of memory).
     """
     died: dict[str, set[str]] = {}
     for line in _deaths(runs / "jobs" / "deaths.jsonl"):
         if now - line["t"] < DAY:
             died.setdefault(line["node"], set()).update(line["ids"] or [f"at {line['t']}"])
-    guilty = {node: ids.difference(innocent) for node, ids in died.items()}
+    node_deaths = {node: ids.difference(excluded_runs) for node, ids in died.items()}
     return {
         node: f"workers of {len(ids)} run{'s' * (len(ids) > 1)} died there within a day"
-        for node, ids in guilty.items()
+        for node, ids in node_deaths.items()
         if len(ids) >= after
     }
 

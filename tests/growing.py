@@ -12,11 +12,11 @@ import torch
 
 from methods.method import NO_CHANGE, Change
 from methods.schedule.constant import ConstantSchedule
-from methods.spec import Schedule
+from methods.spec import ScheduleSpec
 
 
 @dataclass(frozen=True)
-class Halved(Schedule):
+class Halved(ScheduleSpec):
     """The rank is halved once, by the best approximation of the update; the new factors start without moments."""
 
     kind: Literal["halved"]

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -158,3 +159,13 @@ def test_planning_status_and_analysis_load_no_torch(module):
 def test_configs_do_not_refer_to_other_groups():
     for file in (ROOT / "conf").rglob("*.yaml"):
         assert "${" not in file.read_text(encoding="utf-8").replace("(no ${...})", ""), file
+
+
+def test_a_class_name_means_one_thing():
+    names = [
+        node.name
+        for file in FILES
+        for node in ast.parse(file.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef)
+    ]
+    assert [name for name, count in Counter(names).items() if count > 1] == []

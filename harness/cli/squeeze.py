@@ -30,9 +30,9 @@ def main(argv: list[str]) -> int:
     given = _parse(argv)
     _check(given)
     from harness.models.lora_folder import open_lora
-    from harness.models.squeeze import Target, squeeze
+    from harness.models.squeeze import RankTarget, squeeze
 
-    target = Target(given.rank, given.keep, given.uniform)
+    target = RankTarget(given.rank, given.keep, given.uniform)
     with open_lora(given.adapter) as source, _new_folder(given.out) as part:
         modules = squeeze(source, part, target, given.backend)
         _write_csv(modules, part / "squeeze.csv")

@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from harness.execution.sweep_state import STAGES, Row, Survey
+from harness.execution.sweep_state import STAGES, RunRow, Survey
 
 AXES = ("method", "model", "dataset", "recipe", "seed")  # shown by the matrix itself; other choices are settings
 
@@ -94,12 +94,12 @@ def _legend(found: Survey) -> str:
     return "  ".join(f"{MARKS[stage]} {stage}" for stage in STAGES if found.count(stage))
 
 
-def _lines(rows: list[Row], line: Callable[[Row], str], style: str) -> list[RenderableType]:
+def _lines(rows: list[RunRow], line: Callable[[RunRow], str], style: str) -> list[RenderableType]:
     shown: list[RenderableType] = [Text(line(row), style=style, no_wrap=True, overflow="ignore") for row in rows[:MOST]]
     return shown + ([Text(f"… and {len(rows) - MOST} more (--json has all)")] if len(rows) > MOST else [])
 
 
-def _running(row: Row) -> str:
+def _running(row: RunRow) -> str:
     at = row.progress
     if at is None:
         far = "starting"
@@ -110,16 +110,16 @@ def _running(row: Row) -> str:
     return f"running {row.id} {far}: {_words(row)}; {row.where}"  # a narrow terminal cuts the end off
 
 
-def _failed(row: Row) -> str:
+def _failed(row: RunRow) -> str:
     first = row.message.splitlines()[0] if row.message else ""
     return f"failed({row.why}) {row.id} {_words(row)}: {first}"
 
 
-def _lost(row: Row) -> str:
+def _lost(row: RunRow) -> str:
     return f"missing {row.id} {_words(row)}: {row.message}"
 
 
-def _words(row: Row) -> str:
+def _words(row: RunRow) -> str:
     return " ".join(f"{key}={value}" for key, value in row.choices.items())
 
 

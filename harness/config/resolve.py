@@ -22,7 +22,7 @@ PARTS = {"method": MethodSpec, "model": ModelSpec, "dataset": DatasetSpec, "reci
 
 
 @dataclass(frozen=True)
-class Part:
+class ResolvedPart:
     """A parsed part with the two forms a plan needs of it."""
 
     spec: Any
@@ -35,9 +35,9 @@ class Resolver:
     """Remembers every part it has composed, by the words that chose it."""
 
     _composed: dict[tuple[str | Assignment, ...], dict[str, Any]] = field(default_factory=dict)
-    _parts: dict[tuple[str | Assignment, ...], Part] = field(default_factory=dict)
+    _parts: dict[tuple[str | Assignment, ...], ResolvedPart] = field(default_factory=dict)
 
-    def part(self, axis: str, words: Sequence[Assignment], *, rates: Sequence[str] = ()) -> Part:
+    def part(self, axis: str, words: Sequence[Assignment], *, rates: Sequence[str] = ()) -> ResolvedPart:
         """The part that these words choose; `rates`: the keys of a recipe's rates that hold here, the first wins."""
         key = (axis, *rates, "", *words)
         if key not in self._parts:
@@ -46,7 +46,7 @@ class Resolver:
             check_plain(spec.name, f"{axis}.name")
             if isinstance(spec, DatasetSpec):
                 check_card(spec)
-            self._parts[key] = Part(spec, to_plain(spec), canonical(spec))
+            self._parts[key] = ResolvedPart(spec, to_plain(spec), canonical(spec))
         return self._parts[key]
 
     def _plain(self, axis: str, words: tuple[Assignment, ...]) -> dict[str, Any]:

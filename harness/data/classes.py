@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from harness.data.fields import column_values
-from harness.data.splits import Part, row_keys
+from harness.data.splits import SplitRows, row_keys
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.errors import DataError, nearest
 
@@ -27,7 +27,7 @@ class UnknownLabel(DataError):
 
 
 def with_class_names(
-    spec: DatasetSpec, tables: Mapping[str, pa.Table], parts: Mapping[str, Part]
+    spec: DatasetSpec, tables: Mapping[str, pa.Table], parts: Mapping[str, SplitRows]
 ) -> dict[str, pa.Table]:
     """The tables that the parts come from, with class names in the label column where the card has labels."""
     task: Any = spec.task

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from harness.data.fields import column_of, value_at
-from harness.data.splits import Part
+from harness.data.splits import SplitRows
 from harness.ledger.dataset_spec import (
     CausalLM,
     Choice,
@@ -22,7 +22,7 @@ from harness.ledger.dataset_spec import (
 PAIRS = (("validation", "train"), ("test", "train"), ("test", "validation"))
 
 
-def shared_rows(spec: DatasetSpec, tables: Mapping[str, pa.Table], parts: Mapping[str, Part]) -> dict[str, int]:
+def shared_rows(spec: DatasetSpec, tables: Mapping[str, pa.Table], parts: Mapping[str, SplitRows]) -> dict[str, int]:
     """`{"test in train": 23}`: rows of a split whose inputs (of language models: and targets) are in the other too.
 
     Labels are not compared: a row that comes back with another label is shared as well. Pairs without any are left out.

@@ -15,7 +15,7 @@ from harness.data.classes import with_class_names
 from harness.data.duplicates import shared_rows
 from harness.data.rows import Rows, write_rows
 from harness.data.source import Source, find_source
-from harness.data.splits import Part, digest, divide, row_keys
+from harness.data.splits import SplitRows, digest, divide, row_keys
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.errors import DataError, NotHere
 from harness.ledger.identity import canonical
@@ -110,7 +110,7 @@ def _prepare(spec: DatasetSpec, encoder: Encoder, source: Source, folder: Path) 
         shutil.rmtree(aside, ignore_errors=True)
 
 
-def _write(spec: DatasetSpec, encoder: Encoder, table: pa.Table, part: Part, path: Path) -> dict[str, Any]:
+def _write(spec: DatasetSpec, encoder: Encoder, table: pa.Table, part: SplitRows, path: Path) -> dict[str, Any]:
     keys = row_keys(spec.split, part.source, table)
     shortened = 0
 

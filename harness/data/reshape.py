@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.types as kinds
 
 from harness.ledger.dataset_spec import DatasetSpec
@@ -20,7 +19,7 @@ def reshape(spec: DatasetSpec, table: pa.Table) -> pa.Table:
         table = _unnested(table, spec.unnest)
     for name in spec.require:
         _check_there("require", name, table)
-        table = table.filter(pc.is_valid(table.column(name)))
+        table = table.filter(table.column(name).is_valid())
     return table
 
 
@@ -44,7 +43,7 @@ def _check_there(key: str, name: str, table: pa.Table) -> None:
 
 def _batch(table: pa.Table, columns: Sequence[str], start: int) -> pa.Table:
     lists = {name: table.column(name).combine_chunks() for name in columns}
-    counts = {name: pc.fill_null(pc.list_value_length(values), 0).to_numpy() for name, values in lists.items()}
+    counts = {name: values.value_lengths().fill_null(0).to_numpy() for name, values in lists.items()}
     first = counts[columns[0]]
     for name, other in counts.items():
         if (off := np.flatnonzero(first != other)).size:
@@ -56,7 +55,7 @@ def _batch(table: pa.Table, columns: Sequence[str], start: int) -> pa.Table:
     parents = np.repeat(np.arange(table.num_rows), first)
     taken = pa.array(parents, pa.int64())
     made = {
-        name: pc.list_flatten(lists[name]) if name in lists else table.column(name).take(taken)
+        name: lists[name].flatten() if name in lists else table.column(name).take(taken)
         for name in table.column_names
     }
     return pa.table({**made, ROW: pa.array(start + parents, pa.int64())})

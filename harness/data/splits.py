@@ -24,14 +24,14 @@ BINS = 10  # strata of a column of real numbers: its deciles
 
 
 @dataclass(frozen=True)
-class Part:
+class SplitRows:
     """Some rows of one upstream split, in their order there."""
 
     source: str
     rows: tuple[int, ...]
 
 
-def divide(spec: DatasetSpec, tables: Mapping[str, pa.Table]) -> dict[str, Part]:
+def divide(spec: DatasetSpec, tables: Mapping[str, pa.Table]) -> dict[str, SplitRows]:
     """train, validation and test as row numbers of upstream splits; raises DataError when a named split is absent."""
     split = spec.split
     _check(split)
@@ -40,22 +40,22 @@ def divide(spec: DatasetSpec, tables: Mapping[str, pa.Table]) -> dict[str, Part]
             raise DataError(f"dataset {spec.name}: the source has no split '{wanted}'; it has {', '.join(tables)}.")
     total = tables[split.train].num_rows
     train = list(range(total))
-    parts: dict[str, Part] = {}
+    parts: dict[str, SplitRows] = {}
     if split.test is None:
         parts["test"] = _held_out(spec, tables, split.train, train, round(split.test_share * total))
         train = _without(train, parts["test"].rows)
     else:
-        parts["test"] = Part(split.test, tuple(range(tables[split.test].num_rows)))
+        parts["test"] = SplitRows(split.test, tuple(range(tables[split.test].num_rows)))
     if split.validation is None:
         parts["validation"] = _held_out(spec, tables, split.train, train, round(split.share * total))
         train = _without(train, parts["validation"].rows)
     elif split.validation == split.test:
         rows = parts["test"].rows
         parts["validation"] = _held_out(spec, tables, split.validation, rows, round(split.share * len(rows)))
-        parts["test"] = Part(split.validation, tuple(_without(rows, parts["validation"].rows)))
+        parts["test"] = SplitRows(split.validation, tuple(_without(rows, parts["validation"].rows)))
     else:
-        parts["validation"] = Part(split.validation, tuple(range(tables[split.validation].num_rows)))
-    parts["train"] = Part(split.train, tuple(train))
+        parts["validation"] = SplitRows(split.validation, tuple(range(tables[split.validation].num_rows)))
+    parts["train"] = SplitRows(split.train, tuple(train))
     return {name: _limited(spec, tables, name, parts[name]) for name in ("train", "validation", "test")}
 
 
@@ -84,19 +84,23 @@ def digest(keys: Iterable[str]) -> str:
     return hashlib.sha256("\n".join(sorted(keys)).encode()).hexdigest()[:16]
 
 
-def _held_out(spec: DatasetSpec, tables: Mapping[str, pa.Table], source: str, rows: Sequence[int], count: int) -> Part:
+def _held_out(
+    spec: DatasetSpec, tables: Mapping[str, pa.Table], source: str, rows: Sequence[int], count: int
+) -> SplitRows:
     """About `count` of the `rows` of a source split; exactly so where there are no groups and classes are large."""
     table = tables[source]
     keys = row_keys(spec.split, source, table)
     if spec.split.group is not None:
         groups = [str(value) for value in _identities(table, spec.split.group, source)]
-        return Part(source, _whole_groups(spec, source, rows, groups, count))
+        return SplitRows(source, _whole_groups(spec, source, rows, groups, count))
     strata = _strata(table, spec.split.stratify)
     members: dict[Any, list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: _hash(spec, source, keys[row])):
         members[strata[row]].append(row)
     quotas = _quotas({stratum: len(found) for stratum, found in members.items()}, count)
-    return Part(source, tuple(sorted(row for stratum, found in members.items() for row in found[: quotas[stratum]])))
+    return SplitRows(
+        source, tuple(sorted(row for stratum, found in members.items() for row in found[: quotas[stratum]]))
+    )
 
 
 def _whole_groups(
@@ -163,7 +167,7 @@ def _single(values: list[Any], path: str) -> list[Any]:
     return values
 
 
-def _limited(spec: DatasetSpec, tables: Mapping[str, pa.Table], name: str, part: Part) -> Part:
+def _limited(spec: DatasetSpec, tables: Mapping[str, pa.Table], name: str, part: SplitRows) -> SplitRows:
     """The first `limit` rows in the order of the hash, so that a larger limit only adds rows."""
     if not part.rows:
         raise DataError(f"{name} has no rows: {part.source} has {tables[part.source].num_rows}; correct dataset.split.")
@@ -172,7 +176,7 @@ def _limited(spec: DatasetSpec, tables: Mapping[str, pa.Table], name: str, part:
         return part
     keys = row_keys(spec.split, part.source, tables[part.source])
     order = sorted(part.rows, key=lambda row: _hash(spec, part.source, keys[row]))
-    return Part(part.source, tuple(sorted(order[:count])))
+    return SplitRows(part.source, tuple(sorted(order[:count])))
 
 
 def _hash(spec: DatasetSpec, source: str, key: str) -> bytes:

@@ -12,7 +12,7 @@ from harness.ledger.store import Store
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """One line of `peftlab doctor`. ok: None where nothing is demanded. todo: what makes it right."""
 
     what: str
@@ -57,7 +57,7 @@ class Launcher(Protocol):
         """Files that tell of a run, beside those in its own folder."""
         ...
 
-    def check(self, cluster: Mapping[str, Any] | None) -> Sequence[Finding]:
+    def check(self, cluster: Mapping[str, Any] | None) -> Sequence[CheckResult]:
         """Whether this machine can launch so; None: another cluster is chosen, and nothing is demanded."""
         ...
 

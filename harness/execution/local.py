@@ -22,7 +22,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from harness.config.settings import Settings, settings_to_plain
 from harness.execution.gpus import pin, sharers, visible_gpus
 from harness.execution.jobs import LiveJob
-from harness.execution.launcher import Finding
+from harness.execution.launcher import CheckResult
 from harness.execution.lease import look, process_lives, this_process
 from harness.execution.local_cluster import LocalCluster
 from harness.execution.queue import is_settled
@@ -97,7 +97,7 @@ def logs(store: Store, run_id: str) -> tuple[Path, ...]:
     return ()
 
 
-def check(cluster: Mapping[str, Any] | None) -> tuple[Finding, ...]:
+def check(cluster: Mapping[str, Any] | None) -> tuple[CheckResult, ...]:
     """Nothing is demanded but a card that can be read. Raises SpecError for one that cannot."""
     if cluster is not None:
         read_card(cluster)

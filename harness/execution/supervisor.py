@@ -69,8 +69,8 @@ class Supervisor:
         pending = [run_id for run_id in self.ids if not is_settled(self.store, run_id)]
         held = held_by(worker.pid, pending, self.store)
         self.deaths.update(held or pending)  # it died before its first run: without a culprit there would be no end
-        hopeless = tuple(run_id for run_id in held if self.deaths[run_id] >= DEATHS_OF_A_RUN)
-        self.on_death(Death(worker.pid, signal_name(-self.codes[-1]), tuple(held), hopeless))
+        given_up = tuple(run_id for run_id in held if self.deaths[run_id] >= DEATHS_OF_A_RUN)
+        self.on_death(Death(worker.pid, signal_name(-self.codes[-1]), tuple(held), given_up))
         if rest := [run_id for run_id in pending if self.deaths[run_id] < DEATHS_OF_A_RUN]:
             self.workers[number] = self.start(number, rest)
 

@@ -8,7 +8,7 @@ from harness.execution.jobs import LiveJob, Queue
 from harness.execution.lease import is_free, look
 from harness.execution.reconcile import State, scan
 from harness.ledger.plan import Plan, Planned, Skipped
-from harness.ledger.progress import Progress, progress
+from harness.ledger.progress import RunProgress, progress
 from harness.ledger.store import Store
 
 Stage = Literal["done", "running", "pending", "failed", "stopped", "missing", "damaged"]
@@ -16,7 +16,7 @@ STAGES: tuple[Stage, ...] = ("done", "running", "pending", "failed", "stopped", 
 
 
 @dataclass(frozen=True)
-class Row:
+class RunRow:
     """One run. pending: in a live job; stopped: begun, and nobody is at it; missing: not begun, not queued."""
 
     id: str
@@ -24,7 +24,7 @@ class Row:
     stage: Stage
     why: str  # of a failure: its kind; of a pending run: the scheduler's reason
     message: str  # of a failure; of a missing run: what became of the job that was to do it
-    progress: Progress | None
+    progress: RunProgress | None
     where: str  # host or node, and job or process
 
 
@@ -34,7 +34,7 @@ class Survey:
 
     name: str
     digest: str
-    rows: tuple[Row, ...]
+    rows: tuple[RunRow, ...]
     skipped: tuple[Skipped, ...]
     silent: tuple[str, ...]  # why a scheduler says nothing; () when all answer
 
@@ -61,9 +61,9 @@ def survey(plan: Plan, store: Store, queue: Queue) -> Survey:
     return Survey(plan.name, plan.digest, rows, plan.skipped, queue.silent)
 
 
-def _row(run: Planned, state: State, store: Store, job: LiveJob | None, lost: str) -> Row:
-    def row(stage: Stage, why: str = "", message: str = "", at: Progress | None = None, where: str = "") -> Row:
-        return Row(run.id, run.choices, stage, why, message, at, where)
+def _row(run: Planned, state: State, store: Store, job: LiveJob | None, lost: str) -> RunRow:
+    def row(stage: Stage, why: str = "", message: str = "", at: RunProgress | None = None, where: str = "") -> RunRow:
+        return RunRow(run.id, run.choices, stage, why, message, at, where)
 
     if state.settled:
         return row("done") if state.status == "done" else row("failed", state.kind, state.message)

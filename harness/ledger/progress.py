@@ -9,7 +9,7 @@ TAIL_BYTES = 8192
 
 
 @dataclass(frozen=True)
-class Progress:
+class RunProgress:
     """`step` of `total` are done; None where the events do not tell."""
 
     step: int
@@ -17,7 +17,7 @@ class Progress:
     seconds_left: float | None  # of training, at the pace of the last steps that were told
 
 
-def progress(events: Path) -> Progress | None:
+def progress(events: Path) -> RunProgress | None:
     """None before the first step was told."""
     try:
         with events.open("rb") as file:
@@ -37,7 +37,7 @@ def progress(events: Path) -> Progress | None:
     ahead = last["step"] - first["step"]
     pace = (last["t"] - first["t"]) / ahead if ahead > 0 else None
     left = pace * (total - last["step"]) if pace is not None and total else None
-    return Progress(last["step"], total, left)
+    return RunProgress(last["step"], total, left)
 
 
 def _events(text: bytes) -> list[dict[str, Any]]:

@@ -37,7 +37,7 @@ CHANGES_THE_BASE = ("pissa", "olora", "corda", "loftq")
 
 
 @dataclass(frozen=True)
-class Pair:
+class FactorPair:
     """The factors of one module: B·A times `scale` is its update. Convolutions are flattened to two dimensions."""
 
     module: str
@@ -68,7 +68,7 @@ class LoraFolder:
         """Every adapted module, by its path in the model."""
         return tuple(name.removeprefix(PREFIX).removesuffix(_a_suffix(name)) for name in self._a_names())
 
-    def pairs(self) -> Iterator[Pair]:
+    def pairs(self) -> Iterator[FactorPair]:
         """The factors of each module, read as they are asked for. Raises DataError for a pair that does not fit."""
         for name_a in self._a_names():
             yield self._pair(name_a)
@@ -82,7 +82,7 @@ class LoraFolder:
     def _a_names(self) -> list[str]:
         return [name for name in sorted(self._file.keys()) if name.endswith(tuple(a for a, _ in PAIRS))]
 
-    def _pair(self, name_a: str) -> Pair:
+    def _pair(self, name_a: str) -> FactorPair:
         suffix = _a_suffix(name_a)
         module = name_a.removeprefix(PREFIX).removesuffix(suffix)
         name_b = name_a.removesuffix(suffix) + dict(PAIRS)[suffix]
@@ -94,7 +94,7 @@ class LoraFolder:
             shapes = f"A {tuple(a.shape)} and B {tuple(b.shape)}"
             raise DataError(f"{self.path / WEIGHTS}: the factors of {module} do not fit: {shapes}.")
         scale = scale_of(self.config, module, a.shape[0])
-        return Pair(module, b.flatten(1), a.flatten(1), scale, (name_b, name_a), (tuple(b.shape), tuple(a.shape)))
+        return FactorPair(module, b.flatten(1), a.flatten(1), scale, (name_b, name_a), (tuple(b.shape), tuple(a.shape)))
 
 
 @contextmanager

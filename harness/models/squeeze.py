@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from harness.ledger.paths import to_json, write_whole
-from harness.models.lora_folder import CONFIG, WEIGHTS, LoraFolder, Pair
+from harness.models.lora_folder import CONFIG, WEIGHTS, FactorPair, LoraFolder
 from methods.compress import Backend, Compressed, compress, rank_for
 
 
@@ -25,7 +25,7 @@ class SqueezedModule:
 
 
 @dataclass(frozen=True)
-class Target:
+class RankTarget:
     """Either a rank for all modules, or a share of the variance that each module keeps (`uniform`: by one rank)."""
 
     rank: int | None = None
@@ -33,7 +33,7 @@ class Target:
     uniform: bool = False
 
 
-def squeeze(source: LoraFolder, folder: Path, target: Target, backend: Backend = "qr") -> list[SqueezedModule]:
+def squeeze(source: LoraFolder, folder: Path, target: RankTarget, backend: Backend = "qr") -> list[SqueezedModule]:
     """Write the adapter at its target rank into `folder`, which exists, and return what was kept of each module.
 
     The scale of every module stays what it was. Modules that were saved whole are copied.
@@ -51,24 +51,24 @@ def squeeze(source: LoraFolder, folder: Path, target: Target, backend: Backend =
     return rows
 
 
-def _one_rank(source: LoraFolder, target: Target, backend: Backend) -> int | None:
+def _one_rank(source: LoraFolder, target: RankTarget, backend: Backend) -> int | None:
     """The rank of all modules, or None where each has its own."""
     if target.rank is not None or not target.uniform:
         return target.rank
     return max(_rank_for_share(pair, target, backend) for pair in source.pairs())
 
 
-def _rank_for_share(pair: Pair, target: Target, backend: Backend) -> int:
+def _rank_for_share(pair: FactorPair, target: RankTarget, backend: Backend) -> int:
     assert target.keep is not None
     return rank_for(compress(pair.b, pair.a, pair.a.shape[0], backend=backend).spectrum, target.keep)
 
 
-def _compressed(pair: Pair, rank: int, backend: Backend) -> Compressed:
+def _compressed(pair: FactorPair, rank: int, backend: Backend) -> Compressed:
     """A rank above the module's own is its own: there is nothing to add."""
     return compress(pair.b, pair.a, min(rank, pair.a.shape[0]), backend=backend)
 
 
-def _row(pair: Pair, small: Compressed) -> SqueezedModule:
+def _row(pair: FactorPair, small: Compressed) -> SqueezedModule:
     spectrum = tuple(float(value) * pair.scale for value in small.spectrum)
     return SqueezedModule(pair.module, pair.a.shape[0], small.a.shape[0], small.variance_kept, spectrum)
 

@@ -24,7 +24,7 @@ STACK_BYTES = 1.5e9  # torch, transformers and datasets, imported
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """Of every run of one cell. Numbers that nothing is known of are None, and the sentence beside them says why."""
 
     choices: Mapping[str, Any]  # without the seed
@@ -42,7 +42,7 @@ class Estimate:
         return sum(self.ledger.values()) if self.ledger else None
 
 
-def estimates(plan: Plan, store: Store, cache: Path, machine: Machine | None = None) -> list[Estimate]:
+def estimates(plan: Plan, store: Store, cache: Path, machine: Machine | None = None) -> list[CostEstimate]:
     """One for each cell, in the plan's order; `machine`: what the runs will be done on, None: any, and a GPU's memory.
 
     Shapes that `cache` lacks are counted, which loads torch.
@@ -59,7 +59,7 @@ def estimates(plan: Plan, store: Store, cache: Path, machine: Machine | None = N
         time = run_time(runs[0].spec, history, cost.flops, machine)
         stated = machine.run_seconds if machine else None
         needed.append(
-            Estimate(
+            CostEstimate(
                 choices={axis: value for axis, value in runs[0].choices.items() if axis != "seed"},
                 runs=len(runs),
                 ledger=cost.bytes,
@@ -95,7 +95,7 @@ def cell_of(choices: Mapping[str, Any]) -> str:
     return json.dumps({key: value for key, value in choices.items() if key != "seed"}, sort_keys=True)
 
 
-def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
+def estimate_to_json(estimate: CostEstimate) -> dict[str, Any]:
     """Plain data, for `peftlab plan --json`."""
     return vars(estimate) | {
         "choices": dict(estimate.choices),
@@ -104,7 +104,7 @@ def estimate_to_json(estimate: Estimate) -> dict[str, Any]:
     }
 
 
-def notes(cells: Sequence[Estimate], machine: Machine | None = None) -> list[str]:
+def notes(cells: Sequence[CostEstimate], machine: Machine | None = None) -> list[str]:
     """What the numbers of a plan are, and the training time of all its runs, a sentence each."""
     known = [cell.seconds * cell.runs for cell in cells if cell.seconds is not None]
     missing = sum(cell.runs for cell in cells if cell.seconds is None)

@@ -22,7 +22,7 @@ MOST_SEED = 2**63 - 1  # what a JSON reader in C still takes
 
 
 @dataclass(frozen=True)
-class Request:
+class PlanRequest:
     """What was asked for: axes to sweep, the named sweep, and the rest of the config (paths, tracker)."""
 
     axes: Mapping[str, tuple[Assignment, ...]]  # by key: one assignment per value
@@ -30,7 +30,7 @@ class Request:
     config: Mapping[str, Any]
 
 
-def read_request(words: Sequence[str]) -> Request:
+def read_request(words: Sequence[str]) -> PlanRequest:
     """Sort the override words of a command line. Raises SpecError for a word that is not one."""
     axes: dict[str, tuple[Assignment, ...]] = {}
     rest: list[Assignment] = []
@@ -48,10 +48,10 @@ def read_request(words: Sequence[str]) -> Request:
     for word in rest:
         if word.axis not in (known := (*GROUPS, *KEYS, "seed")):
             raise SpecError(f"{word.key}: unknown key.{where_it_belongs(word)}{nearest(word.axis, known)}")
-    return Request(axes, read_sweep(config["sweep"]), config)
+    return PlanRequest(axes, read_sweep(config["sweep"]), config)
 
 
-def plan_one(request: Request, resolver: Resolver) -> Planned:
+def plan_one(request: PlanRequest, resolver: Resolver) -> Planned:
     """The one run that `peftlab run` means (its spec holds its source).
 
     SpecError: it is a sweep; PlanError: it cannot be.
@@ -65,7 +65,7 @@ def plan_one(request: Request, resolver: Resolver) -> Planned:
     return runs[-1]
 
 
-def plan_sweep(request: Request, resolver: Resolver) -> Plan:
+def plan_sweep(request: PlanRequest, resolver: Resolver) -> Plan:
     """Every run of a sweep, in the order of its grids, and the cells left out."""
     sweep = request.sweep
     check_sweep(sweep, request.axes)
@@ -91,14 +91,14 @@ def plan_sweep(request: Request, resolver: Resolver) -> Plan:
     return Plan(sweep.name or f"adhoc-{plan.digest[:8]}", plan.runs, plan.skipped, about)
 
 
-def cell_words(request: Request) -> Iterator[list[Assignment]]:
+def cell_words(request: PlanRequest) -> Iterator[list[Assignment]]:
     """The assignments of every cell that is not excluded. Nothing is composed, so a large sweep costs nothing."""
     for cell in cells(request.sweep, request.axes):
         if not why_excluded(cell, request.sweep):
             yield [*cell.values(), *settings_for(cell, request.sweep)]
 
 
-def _seeds(request: Request) -> list[int]:
+def _seeds(request: PlanRequest) -> list[int]:
     words = request.axes.get("seed")
     seeds = [word.shown for word in words] if words else request.sweep.seeds or [request.config["seed"]]
     return [_seed(seed) for seed in seeds]

@@ -4,10 +4,10 @@ from harness.config.resolve import Resolver, words_of
 from harness.data.hub_cache import Artifact, artifact_of
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.model_spec import ModelSpec
-from harness.planning.plan import Request, cell_words
+from harness.planning.plan import PlanRequest, cell_words
 
 
-def required_artifacts(request: Request, resolver: Resolver) -> list[Artifact]:
+def required_artifacts(request: PlanRequest, resolver: Resolver) -> list[Artifact]:
     """Every distinct repository that the cells of a sweep, or the named models and datasets, are in."""
     found: dict[tuple[object, ...], Artifact] = {}
     for spec in distinct_specs(request, resolver):
@@ -16,7 +16,7 @@ def required_artifacts(request: Request, resolver: Resolver) -> list[Artifact]:
     return list(found.values())
 
 
-def distinct_specs(request: Request, resolver: Resolver) -> list[ModelSpec | DatasetSpec]:
+def distinct_specs(request: PlanRequest, resolver: Resolver) -> list[ModelSpec | DatasetSpec]:
     """Every distinct model, then every distinct dataset, of the cells that a request names."""
     cells = list(cell_words(request))
     chosen = [(axis, words_of(axis, cell)) for axis in ("model", "dataset") for cell in cells]

@@ -29,7 +29,7 @@ KEY = "recipe.lr"
 
 
 @dataclass(frozen=True)
-class Choice:
+class TuningResult:
     """What was chosen for one method, and what the choice cost."""
 
     method: str
@@ -43,7 +43,7 @@ class Choice:
     failed: int
 
 
-def choose(plan: Plan, store: Store) -> list[Choice]:
+def choose(plan: Plan, store: Store) -> list[TuningResult]:
     """One choice per method, in the plan's order. RecordError: runs are missing, or all of a method failed."""
     missing = [run.id for run in plan.runs if store.status(run.id) not in ("done", "failed")]
     if missing:
@@ -54,7 +54,7 @@ def choose(plan: Plan, store: Store) -> list[Choice]:
     return [_choose(method, found) for method, found in records.items()]
 
 
-def _choose(method: str, records: list[Record]) -> Choice:
+def _choose(method: str, records: list[Record]) -> TuningResult:
     scores: dict[float, list[float]] = defaultdict(list)
     heads: dict[float, float] = {}
     for record in records:
@@ -71,10 +71,10 @@ def _choose(method: str, records: list[Record]) -> Choice:
     failed = sum(record.status == "failed" for record in records)
     flat = len(means) > 1 and len(set(means.values())) == 1
     edge = not flat and best in (min(scores), max(scores))
-    return Choice(method, best, heads[best], means[best], means, edge, flat, seconds, failed)
+    return TuningResult(method, best, heads[best], means[best], means, edge, flat, seconds, failed)
 
 
-def write_recipe(plan: Plan, choices: list[Choice], folder: Path) -> Path:
+def write_recipe(plan: Plan, choices: list[TuningResult], folder: Path) -> Path:
     """The base recipe with the rates of each method's best runs, and where they are from.
 
     Raises SpecError when the sweep names none.
@@ -113,7 +113,7 @@ def finish(plan: Plan, store: Store) -> None:
     console.print(f"recipe={path.stem} holds these rates: {path}", markup=False)
 
 
-def _about(plan: Plan, tune: Mapping[str, Any], choices: list[Choice]) -> dict[str, Any]:
+def _about(plan: Plan, tune: Mapping[str, Any], choices: list[TuningResult]) -> dict[str, Any]:
     return {
         "label": f"Tuned ({plan.name})",
         "source": f"ours: validation of {len(plan.runs)} runs, plan {plan.digest}, on top of {tune['base']}",

@@ -37,7 +37,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Request:
+class ProbeRequest:
     """A probe, resolved."""
 
     methods: tuple[MethodSpec, ...]
@@ -45,7 +45,7 @@ class Request:
     options: Options
 
 
-def read_request(words: Sequence[str]) -> Request:
+def read_request(words: Sequence[str]) -> ProbeRequest:
     """Override words to a request; raises SpecError for an unknown key or choice.
 
     `method=lora,cla` and `method.update.rank=8`, `model=…` and `model.…` are Hydra's; the rest are `Options`.
@@ -61,7 +61,7 @@ def read_request(words: Sequence[str]) -> Request:
     _check_layers(options.layers, model)
     changes = [word for word in words_of("method", composed) if word.key != "method"]
     methods = [resolver.part("method", [name, *changes]).spec for name in names]
-    return Request(tuple(_retargeted(method, model, options.targets) for method in methods), model, options)
+    return ProbeRequest(tuple(_retargeted(method, model, options.targets) for method in methods), model, options)
 
 
 def _is_composed(key: str) -> bool:

@@ -36,7 +36,7 @@ class Ratio:
 
 
 @dataclass(frozen=True)
-class Row:
+class EntrantRow:
     """One entrant. `why`: the reason when it could not be measured; then there is nothing else."""
 
     name: str
@@ -72,20 +72,20 @@ class Probe:
     """Everything that one probe found."""
 
     setting: Mapping[str, Any]  # model, layers, batch, length, device, precision, targets
-    rows: tuple[Row, ...]
+    rows: tuple[EntrantRow, ...]
     provenance: Mapping[str, Any]
 
-    def row(self, name: str) -> Row | None:
+    def row(self, name: str) -> EntrantRow | None:
         return next((row for row in self.rows if row.name == name and row.why is None), None)
 
-    def time_ratio(self, row: Row, reference: str, *, cpu: bool = False) -> Ratio | None:
+    def time_ratio(self, row: EntrantRow, reference: str, *, cpu: bool = False) -> Ratio | None:
         """Step time of `row` over that of `reference` (`cpu`: CPU time of the process); None without rounds of both."""
         other = self.row(reference)
         if other is None or not row.rounds or not other.rounds:
             return None
         return paired_ratio(_each(row.rounds, cpu), _each(other.rounds, cpu))
 
-    def exact_ratio(self, row: Row, reference: str, name: str) -> float | None:
+    def exact_ratio(self, row: EntrantRow, reference: str, name: str) -> float | None:
         """An exact quantity of `row` over that of `reference`, say "saved_for_backward"."""
         other = self.row(reference)
         if other is None or name not in row.exact:
@@ -111,7 +111,7 @@ def probe_to_json(probe: Probe) -> dict[str, Any]:
     }
 
 
-def _row_to_json(probe: Probe, row: Row) -> dict[str, Any]:
+def _row_to_json(probe: Probe, row: EntrantRow) -> dict[str, Any]:
     if row.why is not None:
         return {"name": row.name, "label": row.label, "why": row.why}
     ratios: dict[str, Any] = {}

@@ -25,8 +25,8 @@ from harness.measure.meta_device import meta_hints
 from harness.measure.precision import autocast, uses_bfloat16
 from harness.probe.backbone import Backbone, build_backbone
 from harness.probe.entrants import Entrant, floor_entrant, method_entrant, peft_spec
-from harness.probe.request import FLOOR, PEFT_DORA, PEFT_LORA, Options, Request
-from harness.probe.result import Probe, Round, Row
+from harness.probe.request import FLOOR, PEFT_DORA, PEFT_LORA, Options, ProbeRequest
+from harness.probe.result import EntrantRow, Probe, Round
 from methods.errors import MethodError
 from methods.spec import BaSparse, Columns, LowRank, MethodSpec
 
@@ -35,7 +35,7 @@ LINK_ENDS = 3
 LABELS = {FLOOR: "frozen floor", PEFT_LORA: "peft LoRA", PEFT_DORA: "peft DoRA"}
 
 
-def probe(request: Request, emit: Callable[[str], None] = lambda line: None) -> Probe:
+def probe(request: ProbeRequest, emit: Callable[[str], None] = lambda line: None) -> Probe:
     """Measure every entrant of `request`. One that cannot be attached, or does not fit, is a row with its reason."""
     options = request.options
     device = _device(options)
@@ -61,12 +61,12 @@ def _rows(
     device: torch.device,
     tokens: int,
     emit: Callable[[str], None],
-) -> list[Row]:
+) -> list[EntrantRow]:
     """What each entrant holds and counts, then how fast all of them are."""
-    rows: dict[str, Row] = {}
+    rows: dict[str, EntrantRow] = {}
     for name, build in builds.items():
         emit(f"{labels[name]}: exact counts")
-        rows[name] = _examined(Row(name, labels[name]), build, options, device)
+        rows[name] = _examined(EntrantRow(name, labels[name]), build, options, device)
     if not options.counts:
         good = {name: build for name, build in builds.items() if rows[name].why is None}
         contention = {name: Contention(device) for name in good}
@@ -81,7 +81,7 @@ def _rows(
     return list(rows.values())
 
 
-def _builds(request: Request, backbone: Backbone, autocast: Callable[[], Any]) -> dict[str, Build]:
+def _builds(request: ProbeRequest, backbone: Backbone, autocast: Callable[[], Any]) -> dict[str, Build]:
     """How to make each entrant; the floor first."""
     seed = request.options.seed
     found: dict[str, Build] = {FLOOR: lambda: floor_entrant(backbone, autocast)}
@@ -93,12 +93,12 @@ def _builds(request: Request, backbone: Backbone, autocast: Callable[[], Any]) -
     return found
 
 
-def _peft_like(request: Request) -> MethodSpec | None:
+def _peft_like(request: ProbeRequest) -> MethodSpec | None:
     """The first method that has a rank: peft's LoRA takes its rank, alpha and targets."""
     return next((m for m in request.methods if isinstance(m.update, LowRank | Columns | BaSparse)), None)
 
 
-def _examined(row: Row, build: Build, options: Options, device: torch.device) -> Row:
+def _examined(row: EntrantRow, build: Build, options: Options, device: torch.device) -> EntrantRow:
     """Everything about an entrant that needs no clock, while it is alone beside the backbone."""
     gc.collect()  # the entrant before
     try:
@@ -217,7 +217,7 @@ def _speed(rounds: list[Round], samples: int, tokens: int) -> dict[str, Quantity
     return {name: Measured(value, unit, len(ms)) for name, (value, unit) in found.items()}
 
 
-def _setting(request: Request, backbone: Backbone, device: torch.device) -> dict[str, Any]:
+def _setting(request: ProbeRequest, backbone: Backbone, device: torch.device) -> dict[str, Any]:
     options = request.options
     return {
         "model": request.model.name,

@@ -13,7 +13,7 @@ from harness.tasks.task import Prediction
 
 
 @dataclass(frozen=True)
-class Kind:
+class MetricSpec:
     """A metric's class in `harness.tasks.metrics`, its unit, and what it is given."""
 
     cls: str
@@ -39,20 +39,20 @@ def _rows(metric: Callable[[str, Sequence[str]], float]) -> Callable[[Sequence[P
     return lambda found: {"values": [metric(str(p.prediction), json.loads(str(p.target))) for p in found]}
 
 
-METRICS: Mapping[str, Kind] = {
-    "accuracy": Kind("Accuracy", "share", _compared),
-    "f1": Kind("F1", "share", _compared),
-    "f1_macro": Kind("F1Macro", "share", _compared),
-    "matthews": Kind("Matthews", "correlation", _compared),
-    "pearson": Kind("Pearson", "correlation", _compared),
-    "spearman": Kind("Spearman", "correlation", _compared),
-    "perplexity": Kind("Perplexity", "perplexity", _losses),
-    "token_accuracy": Kind("TokenAccuracy", "share", _scores),
-    "exact_match": Kind("ExactMatch", "share", _compared),
-    "bleu": Kind("Bleu", "BLEU", _compared, needs="sacrebleu"),
-    "rouge_l": Kind("RougeL", "share", _compared, needs="rouge_score"),
-    "vqa_accuracy": Kind("VqaAccuracy", "share", _rows(vqa_accuracy)),
-    "anls": Kind("Anls", "share", _rows(anls)),
+METRICS: Mapping[str, MetricSpec] = {
+    "accuracy": MetricSpec("Accuracy", "share", _compared),
+    "f1": MetricSpec("F1", "share", _compared),
+    "f1_macro": MetricSpec("F1Macro", "share", _compared),
+    "matthews": MetricSpec("Matthews", "correlation", _compared),
+    "pearson": MetricSpec("Pearson", "correlation", _compared),
+    "spearman": MetricSpec("Spearman", "correlation", _compared),
+    "perplexity": MetricSpec("Perplexity", "perplexity", _losses),
+    "token_accuracy": MetricSpec("TokenAccuracy", "share", _scores),
+    "exact_match": MetricSpec("ExactMatch", "share", _compared),
+    "bleu": MetricSpec("Bleu", "BLEU", _compared, needs="sacrebleu"),
+    "rouge_l": MetricSpec("RougeL", "share", _compared, needs="rouge_score"),
+    "vqa_accuracy": MetricSpec("VqaAccuracy", "share", _rows(vqa_accuracy)),
+    "anls": MetricSpec("Anls", "share", _rows(anls)),
 }
 ROW_SCORES: Mapping[str, Callable[[str, Sequence[str]], float]] = {"vqa_accuracy": vqa_accuracy, "anls": anls}
 

@@ -3,8 +3,7 @@
 from methods.schedule.base import Schedule
 from methods.schedule.chain import ChainSchedule
 from methods.schedule.constant import ConstantSchedule
-from methods.spec import Chain, Constant
-from methods.spec import Schedule as ScheduleSpec
+from methods.spec import Chain, Constant, ScheduleSpec
 
 
 def make_schedule(spec: ScheduleSpec) -> Schedule:

@@ -1,8 +1,7 @@
 """From a spec's update and a site to the update of that site."""
 
 from methods.sites import AdapterSite
-from methods.spec import BaSparse, Columns, LowRank
-from methods.spec import SiteUpdate as SiteUpdateSpec
+from methods.spec import BaSparse, Columns, LowRank, SiteUpdateSpec
 from methods.update.ba_sparse import BaSparseUpdate
 from methods.update.base import SiteUpdate
 from methods.update.columns import ColumnsUpdate

@@ -27,7 +27,7 @@ CLUSTER = SlurmCluster(
 
 
 @dataclass
-class Target:
+class AttackTarget:
     """The sweep that is attacked, and what has to be undone."""
 
     sandbox: Sandbox
@@ -77,7 +77,7 @@ class Target:
             self.sandbox.start_node(self.down.pop())
 
 
-def _kill(target: Target) -> str:
+def _kill(target: AttackTarget) -> str:
     if (holder := target.holder()) is None:
         return "nobody works"
     with suppress(ProcessLookupError):
@@ -85,7 +85,7 @@ def _kill(target: Target) -> str:
     return "killed"
 
 
-def _stop(target: Target) -> str:
+def _stop(target: AttackTarget) -> str:
     if (holder := target.holder()) is None:
         return "nobody works"
     with suppress(ProcessLookupError):
@@ -94,34 +94,34 @@ def _stop(target: Target) -> str:
     return "stopped, and went on"
 
 
-def _requeue(target: Target) -> str:
+def _requeue(target: AttackTarget) -> str:
     if (holder := target.holder()) is None:
         return "nobody works"
     target.sandbox.ask("scontrol", "requeue", holder.job, check=False)
     return "asked"
 
 
-def _scancel(target: Target) -> str:
+def _scancel(target: AttackTarget) -> str:
     if (holder := target.holder()) is None:
         return "nobody works"
     target.sandbox.ask("scancel", holder.job, check=False)
     return "cancelled"
 
 
-def _node(target: Target) -> str:
+def _node(target: AttackTarget) -> str:
     node = target.random.choice(target.sandbox.nodes())
     target.sandbox.kill_node(node)
     target.down.append(node)
     return "went down, and came back"
 
 
-def _controller(target: Target) -> str:
+def _controller(target: AttackTarget) -> str:
     target.sandbox.stop_controller()
     target.sandbox.start_controller()
     return "restarted"
 
 
-def _damage(target: Target) -> str:
+def _damage(target: AttackTarget) -> str:
     """Garbage where no result is lost: at the end of an event log or of the deaths, in a submission that is over."""
     root = target.store.root
     patterns = ("*/events.jsonl", "jobs/deaths.jsonl", "jobs/*/submission.json")
@@ -139,13 +139,13 @@ def _damage(target: Target) -> str:
     return f"{file.name} got bad bytes"
 
 
-def _two_submitters(target: Target) -> str:
+def _two_submitters(target: AttackTarget) -> str:
     with ThreadPoolExecutor(2) as shells:
         outcomes = sorted(each.result() for each in [shells.submit(target.submit) for _ in range(2)])
     return " and ".join(outcomes)
 
 
-ATTACKS: dict[str, Callable[[Target], str]] = {
+ATTACKS: dict[str, Callable[[AttackTarget], str]] = {
     "kill a worker": _kill,
     "stop a worker": _stop,
     "requeue": _requeue,

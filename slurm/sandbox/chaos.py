@@ -21,7 +21,7 @@ from harness.ledger.errors import HarnessError, PlanError
 from harness.ledger.plan import Plan, write_plan
 from harness.ledger.store import Store
 from slurm.sandbox import sleepy
-from slurm.sandbox.attacks import ATTACKS, Target
+from slurm.sandbox.attacks import ATTACKS, AttackTarget
 from slurm.sandbox.cluster import Sandbox, pointed_at
 
 EVERY = 1.0  # seconds between attacks
@@ -32,7 +32,7 @@ def soak(sandbox: Sandbox, runs: Path, count: int, seed: int, tell: Callable[[st
     """Attack until every run has its record; returns what is wrong at the end, [] when nothing is."""
     plan, store, random = sleepy.plan(count, steps=4, seconds=0.25, name="chaos"), Store(runs), Random(seed)
     write_plan(runs, plan)
-    target = Target(sandbox, store, plan, random)
+    target = AttackTarget(sandbox, store, plan, random)
     target.submit()
     outcomes: Counter[str] = Counter()
     quiet, before, lies = 0, "", set[str]()
@@ -52,7 +52,7 @@ def soak(sandbox: Sandbox, runs: Path, count: int, seed: int, tell: Callable[[st
     return [*wrong(plan, store, runs.with_name("undisturbed")), *sorted(lies)]
 
 
-def _attack(name: str, target: Target) -> str:
+def _attack(name: str, target: AttackTarget) -> str:
     try:
         return ATTACKS[name](target)
     except PlanError as error:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.calibration import SITUATIONS, Row, markdown, simulate, simulate_blocks
+from benchmarks.calibration import SITUATIONS, CalibrationRow, markdown, simulate, simulate_blocks
 
 STUDIES = 1_000
 NOISE = 0.014  # two standard errors of an error of 5 % in 1,000 studies
@@ -31,6 +31,6 @@ def test_blocks_of_one_model_do_not_make_equal_methods_differ() -> None:
 
 
 def test_a_row_that_fails_is_marked() -> None:
-    assert "6.0 % !" in markdown([Row("x", 3, 2, 0.06, 0.95)])
-    assert "92.0 % !" in markdown([Row("x", 3, 2, 0.05, 0.92)])
-    assert "!" not in markdown([Row("x", 3, 2, 0.055, 0.93)])
+    assert "6.0 % !" in markdown([CalibrationRow("x", 3, 2, 0.06, 0.95)])
+    assert "92.0 % !" in markdown([CalibrationRow("x", 3, 2, 0.05, 0.92)])
+    assert "!" not in markdown([CalibrationRow("x", 3, 2, 0.055, 0.93)])

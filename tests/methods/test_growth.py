@@ -16,8 +16,7 @@ from harness.training.optimizer import apply_change
 from methods import sites
 from methods.inject import Adapted
 from methods.method import NO_CHANGE, Progress
-from methods.spec import MethodSpec
-from methods.spec import SiteUpdate as SiteUpdateSpec
+from methods.spec import MethodSpec, SiteUpdateSpec
 from methods.training import Training
 from methods.update.base import SiteUpdate
 from methods.update.init import factor

@@ -18,7 +18,7 @@ from harness.planning.history import past_probes
 from harness.probe import run as probe_run
 from harness.probe.backbone import build_backbone
 from harness.probe.request import Options, read_request
-from harness.probe.result import Probe, Round, Row, paired_ratio, probe_to_json
+from harness.probe.result import EntrantRow, Probe, Round, paired_ratio, probe_to_json
 from harness.probe.run import probe
 
 BATCH, LENGTH = 4, 8
@@ -215,15 +215,15 @@ def test_the_interval_of_a_ratio_covers_the_truth_and_narrows_with_rounds() -> N
 
 
 def test_a_row_is_flagged_when_its_step_times_spread() -> None:
-    def row(mad: float) -> Row:
-        return Row("a", "A", speed={"step_ms_median": Measured(100, "ms"), "step_ms_mad": Measured(mad, "ms")})
+    def row(mad: float) -> EntrantRow:
+        return EntrantRow("a", "A", speed={"step_ms_median": Measured(100, "ms"), "step_ms_mad": Measured(mad, "ms")})
 
     assert row(3.1).noisy and not row(2.9).noisy
 
 
 def test_a_row_is_flagged_as_a_run_is_when_others_had_the_processor() -> None:
-    def row(share: float) -> Row:
-        return Row("a", "A", contention={"cpu_wait_share": Measured(share, "1")})
+    def row(share: float) -> EntrantRow:
+        return EntrantRow("a", "A", contention={"cpu_wait_share": Measured(share, "1")})
 
     assert row(MOST_LOST).why_not_comparable is None and not row(MOST_LOST).noisy
     assert "waited for a CPU" in str(row(MOST_LOST + 0.01).why_not_comparable)
@@ -233,7 +233,10 @@ def test_a_row_is_flagged_as_a_run_is_when_others_had_the_processor() -> None:
 
 
 def test_times_of_the_process_and_of_the_wall_are_kept_apart() -> None:
-    rows = (Row("floor", "F", rounds=(Round((10.0,), 10.0),) * 3), Row("a", "A", rounds=(Round((30.0,), 20.0),) * 3))
+    rows = (
+        EntrantRow("floor", "F", rounds=(Round((10.0,), 10.0),) * 3),
+        EntrantRow("a", "A", rounds=(Round((30.0,), 20.0),) * 3),
+    )
     found = Probe({}, rows, {})
     assert found.time_ratio(rows[1], "floor").value == pytest.approx(3)
     assert found.time_ratio(rows[1], "floor", cpu=True).value == pytest.approx(2)

@@ -17,7 +17,7 @@ def fake(tmp_path, monkeypatch) -> Callable[..., Path]:
     folder.mkdir()
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setattr("slurm.commands.WAITS", (0.0, 0.0))
-    monkeypatch.setattr("slurm.rest.PAUSES", (0.0, 0.0))
+    monkeypatch.setattr("slurm.submit_remaining.PAUSES", (0.0, 0.0))
 
     def put(**scripts: str) -> Path:
         for name, text in ({"squeue": "true", "scontrol": CONFIG, "sbatch": SUBMITS, "srun": "true"} | scripts).items():

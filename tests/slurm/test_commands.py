@@ -13,7 +13,7 @@ from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
 from harness.ledger.plan import write_plan
 from harness.ledger.store import Store
-from slurm import commands, rest
+from slurm import commands, submit_remaining
 from slurm.arrays import max_array_size, split
 from slurm.cluster_spec import SlurmCluster
 from slurm.launch import start
@@ -103,7 +103,7 @@ def test_the_chain_under_a_submit_limit_outlives_a_busy_moment(fake, tmp_path, s
     folder = fake(**{silent: f"if [ $(wc -l < $0.calls) -lt 6 ]; then {BUSY}; fi; {good}"})
     for file in folder.glob("*.calls"):
         file.unlink()
-    assert rest.main([str(runs), name]) == 0
+    assert submit_remaining.main([str(runs), name]) == 0
     assert "submitted 2 more runs" in capsys.readouterr().out
 
 

@@ -167,7 +167,7 @@ def test_runs_that_ran_out_of_memory_do_not_make_a_node_bad_and_a_torn_line_is_p
     (tmp_path / "jobs").mkdir()
     (tmp_path / "jobs/deaths.jsonl").write_text("\n".join([*lines, '{"t": 5000, "no']) + "\n")
     assert list(bad_nodes(tmp_path, 3, now=6000)) == ["n1"]
-    assert bad_nodes(tmp_path, 3, now=6000, innocent={"a"}) == {}
+    assert bad_nodes(tmp_path, 3, now=6000, excluded_runs={"a"}) == {}
 
 
 def test_a_node_is_bad_when_different_runs_died_there_lately(tmp_path):

@@ -20,7 +20,7 @@ from harness.ledger.store import Store
 from harness.planning.plan import plan_one, read_request
 from harness.training.context import Stopped
 from harness.training.run import run_one
-from methods.spec import Schedule, Update
+from methods.spec import ScheduleSpec, UpdateSpec
 from tests.growing import install
 
 ROOT = Path(__file__).parents[2]
@@ -80,10 +80,10 @@ def test_planning_a_builtin_kind_imports_neither_torch_nor_what_others_registere
 @pytest.mark.parametrize(
     ("family", "kind", "sentence"),
     [
-        (Update, "gated_low_rnk", "unknown choice 'gated_low_rnk'. Did you mean 'gated_low_rank'?"),
-        (Update, "broken", "'broken' is registered as no_such_module:Broken, which cannot be imported"),
-        (Update, "halved", "which is no frozen dataclass of methods.spec.Update with kind"),
-        (Schedule, "mistaken", "which is no frozen dataclass of methods.spec.Schedule with kind"),
+        (UpdateSpec, "gated_low_rnk", "unknown choice 'gated_low_rnk'. Did you mean 'gated_low_rank'?"),
+        (UpdateSpec, "broken", "'broken' is registered as no_such_module:Broken, which cannot be imported"),
+        (UpdateSpec, "halved", "which is no frozen dataclass of methods.spec.UpdateSpec with kind"),
+        (ScheduleSpec, "mistaken", "which is no frozen dataclass of methods.spec.ScheduleSpec with kind"),
     ],
 )
 def test_a_kind_that_cannot_be_used_is_one_sentence(others, family, kind, sentence):

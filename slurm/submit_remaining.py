@@ -1,4 +1,4 @@
-"""`python -m slurm.rest RUNS SUBMISSION`: a job that ends submits what did not fit under the submit limit before.
+"""`python -m slurm.submit_remaining RUNS SUBMISSION`: an ending job submits what did not fit under the submit limit.
 
 The ending job still counts in the queue, so it waits a little for room. One waits at a time; the others just end, which
 makes the room. The last job of all always finds some (a limit of 1 leaves none: it is refused at the start).
