@@ -36,8 +36,14 @@ def test_procedures_stand_by_final_rank_under_the_papers_names(squeezed) -> None
     ]  # fmt: skip
     found = {(r.block, r.rank, r.procedure): r for r in table.data.itertuples(index=False)}
     piqa = next(block for block, *_ in found if "PIQA" in block)
-    names = {"Direct": "lora@1", "Direct +200": "lora@1+200", "Cont +0": "squeeze_post@1",
-             "Cont +200": "squeeze_cont@1", "In-standard": "squeeze_in@1", "In-minimum": "squeeze_in_min@1"}  # fmt: skip
+    names = {
+        "Direct": "lora@1",
+        "Direct +200": "lora@1+200",
+        "Cont +0": "squeeze_post@1",
+        "Cont +200": "squeeze_cont@1",
+        "In-standard": "squeeze_in@1",
+        "In-minimum": "squeeze_in_min@1",
+    }
     for name, cell in names.items():
         assert found[piqa, 1, name].mean == pytest.approx(mean_of(cell)) and found[piqa, 1, name].n == 3
     assert found[piqa, 8, "Cont +0"].mean == pytest.approx(mean_of("squeeze_post@8"))
