@@ -15,6 +15,7 @@ from analysis.figures.bars import ledger_bars, time_bars
 from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
 from analysis.figures.heat import heat_map
+from analysis.figures.kept import kept_against_lost
 from analysis.figures.ranks import rank_diagram
 from analysis.figures.size import size_curves
 from analysis.figures.tradeoff import score_against
@@ -34,10 +35,13 @@ from analysis.tables.pooled import pooled_table
 from analysis.tables.published import beside_published
 from analysis.tables.ranking import pair_table, rank_table
 from analysis.tables.relative import relative_memory, relative_time
+from analysis.tables.squeeze import gains_table, procedure_table
 from analysis.tables.squeeze_evidence import squeeze_evidence
+from analysis.tables.squeeze_published import squeeze_table
 from analysis.tables.study import table2, table3
 from analysis.tables.tradeoff import tradeoff, tradeoffs
 from analysis.tables.tuning import tuning_table
+from analysis.variance_kept import variance_kept
 from analysis.verdict import verdicts
 
 __all__ = [
@@ -56,13 +60,16 @@ __all__ = [
     "failures",
     "forest",
     "fronts_table",
+    "gains_table",
     "heat_map",
+    "kept_against_lost",
     "learning_curves",
     "ledger_bars",
     "load",
     "on_examples",
     "pair_table",
     "pooled_table",
+    "procedure_table",
     "published",
     "rank_diagram",
     "rank_table",
@@ -71,6 +78,7 @@ __all__ = [
     "score_against",
     "size_curves",
     "squeeze_evidence",
+    "squeeze_table",
     "table2",
     "table3",
     "time_bars",
@@ -78,6 +86,7 @@ __all__ = [
     "tradeoffs",
     "tuning_curves",
     "tuning_table",
+    "variance_kept",
     "verdicts",
     "write_report",
 ]

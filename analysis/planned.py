@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from analysis.procedure import procedure
 from harness.ledger.plan import Plan
 
 AXES = ("method", "model", "dataset", "seed")
@@ -24,7 +25,7 @@ def planned_rows(plan: Plan) -> pd.DataFrame:
     rows += [_skipped(skip.choices, skip.why, known) for skip in plan.skipped]
     frame = pd.DataFrame(rows)
     frame["label"] = _unique_labels(frame)
-    for name in ("chance", "formula_params"):
+    for name in ("chance", "formula_params", "start_rank", "end_rank", "own_steps"):
         frame[name] = frame[name].astype(float)
     frame["block"] = frame["model_label"] + " / " + frame["dataset_label"]
     return frame
@@ -87,17 +88,15 @@ def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "formula_params": _parameters(method, model),
         "setting": "",
         "skip": "",
-    }
+    } | procedure(spec)
 
 
 def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], ...]) -> dict[str, Any]:
     """A skipped cell has no spec: labels are borrowed from planned runs of the same model, dataset and method."""
     models, datasets, methods = known
     model, dataset, method = (str(choices.get(axis, "")) for axis in ("model", "dataset", "method"))
-    row: dict[str, Any] = dict.fromkeys(("recipe", "task", "setting", "source"), "") | {
-        "chance": None,
-        "formula_params": None,
-    }
+    row: dict[str, Any] = dict.fromkeys(("recipe", "task", "setting", "source", "procedure"), "")
+    row |= dict.fromkeys(("chance", "formula_params", "start_rank", "end_rank", "own_steps"))
     row |= {key: models.get(model, {}).get(key, model) for key in ("model", "model_label")}
     row |= {key: datasets.get(dataset, {}).get(key, dataset) for key in ("dataset", "dataset_label")}
     row |= {

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 import analysis
+from harness.ledger.record import Record
+from tests.analysis.squeeze_store import write_squeezed
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed (extra: notebooks)")
 nbclient = pytest.importorskip("nbclient", reason="nbclient is not installed (extra: notebooks)")
@@ -17,8 +19,8 @@ ROOT = Path(analysis.__file__ or "").parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def test_the_three_notebooks_are_there() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["beyond_lora", "quickstart", "reanalysis"]
+def test_the_four_notebooks_are_there() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["beyond_lora", "quickstart", "reanalysis", "squeeze"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -61,6 +63,18 @@ def test_a_notebook_makes_its_tables_from_records(
     assert "(2/3)" in said
     assert "failed: oom" in said
     assert said.count("<svg") >= (2 if name == "quickstart" else 1)
+
+
+@pytest.mark.slow
+def test_the_squeeze_notebook_makes_its_tables_and_curves_from_records(
+    on_path: None, study_records: Callable[..., Record], tmp_path: Path
+) -> None:
+    write_squeezed(tmp_path / "runs", study_records, size="tiny")
+    said = shown(ROOT / "notebooks" / "squeeze.ipynb", tmp_path)
+    assert said.count("<svg") == 2
+    for title in ("printed differences over tasks", "Procedures of LoRA-Squeeze", "What Post-Squeeze gains"):
+        assert title in said
+    assert all(f"LoRA-Squeeze, Table {number}" in said for number in (1, 6, 7, 8))
 
 
 @pytest.mark.slow

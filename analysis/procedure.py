@@ -1,0 +1,35 @@
+"""Which procedure of LoRA-Squeeze a planned run is, read from its spec: its kind, the rank it ends with, its steps."""
+
+from collections.abc import Mapping
+from typing import Any
+
+# in reading order; `direct` is any low-rank method that keeps its rank
+PROCEDURES = ("direct", "post", "cont", "in-standard", "in-minimum")
+
+
+def procedure(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """`procedure` (one of PROCEDURES, or ""), `start_rank`, `end_rank` and `own_steps` (recipe.max_steps); NaN where a
+    spec says none."""
+    update, schedule = spec["method"]["update"], spec["method"]["schedule"]
+    rank = update.get("rank")
+    found = {"procedure": "", "start_rank": _number(rank), "end_rank": _number(rank)}
+    if update.get("kind") == "low_rank" and isinstance(rank, int) and not spec["method"].get("ranks"):
+        found |= _of_schedule(schedule, rank)
+    return found | {"own_steps": _number(spec["recipe"].get("max_steps"))}
+
+
+def _of_schedule(schedule: Mapping[str, Any], rank: int) -> dict[str, Any]:
+    kind = schedule.get("kind")
+    if kind == "constant":
+        return {"procedure": "direct"}
+    if kind == "in_squeeze":
+        last = (schedule.get("ranks") or [1])[-1]
+        return {"procedure": "in-minimum" if schedule.get("minimum") else "in-standard", "end_rank": _number(last)}
+    if kind == "post_squeeze":
+        return {"procedure": "cont" if schedule.get("trains") else "post", "end_rank": _number(schedule.get("rank"))}
+    return {}
+
+
+def _number(value: Any) -> float:
+    """As a float; NaN for what is no number, such as null."""
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else float("nan")
