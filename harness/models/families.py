@@ -121,6 +121,6 @@ def model_class(spec: ModelSpec, task: TaskSpec) -> Any:
     family = family_of(spec)
     address = family.lm if is_lm(task) else family.classifier
     if address is None:
-        needs = "has no language-model head" if is_lm(task) else "has no classifier"
-        raise SpecError(f"model {spec.name} ({spec.family}) {needs}; {task.kind} needs another model.")
+        lacks = "no language-model head; {} needs a decoder" if is_lm(task) else "no classifier, which {} needs"
+        raise SpecError(f"model {spec.name} ({spec.family}) has {lacks.format(task.kind)}.")
     return imported(address)
