@@ -12,6 +12,8 @@ from methods.families import Schedule as Schedule
 from methods.families import SiteUpdate as SiteUpdate
 from methods.families import Update as Update
 from methods.kinds import Kind as Kind
+from methods.squeeze_spec import InSqueeze as InSqueeze
+from methods.squeeze_spec import PostSqueeze as PostSqueeze
 
 Init = Literal["zero", "kaiming_uniform", "normal", "orthonormal"]
 
