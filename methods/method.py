@@ -1,8 +1,9 @@
 """The contract: all that a training loop may ask of a method.
 
-Order of calls: `attach`; `start` of an adapter method, from the adapter of a source run; `begin`, once the length of the
-training is known; `restore`, of a run that goes on; `groups`, from which the optimizer is made; then for every optimizer step `penalty` before it and `after_step` behind it; `merge`.
-An exported or merged method is attached and restored alone.
+Order of calls: `attach`; `start` of an adapter method, from the adapter of a source run; `begin`, once the length of
+the training is known; `restore`, of a run that goes on; `groups`, from which the optimizer is made; then for every
+optimizer step `penalty` before it and `after_step` behind it; `merge`. An exported or merged method is attached and
+restored alone.
 """
 
 from collections.abc import Callable, Mapping

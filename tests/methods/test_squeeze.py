@@ -90,7 +90,7 @@ def test_a_zero_update_starts_a_continued_run_with_gradients(lab):
 
 def after_a_change(lab, moments):
     """The adapter's factors, moments and the change itself, of one site, before and after."""
-    tiny, method, optimizer = trained(lab, in_spec(lab, moments=moments), steps=7)
+    _, method, optimizer = trained(lab, in_spec(lab, moments=moments), steps=7)
     update = next(iter(method.updates.values()))
     old = {"b": update.b, "a": update.a}
     before = {name: dict(optimizer.state[p]) for name, p in old.items()}
