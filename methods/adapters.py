@@ -58,6 +58,14 @@ class AdapterMethod:
         rank = rank_of(ranks, own.rank, site.target, site.layer, depth)
         return replace(own, rank=rank, alpha=own.alpha * rank / own.rank)
 
+    @torch.no_grad()
+    def start(self, tensors: Mapping[str, Tensor]) -> None:
+        """From the trained head and updates of a run of the same model, as its `tensors` were, not from zero."""
+        self._head.restore(tensors)
+        for path, update in self.updates.items():
+            update.load(under(tensors, f"adapter.{path}."))
+        self.schedule.start()
+
     def begin(self, training: Training) -> None:
         if why := why_not_train(self.spec, training):
             raise MethodError(why)
@@ -103,6 +111,9 @@ class AdapterMethod:
         self.schedule.restore(tensors, facts)
         for path, update in self.updates.items():
             update.load(under(tensors, f"adapter.{path}."))
+
+    def outdates(self, facts: Mapping[str, Any]) -> bool:
+        return self.schedule.outdates(facts)
 
     def history(self) -> list[dict[str, Any]]:
         return self.schedule.history()

@@ -4,7 +4,6 @@ Three backends of https://arxiv.org/abs/2602.10993 (Algorithms 1 and 2, Appendix
 "exact" and "randomised" form it and are its oracles. Factors are balanced: B' = U·√S and A' = √S·Vᵀ.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -63,22 +62,6 @@ def rank_for(spectrum: Tensor, keep: float) -> int:
         raise ValueError(f"a share to keep of {keep} is not above 0 and at most 1")
     energy = spectrum.double().square().cumsum(0)
     return max(1, int((energy < keep * energy[-1]).sum()) + 1) if float(energy[-1]) > 0 else 1
-
-
-def stage_lengths(steps: int, ranks: Sequence[int], minimum: int = 0) -> tuple[int, ...]:
-    """Steps of each stage of In-Squeeze: `minimum` each, the rest in proportion to the ranks; they add up to `steps`.
-
-    Rounded by largest remainder. Raises ValueError where the stages do not fit.
-    """
-    rest = steps - minimum * len(ranks)
-    if rest < 0 or (minimum == 0 and steps < len(ranks)):
-        raise ValueError(f"{len(ranks)} stages of at least {max(1, minimum)} steps do not fit into {steps} steps")
-    shares = [rest * rank / sum(ranks) for rank in ranks]
-    lengths = [int(share) for share in shares]
-    by_remainder = sorted(range(len(ranks)), key=lambda stage: (lengths[stage] - shares[stage], stage))
-    for stage in by_remainder[: rest - sum(lengths)]:
-        lengths[stage] += 1
-    return tuple(minimum + length for length in lengths)
 
 
 def _qr_core(b: Tensor, a: Tensor, rank: int, generator: torch.Generator | None) -> tuple[Tensor, Tensor, Tensor]:

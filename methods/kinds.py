@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Self, get_args, get_type_hints
 
 GROUP = "peftlab.methods"
-OWN = ("methods.spec", "methods.rank_spec")  # where the project's own kinds are
+OWN = ("methods.spec", "methods.rank_spec", "methods.squeeze_spec")  # where the project's own kinds are
 
 
 class Kind:

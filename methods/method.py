@@ -1,8 +1,9 @@
 """The contract: all that a training loop may ask of a method.
 
-Order of calls: `attach`; `begin`, once the length of the training is known; `restore`, of a run that goes on; `groups`,
-from which the optimizer is made; then for every optimizer step `penalty` before it and `after_step` behind it; `merge`.
-An exported or merged method is attached and restored alone.
+Order of calls: `attach`; `start` of an adapter method, from the adapter of a source run; `begin`, once the length of
+the training is known; `restore`, of a run that goes on; `groups`, from which the optimizer is made; then for every
+optimizer step `penalty` before it and `after_step` behind it; `merge`. An exported or merged method is attached and
+restored alone.
 """
 
 from collections.abc import Callable, Mapping
@@ -31,11 +32,13 @@ class Replaced:
     """A parameter that took the place of another one, as a factor of another rank does.
 
     moments: turns each of the old one's optimizer moments, of its shape, into the new one's. None: it starts with none.
+    squares: the same for moments of squared gradients; None: as the others.
     """
 
     old: nn.Parameter
     new: nn.Parameter
     moments: Callable[[Tensor], Tensor] | None = None
+    squares: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +102,10 @@ class Method(Protocol):
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """The reverse, on an attached model, bit for bit. Parameters may be new ones: build the optimizer after it."""
+        ...
+
+    def outdates(self, facts: Mapping[str, Any]) -> bool:
+        """Whether an earlier state, by its `facts`, is no candidate for the result any more: it has another size."""
         ...
 
     def history(self) -> list[dict[str, Any]]:

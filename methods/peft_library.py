@@ -155,6 +155,9 @@ class PeftMethod:
                 _, kind, name = key.split(".", 2)
                 getattr(self._allocator(), kind)[name] = tensor.to(next(iter(self._trained.values())).device, copy=True)
 
+    def outdates(self, facts: Mapping[str, Any]) -> bool:
+        return False
+
     def history(self) -> list[dict[str, Any]]:
         return []
 

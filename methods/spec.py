@@ -12,6 +12,8 @@ from methods.families import ScheduleSpec as ScheduleSpec
 from methods.families import SiteUpdateSpec as SiteUpdateSpec
 from methods.families import UpdateSpec as UpdateSpec
 from methods.kinds import Kind as Kind
+from methods.squeeze_spec import InSqueeze as InSqueeze
+from methods.squeeze_spec import PostSqueeze as PostSqueeze
 
 Init = Literal["zero", "kaiming_uniform", "normal", "orthonormal"]
 

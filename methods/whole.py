@@ -51,6 +51,9 @@ class HeadMethod:
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         self._head.restore(tensors)
 
+    def outdates(self, facts: Mapping[str, Any]) -> bool:
+        return False
+
     def history(self) -> list[dict[str, Any]]:
         return []
 

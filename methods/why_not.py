@@ -6,7 +6,21 @@ from methods.errors import MethodError
 from methods.library_types import why_not_type
 from methods.ranks import why_not_ranks
 from methods.schedule.link_ends import link_length
-from methods.spec import BaSparse, Chain, Constant, HeadOnly, MethodSpec, Peft, ScheduleSpec, SiteUpdateSpec, UpdateSpec
+from methods.spec import (
+    BaSparse,
+    Chain,
+    Constant,
+    HeadOnly,
+    InSqueeze,
+    LowRank,
+    MethodSpec,
+    Peft,
+    PostSqueeze,
+    ScheduleSpec,
+    SiteUpdateSpec,
+    UpdateSpec,
+)
+from methods.stages import why_not_stages
 from methods.training import Training
 
 
@@ -33,7 +47,7 @@ def why_not(
     if isinstance(update, SiteUpdateSpec):
         if not spec.targets:
             return f"{spec.name} names no target; the model has {', '.join(targets)}."
-        return _why_not_ranks(spec, smallest, depth) or _named_twice(spec, targets)
+        return _why_not_ranks(spec, smallest, depth) or _named_twice(spec, targets) or _why_not_squeeze(spec)
     if spec.ranks:
         return f"{spec.name} takes no method.ranks: {update.kind} has no rank of single weights."
     if isinstance(spec.schedule, Chain):
@@ -48,6 +62,10 @@ def why_not_train(spec: MethodSpec, training: Training) -> str | None:
     for part in (spec.update, spec.schedule):
         if why := _why_not_part(part, training):
             return f"{spec.name}: {why}"
+    if isinstance(squeeze := spec.schedule, InSqueeze):
+        first = getattr(spec.update, "rank", 1)
+        why = why_not_stages(first, squeeze.ranks, squeeze.minimum, training.total)
+        return why and f"{spec.name}: {why}"
     return None
 
 
@@ -92,6 +110,21 @@ def _why_not_rank(spec: MethodSpec, rank: int, smallest: int | None) -> str | No
         return f"{spec.name} has rank {rank}; a rank is at least 1."
     if smallest is not None and rank > smallest:
         return f"{spec.name} has rank {rank}, above the smallest width {smallest} of its targets."
+    return None
+
+
+def _why_not_squeeze(spec: MethodSpec) -> str | None:
+    """Whether the schedule is one of LoRA-Squeeze and has nothing to compress."""
+    squeeze = spec.schedule
+    if not isinstance(squeeze, InSqueeze | PostSqueeze):
+        return None
+    update = spec.update
+    if not (isinstance(update, LowRank) and update.train_a and update.train_b):
+        return f"{spec.name}: {squeeze.kind} compresses a low_rank update whose factors are both trained."
+    if spec.ranks:
+        return f"{spec.name}: {squeeze.kind} gives all weights one rank, so that method.ranks has no place."
+    if isinstance(squeeze, PostSqueeze) and squeeze.rank > update.rank:
+        return f"{spec.name}: schedule.rank {squeeze.rank} is above the rank that is compressed, {update.rank}."
     return None
 
 

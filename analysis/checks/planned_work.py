@@ -22,7 +22,8 @@ class Work:
     def lr(self, step: int) -> float:
         """The learning rate of optimizer step `step`, from 1: warm-up, then the recipe's schedule."""
         recipe, before = self.recipe, step - 1
-        warmup = round(recipe["warmup_ratio"] * self.total)
+        steps = recipe.get("warmup_steps")
+        warmup = round(recipe["warmup_ratio"] * self.total) if steps is None else steps
         if before < warmup:
             return recipe["lr"] * step / (warmup + 1)
         past = (before - warmup) / max(1, self.total - warmup)

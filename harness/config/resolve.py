@@ -60,12 +60,15 @@ def words_of(axis: str, words: Sequence[Assignment]) -> list[Assignment]:
     return [word for word in words if word.axis == axis]
 
 
-def source_words(words: Sequence[Assignment]) -> list[Assignment]:
+def source_words(words: Sequence[Assignment], same_update: bool) -> list[Assignment]:
     """The words of the run that a cell starts from; none when it starts from the pretrained model.
 
-    `source.method=lora` is its method; model, dataset, recipe and seed are the cell's own but for what `source.…` says.
+    `source.method=lora` is its method; model, dataset, recipe and seed are the cell's own but for what `source.…` says,
+    and with `same_update` the method's update and targets are too.
     """
     own = {word.key: word for word in words if word.axis in ("model", "dataset", "recipe", "seed")}
+    if same_update:
+        own |= {word.key: word for word in words if word.key.startswith(("method.update.", "method.targets"))}
     inner = [replace(word, key=word.key.removeprefix("source.")) for word in words if word.axis == "source"]
     return [*(own | {word.key: word for word in inner}).values()] if inner else []
 

@@ -55,7 +55,6 @@ def _batch(table: pa.Table, columns: Sequence[str], start: int) -> pa.Table:
     parents = np.repeat(np.arange(table.num_rows), first)
     taken = pa.array(parents, pa.int64())
     made = {
-        name: lists[name].flatten() if name in lists else table.column(name).take(taken)
-        for name in table.column_names
+        name: lists[name].flatten() if name in lists else table.column(name).take(taken) for name in table.column_names
     }
     return pa.table({**made, ROW: pa.array(start + parents, pa.int64())})

@@ -17,7 +17,7 @@ class RecipeSpec:
 
     name: str
     epochs: float = field(metadata={"above": 0})
-    max_steps: int | None = field(metadata={"min": 1})  # stops earlier than `epochs` would
+    max_steps: int | None = field(metadata={"min": 0})  # stops earlier than `epochs` would; 0: nothing is trained
     batch_size: int = field(
         metadata={"min": 1}
     )  # examples per optimizer step and micro-batch; times `accumulate` per optimizer step
@@ -46,6 +46,7 @@ class RecipeSpec:
     )  # validation passes without a better score before training stops
     train_loss: bool  # evaluate the whole training split at the selected checkpoint (for G(W))
     about: Mapping[str, Any] = field(metadata={"science": False})
+    warmup_steps: int | None = field(default=None, metadata={"neutral": None, "min": 0})  # instead of the ratio
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.model_spec import ModelSpec
@@ -28,6 +29,15 @@ WITH_LM_HEAD = (
 )  # the model's own, tied to its embeddings: no method trains it
 
 
+@dataclass(frozen=True)
+class RunParts:
+    """What decides whether a run can start from another."""
+
+    method: MethodSpec
+    model: ModelSpec
+    dataset: DatasetSpec
+
+
 def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str | None:
     """A sentence when this combination cannot be run, else None."""
     if dataset.task.kind not in TASKS_OF[model.kind]:
@@ -38,14 +48,30 @@ def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str |
     return method_why_not(method, targets=model.targets, smallest=width, head=head, depth=depth)
 
 
-def why_no_source(method: MethodSpec) -> str | None:
-    """A sentence when a method would train from the pretrained model whatever source run it is given, else None.
+def why_no_source(own: RunParts, source: RunParts | None) -> str | None:
+    """A sentence when a method cannot start from that source run, or needs one and has none, else None.
 
     The kind of its update or of its schedule says that it starts from a run: `starts_from_run = True` in its class.
     """
-    if any(getattr(part, "starts_from_run", False) for part in (method.update, method.schedule)):
-        return None
-    return f"{method.name} starts from the pretrained model; a source run would change nothing of it."
+    method = own.method
+    if source is None:
+        needs = f"{method.name} starts from a trained run; say which, as in source.method=lora."
+        return needs if method.schedule.of_source else None
+    if not any(getattr(part, "starts_from_run", False) for part in (method.update, method.schedule)):
+        return f"{method.name} starts from the pretrained model; a source run would change nothing of it."
+    return _why_other_update(own, source) if method.schedule.of_source else None
+
+
+def _why_other_update(own: RunParts, source: RunParts) -> str | None:
+    """A sentence when the source's trained update is not one that `own` could take over, else None."""
+    name, other = own.method.name, source.method
+    if (own.model, own.dataset) != (source.model, source.dataset):
+        return f"{name} compresses what its source has trained: both need the same model and dataset."
+    if (own.method.update, own.method.targets, own.method.ranks) != (other.update, other.targets, other.ranks):
+        return f"{name} compresses what its source has trained: method.update and source.method.update must be equal."
+    if other.schedule.kind != "constant":
+        return f"{name} compresses an update that stays one from the first step to the last; {other.name}'s does not."
+    return None
 
 
 def why_too_short(method: MethodSpec, dataset: DatasetSpec, recipe: RecipeSpec) -> str | None:
@@ -53,6 +79,8 @@ def why_too_short(method: MethodSpec, dataset: DatasetSpec, recipe: RecipeSpec) 
 
     Longest: every training row of the card is trained on. A card without rows is asked for none: the run will say.
     """
+    if recipe.early_stop is not None and method.schedule.to_its_end:
+        return f"{method.name} is at its last rank only at the end of the training; recipe.early_stop must be null."
     counts = dataset.about.get("rows")
     rows = counts.get("train") if isinstance(counts, Mapping) else None
     if not isinstance(rows, int) or rows < 1:

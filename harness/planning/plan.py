@@ -13,7 +13,7 @@ from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.identity import id_from_parts
 from harness.ledger.plan import Plan, Planned, Skipped
 from harness.ledger.sweep_spec import SweepSpec
-from harness.planning.compatible import why_no_source, why_not, why_too_short
+from harness.planning.compatible import RunParts, why_no_source, why_not, why_too_short
 from harness.planning.grid import cells, check_source_key, read_sweep, settings_for, values, why_excluded
 from harness.planning.sweep_checks import check_control, check_sweep
 
@@ -115,10 +115,11 @@ def _runs_of(
 ) -> tuple[list[Planned], Skipped | None]:
     """The runs of one cell, one per seed, after the runs that they start from; or why it cannot be."""
     given = {word.key: word.shown for word in words}
-    if (inner := source_words(words)) and "method" not in {word.key for word in inner}:
+    method = resolver.part("method", words_of("method", words))
+    inner = source_words(words, method.spec.schedule.of_source)
+    if inner and "method" not in {word.key for word in inner}:
         raise SpecError("source: which method has trained it? source.method=NAME must be given.")
     seeds = seeds if seeds is not None else [_seed(given.get("seed", "0"))]
-    method = resolver.part("method", words_of("method", words))
     parts = {"method": method} | {axis: resolver.part(axis, words_of(axis, words)) for axis in ("model", "dataset")}
     parts["recipe"] = resolver.part(
         "recipe", words_of("recipe", words), rates=(method.spec.name, method.spec.rates.group)
@@ -127,7 +128,8 @@ def _runs_of(
     sources, left_out = _runs_of(inner, seeds, resolver) if inner else ([], None)
     model, dataset, recipe = (parts[axis].spec for axis in ("model", "dataset", "recipe"))
     why = why_not(method.spec, model, dataset) or why_too_short(method.spec, dataset, recipe)
-    if why := why or (why_no_source(method.spec) if inner else None):
+    own = RunParts(method.spec, model, dataset)
+    if why := why or why_no_source(own, _run_parts(inner, resolver) if inner else None):
         return [], Skipped(choices, why)
     plain = {axis: parts[axis].plain for axis in PARTS}
     texts = {axis: parts[axis].text for axis in PARTS}
@@ -141,3 +143,7 @@ def _runs_of(
         run_id = id_from_parts(**texts, seed=seed, source=source_id)
         runs.append(Planned(run_id, choices | {"seed": seed}, spec, source_id))
     return [*sources, *runs], None
+
+
+def _run_parts(words: Sequence[Assignment], resolver: Resolver) -> RunParts:
+    return RunParts(*(resolver.part(axis, words_of(axis, words)).spec for axis in ("method", "model", "dataset")))

@@ -39,17 +39,15 @@ def train(
     steps = context.loader.steps(state.step)
     saved = last_event_at = time.monotonic()
     context.model.train()
+    if not schedule.total:
+        _evaluate(context, state, schedule)
     while state.step < schedule.total:
         with context.clocks.run("train"), context.memory.window("train"), context.contention.window():
             last_event_at = _until_evaluation(
                 context, state, optimizer, schedule, steps, last_event_at, saved + save_every, stop
             )
         if state.step in schedule.evaluations:
-            with context.clocks.run("eval"), context.memory.window("eval"):
-                point = _validate(context, state, schedule)
-            with context.clocks.run("log"):
-                best = state.best.step if state.best else None
-                context.events.emit("val", step=state.step, total=schedule.total, best=best, **_flat(point))
+            _evaluate(context, state, schedule)
             if _no_better(state, context.spec.recipe.early_stop):
                 return
         due = time.monotonic() >= saved + save_every
@@ -59,6 +57,15 @@ def train(
             saved = time.monotonic()
         if stop():
             raise Stopped
+
+
+def _evaluate(context: RunContext, state: TrainState, schedule: TrainSchedule) -> None:
+    """A look at the validation split, and its event."""
+    with context.clocks.run("eval"), context.memory.window("eval"):
+        point = _validate(context, state, schedule)
+    with context.clocks.run("log"):
+        best = state.best.step if state.best else None
+        context.events.emit("val", step=state.step, total=schedule.total, best=best, **_flat(point))
 
 
 def _until_evaluation(
@@ -161,13 +168,14 @@ def _validate(context: RunContext, state: TrainState, schedule: TrainSchedule) -
         epoch=state.step / schedule.steps_per_epoch,
         train_seconds=context.clocks.seconds()["train"],
         train_loss=state.loss_sum / max(1, state.loss_steps),
-        lr=context.spec.recipe.lr * schedule.rate(state.step - 1),
+        lr=context.spec.recipe.lr * schedule.rate(max(0, state.step - 1)),
         val=scores,
     )
     state.curve.append(point)
     state.loss_sum, state.loss_steps = 0.0, 0
     value = scores[dataset.metric]
-    if state.best is None or _better(value, state.best.value, dataset.direction):
+    best = None if state.best is None or context.method.outdates(state.best.facts) else state.best
+    if best is None or _better(value, best.value, dataset.direction):
         state.best = Best(state.step, value, quantities, _copy(context.method.tensors()), context.method.facts())
     return point
 

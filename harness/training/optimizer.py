@@ -9,6 +9,7 @@ from harness.ledger.spec import RecipeSpec
 from methods.method import Change, Method, Replaced
 
 Groups = list[dict[str, Any]]
+_SQUARES = "exp_avg_sq"  # what torch calls moments of squared gradients
 
 
 def build_optimizer(method: Method, recipe: RecipeSpec) -> torch.optim.AdamW:
@@ -48,11 +49,13 @@ def apply_change(optimizer: torch.optim.Optimizer, change: Change, groups: Calla
 def _hand_over(optimizer: torch.optim.Optimizer, replaced: Replaced) -> None:
     """The state of the old parameter becomes that of the new one, or is dropped; a step count is handed on as it is."""
     state = optimizer.state.pop(replaced.old, None)
-    if state and replaced.moments is not None:
-        optimizer.state[replaced.new] = {
-            name: replaced.moments(value).contiguous() if value.shape == replaced.old.shape else value
-            for name, value in state.items()
-        }
+    if not state or (moments := replaced.moments) is None:
+        return
+    turn = {_SQUARES: replaced.squares or moments}
+    optimizer.state[replaced.new] = {
+        name: turn.get(name, moments)(value).contiguous() if value.shape == replaced.old.shape else value
+        for name, value in state.items()
+    }
 
 
 def trained(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:

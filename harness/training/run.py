@@ -39,6 +39,7 @@ from harness.training.loop import predict_split, score_split, train
 from harness.training.optimizer import build_optimizer
 from harness.training.record import TestResult, done_record, failed_record, profile_first_step, summary
 from harness.training.schedule import train_schedule
+from harness.training.source import start_from_source
 from methods.build import build as build_method
 from methods.training import Training
 
@@ -88,6 +89,7 @@ def _live(
     context = load(spec, folder, settings, device, clocks, events)
     if planned.source:
         context = replace(context, source=RunPaths(folder.folder.with_name(planned.source)).adapter)
+        start_from_source(context)
     schedule = train_schedule(spec.recipe, context.loader.steps_per_epoch)
     context.method.begin(Training(schedule.total, schedule.steps_per_epoch, spec.recipe.lr))
     profile = profile_first_step(context, optimizer := build_optimizer(context.method, spec.recipe))

@@ -33,5 +33,5 @@ def train_schedule(recipe: RecipeSpec, steps_per_epoch: int) -> TrainSchedule:
     total = max(1, round(recipe.epochs * steps_per_epoch))
     total = min(total, recipe.max_steps) if recipe.max_steps is not None else total
     spaced = frozenset(max(1, round(j * total / recipe.evaluations)) for j in range(1, recipe.evaluations + 1))
-    warmup = round(recipe.warmup_ratio * total)
+    warmup = round(recipe.warmup_ratio * total) if recipe.warmup_steps is None else recipe.warmup_steps
     return TrainSchedule(total, steps_per_epoch, warmup, spaced | {total}, recipe.schedule, recipe.final_lr_ratio)

@@ -19,6 +19,10 @@ class Schedule(Protocol):
         """The updates, at their first values. Raises MethodError for what the sites' weights do not allow."""
         ...
 
+    def start(self) -> None:
+        """The updates have the values of the source run's."""
+        ...
+
     def begin(self, training: Training) -> None:
         """The length of the training is known, and the spec's `why_not` had nothing against it."""
         ...
@@ -37,6 +41,10 @@ class Schedule(Protocol):
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """The reverse, on updates that were reset; their present state is loaded after it, whatever its shapes."""
+        ...
+
+    def outdates(self, facts: Mapping[str, Any]) -> bool:
+        """As `Method.outdates`."""
         ...
 
     def history(self) -> list[dict[str, Any]]:

@@ -16,6 +16,9 @@ class ConstantSchedule:
     def attach(self, updates: Updates, draw: Draw) -> None:
         self.updates, self.draw = updates, draw
 
+    def start(self) -> None:
+        """They go on as they are."""
+
     def begin(self, training: Training) -> None:
         """Any length will do."""
 
@@ -30,6 +33,9 @@ class ConstantSchedule:
 
     def restore(self, tensors: Mapping[str, Tensor], facts: Mapping[str, Any]) -> None:
         """There is nothing beside the updates' own state."""
+
+    def outdates(self, facts: Mapping[str, Any]) -> bool:
+        return False
 
     def history(self) -> list[dict[str, Any]]:
         return []

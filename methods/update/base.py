@@ -86,10 +86,16 @@ class SiteUpdate(nn.Module):
         else:
             setattr(self, name, value.to(old.device, old.dtype, copy=True))
 
-    def replace(self, name: str, value: Tensor, moments: Callable[[Tensor], Tensor] | None = None) -> Replaced:
+    def replace(
+        self,
+        name: str,
+        value: Tensor,
+        moments: Callable[[Tensor], Tensor] | None = None,
+        squares: Callable[[Tensor], Tensor] | None = None,
+    ) -> Replaced:
         """A new parameter in the place of one, of any shape: what a change of rank tells the loop."""
         old = self.get_parameter(name)
         values = value.detach().to(old.device, old.dtype, copy=True)
         new = nn.Parameter(values.contiguous(), old.requires_grad)  # as it is read back: strides decide the last bits
         setattr(self, name, new)
-        return Replaced(old, new, moments)
+        return Replaced(old, new, moments, squares)

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from methods.compress import compress, rank_for, stage_lengths, variance_kept
+from methods.compress import compress, rank_for, variance_kept
+from methods.stages import stage_lengths
 
 RANKS = (128, 64, 32, 16, 8, 4, 2, 1)
 
@@ -91,7 +92,7 @@ def test_stage_lengths_are_those_of_the_paper_for_10200_steps():
     assert stage_lengths(10_200, RANKS, 200) == (4517, 2358, 1279, 740, 470, 335, 267, 234)
 
 
-@pytest.mark.parametrize(("steps", "minimum"), [(1599, 200), (7, 0)])
+@pytest.mark.parametrize(("steps", "minimum"), [(1599, 200), (7, 0), (100, 0)])
 def test_stages_that_do_not_fit_are_refused(steps, minimum):
     with pytest.raises(ValueError, match="do not fit"):
         stage_lengths(steps, RANKS, minimum)

@@ -1,0 +1,97 @@
+"""LoRA-Squeeze through the real loop: one source, several target ranks; stages, resumed; nothing trained at all."""
+
+import pytest
+from safetensors.torch import load_file
+
+import harness.training.loop as loop_module
+from harness.__main__ import main
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from
+from harness.ledger.store import Store
+from harness.planning.plan import plan_one, read_request
+from harness.training.context import Stopped
+from harness.training.run import run_one
+
+WORDS = ("model=vit_micro", "dataset=digits", "recipe=quick_image", "tracker=none", "device=cpu",
+         "recipe.evaluations=3")  # fmt: skip
+
+
+def sweep(tmp_path, cache, *words):
+    return main(["sweep", *WORDS, *words, f"runs={tmp_path}/runs", f"cache={cache}"])
+
+
+def ranks_of(store, run):
+    tensors = load_file(store.paths(run).adapter / "state.safetensors")
+    return {tensor.shape[0] for name, tensor in tensors.items() if name.endswith(".a")}
+
+
+def test_one_training_serves_all_target_ranks(tmp_path, peftlab_cache):
+    assert sweep(tmp_path, peftlab_cache, "method=squeeze_post", "method.schedule.rank=16,4,1", "source.method=lora",
+                 "recipe.max_steps=0", "source.recipe.max_steps=20") == 0  # fmt: skip
+    assert sweep(tmp_path, peftlab_cache, "method=squeeze_cont", "method.schedule.rank=2", "source.method=lora",
+                 "recipe.max_steps=6", "recipe.warmup_steps=2", "source.recipe.max_steps=20",
+                 "source.recipe.warmup_steps=null") == 0  # fmt: skip
+    store = Store(tmp_path / "runs")
+    records = [store.read(path.parent.name) for path in (tmp_path / "runs").glob("*/record.json")]
+    assert all(record.status == "done" for record in records)
+    (source,) = [record for record in records if "source" not in record.spec]
+    post = {r.spec["method"]["schedule"]["rank"]: r for r in records if r.spec["method"]["name"] == "squeeze_post"}
+    (cont,) = [r for r in records if r.spec["method"]["name"] == "squeeze_cont"]
+    assert sorted(post) == [1, 4, 16] and len(records) == 5
+    assert {rank: ranks_of(store, record.id) for rank, record in post.items()} == {1: {1}, 4: {4}, 16: {16}}
+    assert all(record.work["steps"].value == 0 for record in post.values()) and cont.work["steps"].value == 6
+    same, whole = post[16].scores["test"]["loss"].value, source.scores["test"]["loss"].value
+    assert same == pytest.approx(whole, rel=1e-4), "the rank is kept, and so is the function"
+    for record in (*post.values(), cont):
+        (entry,) = record.links
+        assert record.spec["source"]["method"]["update"]["rank"] == entry["rank_before"] == 16
+        assert all(0 < kept <= 1 + 1e-9 for kept in entry["variance_kept"].values())
+    assert ranks_of(store, cont.id) == {2}
+
+
+@pytest.fixture
+def planned(tmp_path, peftlab_cache):
+    def plan(*words, store="runs"):
+        request = read_request([*WORDS, f"runs={tmp_path / store}", f"cache={peftlab_cache}", *words])
+        settings = settings_from(request.config)
+        return plan_one(request, Resolver()), Store(settings.runs), settings
+
+    return plan
+
+
+def test_stages_of_one_run_end_at_the_last_rank_and_are_resumed_bit_for_bit(planned, monkeypatch):
+    words = ("method=squeeze_in", "method.schedule.ranks=[16,4,1]", "recipe.max_steps=21")
+    plan, straight_store, settings = planned(*words)
+    straight = run_one(plan, straight_store, settings)
+    assert straight.failure is None, straight.failure
+    assert [(entry["step"], entry["rank"]) for entry in straight.links] == [(16, 4), (20, 1)]
+    assert straight.selected["step"] == 21 and ranks_of(straight_store, plan.id) == {1}, "only the last rank is tested"
+    _, store, settings = planned(*words, store="stopped")
+    done, step = [], loop_module._step
+    monkeypatch.setattr(loop_module, "_step", lambda *given: (done.append(0), step(*given))[1])
+    with pytest.raises(Stopped):
+        run_one(plan, store, settings, stop=lambda: len(done) >= 18)
+    resumed = run_one(plan, store, settings)
+    assert len(done) == 21 and resumed.attempts == 2 and resumed.links == straight.links
+    assert resumed.scores == straight.scores
+    ours, theirs = (load_file(s.paths(plan.id).adapter / "state.safetensors") for s in (straight_store, store))
+    assert ours.keys() == theirs.keys() and all((ours[name] == theirs[name]).all() for name in ours)
+
+
+def test_a_source_that_fails_fails_its_targets(tmp_path, peftlab_cache):
+    assert sweep(tmp_path, peftlab_cache, "method=squeeze_post", "method.schedule.rank=4,1", "source.method=lora",
+                 "recipe.max_steps=0", "source.recipe.max_steps=20", "source.recipe.lr=1e30",
+                 "source.recipe.clip_norm=null") != 0  # fmt: skip
+    store = Store(tmp_path / "runs")
+    failures = [store.read(path.parent.name).failure for path in (tmp_path / "runs").glob("*/record.json")]
+    kinds = sorted(failure.kind for failure in failures if failure)
+    assert kinds == ["diverged", "source", "source"]
+
+
+def test_a_source_that_kept_no_adapter_is_said(tmp_path, peftlab_cache):
+    words = ("method=squeeze_post", "source.method=lora", "recipe.max_steps=0", "source.recipe.max_steps=2")
+    assert sweep(tmp_path, peftlab_cache, *words, "keep=none") != 0
+    store = Store(tmp_path / "runs")
+    records = [store.read(path.parent.name) for path in (tmp_path / "runs").glob("*/record.json")]
+    (message,) = [record.failure.message for record in records if record.failure]
+    assert "kept no adapter" in message and "keep=adapters" in message
