@@ -73,7 +73,7 @@ def test_a_step_clips_its_gradients_and_has_a_dropout_seed_of_its_own(loaded, mo
     monkeypatch.setattr(loop_module, "backward", seeded)
     window = next(context.loader.steps(0))
     for step in (0, 1, 0):
-        loop_module._step(context, optimizer, schedule, window, step)
+        loop_module._step(context, optimizer, schedule, window, TrainState(step=step))
     assert norms == pytest.approx([0.01] * 3, rel=1e-3)  # unclipped they are far above it
     assert seeds[0] == seeds[2] != seeds[1]
 
@@ -95,7 +95,7 @@ def test_a_method_sees_the_gradients_of_the_step_and_none_of_the_step_before(loa
     monkeypatch.setattr(context.method, "after_step", look)
     monkeypatch.setattr(loop_module, "backward", alone)
     for step, window in zip(range(2), context.loader.steps(0), strict=False):
-        loop_module._step(context, optimizer, schedule, window, step)
+        loop_module._step(context, optimizer, schedule, window, TrainState(step=step))
     assert progresses == [Progress(step, schedule.total, schedule.steps_per_epoch) for step in (1, 2)]
     assert schedule.total != schedule.steps_per_epoch
     assert all(gradient is None for gradients in before for gradient in gradients)
@@ -108,7 +108,7 @@ def test_moments_are_forgotten_where_a_method_says_so_and_nowhere_else(loaded, m
     changes = iter([NO_CHANGE, Change(forget=(gone,))])
     monkeypatch.setattr(context.method, "after_step", lambda progress: next(changes))
     for step, window in zip(range(2), context.loader.steps(0), strict=False):
-        loop_module._step(context, optimizer, schedule, window, step)
+        loop_module._step(context, optimizer, schedule, window, TrainState(step=step))
     assert gone not in optimizer.state and all(optimizer.state[p]["step"] == 2 for p in kept)
 
 
