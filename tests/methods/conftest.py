@@ -92,7 +92,7 @@ def _plain(name: str) -> Any:
 
 
 def spec(name: str, **changes: Any) -> MethodSpec:
-    """conf/method/<name>.yaml at rank 4 and s = 2, with two rounds; its keys, its parts' and `targets=` may be changed."""
+    """conf/method/<name>.yaml at rank 4 and s = 2, with two rounds; keys of it and of its parts may be changed."""
     raw = {**_plain(name), "update": dict(_plain(name)["update"]), "schedule": dict(_plain(name)["schedule"])}
     if raw["update"]["kind"] not in ("full", "head", "peft"):
         raw["update"] |= {"rank": 4, "alpha": 8.0}
