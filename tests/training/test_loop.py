@@ -238,3 +238,11 @@ def test_the_weights_that_are_tested_are_those_of_the_best_evaluation(planned, m
     record = run_module.run_one(*planned("recipe.evaluations=2"))
     assert record.failure is None, record.failure
     assert record.selected["step"] == 2 and len(states) == 1
+
+
+@pytest.mark.parametrize("direction, expected", [("max", (0.5, 0.7)), ("min", (-0.5, -0.7))])
+def test_a_method_knows_of_validation_what_selects_the_larger_the_better_and_nothing_of_test(direction, expected):
+    dataset = SimpleNamespace(metric="score", direction=direction)
+    context = SimpleNamespace(spec=SimpleNamespace(dataset=dataset))  # and no data: test labels cannot be read
+    curve = [Point(n, n, 0.0, 0.0, 0.0, {"score": value, "loss": 9.0}) for n, value in ((1, 0.5), (2, 0.7))]
+    assert loop_module._validation_scores(context, TrainState(curve=curve)) == expected
