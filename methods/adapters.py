@@ -43,6 +43,7 @@ class AdapterMethod:
         self.sites = find_sites(model, self.layout, self.spec.targets)
         self.updates = {site.path: make_update(self._of(site), site) for site in self.sites}
         for update in self.updates.values():
+            update.peers = len(self.updates)
             update.begin(draw, 0)
         self.schedule.attach(self.updates, draw)
         inject(model, self.updates)
@@ -74,12 +75,15 @@ class AdapterMethod:
     def groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Adapters never decay (study, §1.1). LoRA+ puts B in its own group at `b_over_a` times the rate of A."""
         trained = [(name, p) for update in self.updates.values() for name, p in update.named_parameters()]
-        ratio = self.spec.rates.b_over_a
+        ratio, gate = self.spec.rates.b_over_a, self.spec.rates.gate
         fast = [p for name, p in trained if name == "b" and ratio != 1.0]
-        slow = [p for name, p in trained if name != "b" or ratio == 1.0]
+        gates = [p for name, p in trained if name == "gate" and gate is not None]
+        others = {id(p) for p in (*fast, *gates)}
+        slow = [p for _, p in trained if id(p) not in others]
         groups = [
             {"name": "adapter", "params": slow, "lr": lr, "weight_decay": 0.0},
             {"name": "adapter_b", "params": fast, "lr": lr * ratio, "weight_decay": 0.0},
+            {"name": "gate", "params": gates, "lr": gate, "weight_decay": 0.0, "constant": True},
         ]
         return [group for group in groups if group["params"]] + self._head.groups(head_lr, weight_decay)
 
@@ -116,7 +120,9 @@ class AdapterMethod:
         return self.schedule.outdates(facts)
 
     def history(self) -> list[dict[str, Any]]:
-        return self.schedule.history()
+        """The schedule's changes, and last the ranks of all sites where the updates know theirs."""
+        reports = {path: report for path, update in self.updates.items() if (report := update.report()) is not None}
+        return self.schedule.history() + ([{"event": "ranks", "sites": reports}] if reports else [])
 
     def counts(self) -> dict[str, int]:
         trained = sum(p.numel() for update in self.updates.values() for p in update.parameters())

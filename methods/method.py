@@ -20,11 +20,15 @@ Draw = Callable[..., torch.Generator]  # draw("selector", module_path, link) is 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where training stands: `step` optimizer steps of `total` are done."""
+    """Where training stands: `step` optimizer steps of `total` are done.
+
+    validation: every score of the validation split so far, in order, as numbers of which the larger is the better.
+    """
 
     step: int
     total: int
     steps_per_epoch: int
+    validation: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,7 +84,8 @@ class Method(Protocol):
     def groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Optimizer groups {"name", "params", "lr", "weight_decay"}; asked again after parameters were replaced.
 
-        Names: adapter, adapter_b (never decayed), base, base_no_decay, head, head_no_decay.
+        Names: adapter, adapter_b, gate (never decayed), base, base_no_decay, head, head_no_decay.
+        A group with "constant": True keeps its lr through warm-up and decay.
         """
         ...
 

@@ -47,7 +47,8 @@ def why_not(
     if isinstance(update, SiteUpdateSpec):
         if not spec.targets:
             return f"{spec.name} names no target; the model has {', '.join(targets)}."
-        return _why_not_ranks(spec, smallest, depth) or _named_twice(spec, targets) or _why_not_squeeze(spec)
+        why = _why_not_ranks(spec, smallest, depth) or _named_twice(spec, targets)
+        return why or _why_not_squeeze(spec) or _why_not_schedule(spec, smallest)
     if spec.ranks:
         return f"{spec.name} takes no method.ranks: {update.kind} has no rank of single weights."
     if isinstance(spec.schedule, Chain):
@@ -126,6 +127,20 @@ def _why_not_squeeze(spec: MethodSpec) -> str | None:
     if isinstance(squeeze, PostSqueeze) and squeeze.rank > update.rank:
         return f"{spec.name}: schedule.rank {squeeze.rank} is above the rank that is compressed, {update.rank}."
     return None
+
+
+def _why_not_schedule(spec: MethodSpec, smallest: int | None) -> str | None:
+    """Whether the schedule can change the update's rank, where it changes ranks."""
+    kinds, update, most = spec.schedule.acts_on, spec.update, getattr(spec.schedule, "up_to", None)
+    if kinds is not None and update.kind not in kinds:
+        return f"{spec.name}: {spec.schedule.kind} changes the rank of {' and '.join(kinds)}, not of {update.kind}."
+    if kinds is not None and not (getattr(update, "train_a", True) and getattr(update, "train_b", True)):
+        return f"{spec.name}: {spec.schedule.kind} changes both factors, and one of them is frozen."
+    if most is None:
+        return None
+    if (first := max(getattr(update, "rank", 1), *spec.ranks.values(), 1)) >= most:
+        return f"{spec.name}: schedule.max_rank {most} is not above the first rank, {first}."
+    return _why_not_rank(spec, most, smallest)
 
 
 def _named_twice(spec: MethodSpec, targets: Mapping[str, str]) -> str | None:

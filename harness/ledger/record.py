@@ -78,7 +78,9 @@ class Record:
     parameters: Mapping[str, Quantity] = doc("Counts: total, trainable, adapter, head.")
     curve: tuple[Point, ...] = doc("One entry per validation pass.")
     data: Mapping[str, Any] = doc("Revision or content hash, sizes and digests of the splits.")
-    links: tuple[Mapping[str, Any], ...] = doc("One entry per finished chain link.")
+    links: tuple[Mapping[str, Any], ...] = doc(
+        "One entry per change of the adapter: a link's end, other ranks; last, the ranks."
+    )
     provenance: Mapping[str, Any] = doc(
         "git, packages, host, device, fingerprint, started, finished; of tasks with images, what read them (images)."
     )

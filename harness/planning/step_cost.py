@@ -28,6 +28,7 @@ from harness.probe.backbone import Backbone
 from harness.probe.entrants import Entrant, method_entrant
 from methods.errors import MethodError
 from methods.ranks import largest, names_layers
+from methods.spec import Constant, MethodSpec
 
 
 def step_cost(spec: RunSpec) -> StepCost:
@@ -36,6 +37,7 @@ def step_cost(spec: RunSpec) -> StepCost:
     Beside the roles of `Record.ledger`, with gradient checkpointing: what the backward pass keeps of the one block that
     it has computed again ("recomputed_block").
     """
+    spec = replace(spec, method=_at_its_largest(spec.method))
     blocks = text_config(make_config(spec.model, spec.dataset.task)).num_hidden_layers
     try:
         total = _counted(spec, blocks) if names_layers(spec.method.ranks) else _on_a_line(spec, blocks)
@@ -44,6 +46,13 @@ def step_cost(spec: RunSpec) -> StepCost:
         return StepCost({}, None, f"cannot be counted without weights: {str(error).splitlines()[0]}")
     flops = total.pop("flops")
     return StepCost(total | block, flops * spec.recipe.accumulate)
+
+
+def _at_its_largest(method: MethodSpec) -> MethodSpec:
+    """At the rank that a growing one ends with, from the start."""
+    if (most := getattr(method.schedule, "up_to", None)) is None:
+        return method
+    return replace(method, update=replace(method.update, rank=most), ranks={}, schedule=Constant("constant"))  # type: ignore[call-arg]
 
 
 def _on_a_line(spec: RunSpec, blocks: int) -> dict[str, float]:

@@ -72,7 +72,7 @@ def shape_of(plain: Mapping[str, Any]) -> dict[str, Any]:
         # which columns are taken, and when a link ends, cost nothing
         "update": {key: value for key, value in method["update"].items() if key != "selector"},
         "targets": method["targets"],
-        "ranks": method.get("ranks", {}),
+        "ranks": [method.get("ranks", {}), method["schedule"].get("max_rank")],
         "model": {key: value for key, value in model.items() if key not in ("name", "source", "about")},
         "task": {
             "next_token": is_lm(task),

@@ -84,7 +84,7 @@ def _until_evaluation(
     while True:
         context.timer.start()
         window = next(steps)
-        losses.append(_step(context, optimizer, schedule, window, state.step))
+        losses.append(_step(context, optimizer, schedule, window, state))
         state.step += 1
         state.samples += (samples := sum(len(batch.ids) for batch in window))
         context.timer.stop(
@@ -115,21 +115,33 @@ def _read(losses: list[Tensor], state: TrainState, schedule: TrainSchedule) -> N
 
 
 def _step(
-    context: RunContext, optimizer: torch.optim.Optimizer, schedule: TrainSchedule, window: list[Batch], step: int
+    context: RunContext,
+    optimizer: torch.optim.Optimizer,
+    schedule: TrainSchedule,
+    window: list[Batch],
+    state: TrainState,
 ) -> Tensor:
     """One optimizer step over its micro-batches; returns the loss of `backward`, on the device."""
+    step = state.step
     _seed(context.device, context.seeds.of("dropout", step))  # the same masks for every method, and after a restart
     set_rate(optimizer, schedule.rate(step))
     total = backward(context, window)
     if (limit := context.spec.recipe.clip_norm) is not None:
         torch.nn.utils.clip_grad_norm_(trained(optimizer), limit)
     optimizer.step()
-    change = context.method.after_step(Progress(step + 1, schedule.total, schedule.steps_per_epoch))
+    scores = _validation_scores(context, state)
+    change = context.method.after_step(Progress(step + 1, schedule.total, schedule.steps_per_epoch, scores))
     optimizer.zero_grad(set_to_none=True)  # not before: a method may read the gradients of the step
     apply_change(optimizer, change, lambda: optimizer_groups(context.method, context.spec.recipe))
     if change.event is not None:
         context.events.emit(**{**change.event, "step": step + 1})
     return total
+
+
+def _validation_scores(context: RunContext, state: TrainState) -> tuple[float, ...]:
+    """All that a method may know of them: the metric that selects, as numbers of which the larger is the better."""
+    dataset = context.spec.dataset
+    return tuple(point.val[dataset.metric] * (1 if dataset.direction == "max" else -1) for point in state.curve)
 
 
 def _seed(device: torch.device, seed: int) -> None:

@@ -25,9 +25,9 @@ def optimizer_groups(method: Method, recipe: RecipeSpec) -> Groups:
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
-    """Every group's learning rate: its base times `rate`."""
+    """Every group's learning rate: its base times `rate`, or its base alone where it is constant."""
     for group in optimizer.param_groups:
-        group["lr"] = group["base_lr"] * rate
+        group["lr"] = group["base_lr"] * (1.0 if group.get("constant") else rate)
 
 
 def apply_change(optimizer: torch.optim.Optimizer, change: Change, groups: Callable[[], Groups]) -> None:

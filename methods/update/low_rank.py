@@ -17,6 +17,11 @@ from methods.update.link import LinkEnd
 from methods.update.low_rank_linear import low_rank_linear
 
 
+def plain(rank: int, alpha: float) -> LowRank:
+    """LoRA: what its relatives start from."""
+    return LowRank("low_rank", rank, alpha, True, True, "kaiming_uniform", "zero")
+
+
 class LowRankUpdate(SiteUpdate):
     """A (rank, in) and B (out, rank), in float32 (float64 for a float64 model). A frozen factor is a buffer.
 
@@ -35,7 +40,7 @@ class LowRankUpdate(SiteUpdate):
         if (spec.init_a == "zero") == (init_b == "zero"):
             raise MethodError("exactly one of init_a and init_b must be zero: else the model moves at once, or never.")
         self.scale = spec.alpha / spec.rank
-        self._inits = (spec.init_a, init_b)
+        self.inits = (spec.init_a, init_b)
         weight = stored_weight(site.module)
         dtype = master_dtype(weight.dtype)
         a = torch.empty(spec.rank, site.in_features, dtype=dtype, device=weight.device)
@@ -55,7 +60,7 @@ class LowRankUpdate(SiteUpdate):
     def begin(self, draw: Draw, link: int) -> None:
         """Draw the factors of a link from the adapter's own stream; the factor that starts at zero is zero again."""
         generator = draw("init", "adapter", self.site.path, link)
-        for tensor, init in zip((self.a, self.b), self._inits, strict=True):
+        for tensor, init in zip((self.a, self.b), self.inits, strict=True):
             tensor.copy_(factor(init, (tensor.shape[0], tensor.shape[1]), generator))
 
     def pair(self) -> tuple[Tensor, Tensor]:

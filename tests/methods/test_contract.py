@@ -6,10 +6,11 @@ import torch
 from methods.errors import MethodError
 
 FAMILIES = ("bert", "roberta", "deberta", "vit", "gpt2", "llama")
+RANKED = ("sine_lora", "lr_lora", "dylora", "sora", "l1ra")
 ADAPTERS = ("lora", "lora_plus", "asym", "cola", "rac", "cla", "r_cla", "c3la", "r_c3la", "paca", "asym_b", "rac_b",
-            "dpaca", "cpaca", "dcpaca", "ba_sparse_lora", "ba_sparse_final", "ba_sparse_fix_mask")  # fmt: skip
+            "dpaca", "cpaca", "dcpaca", "ba_sparse_lora", "ba_sparse_final", "ba_sparse_fix_mask", *RANKED)  # fmt: skip
 METHODS = (*ADAPTERS, "full", "head")
-PARTS = ("lora", "cola", "c3la", "cpaca", "ba_sparse_lora")  # one of each update, chained where it can be
+PARTS = ("lora", "cola", "c3la", "cpaca", "ba_sparse_lora", *RANKED)  # one of each update, chained where it can be
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -58,7 +59,7 @@ def test_everything_frozen_stays_bit_identical(lab, family, name):
 def test_every_trained_tensor_gets_a_gradient(lab, family, name):
     tiny = lab.tiny(family)
     method = lab.attach(tiny, lab.spec(name))
-    lab.train(tiny, method, 1, total=10)  # once both factors are off zero
+    lab.train(tiny, method, 8 if name == "dylora" else 1, total=10)  # once both factors are off zero
     tiny.loss().backward()
     for group in method.groups(1.0, 1.0, 0.0):
         for parameter in group["params"]:

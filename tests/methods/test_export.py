@@ -11,7 +11,7 @@ from methods.export import peft_adapter
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 LOW_RANK = ("lora", "lora_plus", "asym", "asym_b", "cola", "rac", "rac_b", "cla", "r_cla", "c3la", "r_c3la", "paca",
-            "dpaca", "cpaca", "dcpaca")  # fmt: skip
+            "dpaca", "cpaca", "dcpaca", "dylora", "sora", "l1ra")  # fmt: skip
 
 
 def loaded(lab, family, method, folder):
@@ -78,7 +78,7 @@ def test_modules_of_different_rank_are_told_apart(lab, tmp_path):
     assert config["rank_pattern"] == {f"model.layers.{n}.self_attn.v_proj": 16 for n in range(2)}
 
 
-@pytest.mark.parametrize("name", ["full", "head", "ba_sparse_lora"])
+@pytest.mark.parametrize("name", ["full", "head", "ba_sparse_lora", "sine_lora", "lr_lora"])
 def test_what_is_not_of_low_rank_is_refused(lab, name):
     tiny = lab.tiny()
     method = lab.attach(tiny, lab.spec(name))

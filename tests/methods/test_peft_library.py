@@ -8,7 +8,7 @@ from methods.errors import MethodError
 from methods.library_types import REFUSED, TYPES
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
-LIBRARY = ("peft", "dora", "rslora", "vera", "adalora", "oft", "ia3", "ln_tuning")
+LIBRARY = ("peft", "dora", "rslora", "vera", "adalora", "oft", "ia3", "ln_tuning", "velora")
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta", "deberta", "vit", "llama"])
@@ -89,6 +89,28 @@ def test_adaloras_penalty_is_its_papers_and_so_is_its_gradient(lab):
     assert penalty.item() == pytest.approx(expected.item(), rel=1e-6) and penalty.item() > 1
     for name, factor in factors.items():
         torch.testing.assert_close(factor.grad.double(), doubles[name].grad, rtol=1e-5, atol=1e-7)
+
+
+def test_velora_computes_loras_output_and_keeps_less_of_it_for_backward(lab):
+    """The same factors: equal outputs; A's input, 32 numbers a token, is kept as one number for each of 8 groups."""
+    outputs, kept = [], []
+    options = {"r": 4, "lora_alpha": 8}
+    for more in ({}, {"velora_config": {"num_groups": 8, "scale": 1.0, "init_type": "random"}}):
+        tiny = lab.tiny(dtype=torch.float64)
+        lab.attach(tiny, lab.spec("velora", options=options | more))
+        layer = next(m for n, m in tiny.model.named_modules() if n.endswith("lora_A.default")).weight
+        sizes = []
+
+        def keep(tensor, sizes=sizes):
+            sizes.append(tuple(tensor.shape))
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            outputs.append(tiny.logits())
+        assert layer.shape == (4, 32)
+        kept.append(sizes.count((3 * 7, 8)))
+    assert torch.allclose(*outputs, atol=1e-12)
+    assert kept[0] == 0 and kept[1] == 4  # one compressed input for each of the four weights
 
 
 SIZES = {"C3A": {"block_size": 16}, "FOURIERFT": {"n_frequency": 50}, "MISS": {"r": 4}, "PSOFT": {"r": 8},

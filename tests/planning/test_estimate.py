@@ -92,6 +92,13 @@ def test_ranks_by_kind_and_layer_are_counted_layer_by_layer(needs):
     assert hierarchical.ledger["adapter"] == 4 * 4 * (attention + up + down)
 
 
+def test_a_growing_rank_needs_what_its_last_rank_does(needs):
+    words = ("model=roberta_base", "dataset=cola")
+    (growing,), (last,) = needs(*words, "method=grow"), needs(*words, "method=lora", "method.update.rank=64")
+    assert growing.ledger == last.ledger and growing.ledger["adapter"] == 4 * 24 * 64 * (768 + 768)
+    assert needs(*words, "method=grow", "method.schedule.max_rank=32")[0].ledger["adapter"] == 4 * 24 * 32 * 1536
+
+
 def test_gradient_checkpointing_and_smaller_batches_need_less(tmp_path, needs):
     words = ("method=lora", "model=roberta_base", "dataset=cola", "recipe.precision=float32")
     asked = ("recipe.batch_size=16", "recipe.batch_size=8", "recipe.gradient_checkpointing=true")

@@ -73,7 +73,7 @@ def test_a_step_clips_its_gradients_and_has_a_dropout_seed_of_its_own(loaded, mo
     monkeypatch.setattr(loop_module, "backward", seeded)
     window = next(context.loader.steps(0))
     for step in (0, 1, 0):
-        loop_module._step(context, optimizer, schedule, window, step)
+        loop_module._step(context, optimizer, schedule, window, TrainState(step=step))
     assert norms == pytest.approx([0.01] * 3, rel=1e-3)  # unclipped they are far above it
     assert seeds[0] == seeds[2] != seeds[1]
 
@@ -95,7 +95,7 @@ def test_a_method_sees_the_gradients_of_the_step_and_none_of_the_step_before(loa
     monkeypatch.setattr(context.method, "after_step", look)
     monkeypatch.setattr(loop_module, "backward", alone)
     for step, window in zip(range(2), context.loader.steps(0), strict=False):
-        loop_module._step(context, optimizer, schedule, window, step)
+        loop_module._step(context, optimizer, schedule, window, TrainState(step=step))
     assert progresses == [Progress(step, schedule.total, schedule.steps_per_epoch) for step in (1, 2)]
     assert schedule.total != schedule.steps_per_epoch
     assert all(gradient is None for gradients in before for gradient in gradients)
@@ -108,7 +108,7 @@ def test_moments_are_forgotten_where_a_method_says_so_and_nowhere_else(loaded, m
     changes = iter([NO_CHANGE, Change(forget=(gone,))])
     monkeypatch.setattr(context.method, "after_step", lambda progress: next(changes))
     for step, window in zip(range(2), context.loader.steps(0), strict=False):
-        loop_module._step(context, optimizer, schedule, window, step)
+        loop_module._step(context, optimizer, schedule, window, TrainState(step=step))
     assert gone not in optimizer.state and all(optimizer.state[p]["step"] == 2 for p in kept)
 
 
@@ -238,3 +238,11 @@ def test_the_weights_that_are_tested_are_those_of_the_best_evaluation(planned, m
     record = run_module.run_one(*planned("recipe.evaluations=2"))
     assert record.failure is None, record.failure
     assert record.selected["step"] == 2 and len(states) == 1
+
+
+@pytest.mark.parametrize("direction, expected", [("max", (0.5, 0.7)), ("min", (-0.5, -0.7))])
+def test_a_method_knows_of_validation_what_selects_the_larger_the_better_and_nothing_of_test(direction, expected):
+    dataset = SimpleNamespace(metric="score", direction=direction)
+    context = SimpleNamespace(spec=SimpleNamespace(dataset=dataset))  # and no data: test labels cannot be read
+    curve = [Point(n, n, 0.0, 0.0, 0.0, {"score": value, "loss": 9.0}) for n, value in ((1, 0.5), (2, 0.7))]
+    assert loop_module._validation_scores(context, TrainState(curve=curve)) == expected
