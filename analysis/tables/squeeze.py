@@ -15,14 +15,14 @@ from analysis.tables.cells import PLUS_MINUS, estimate_of, footer, interval_text
 
 
 @dataclass(frozen=True)
-class Column:
+class SqueezeColumn:
     """A procedure as the paper's tables head it: `Direct`, `Direct +200`, `Cont +0`, `In-standard` …"""
 
     name: str
     runs: pd.DataFrame  # of one block and final rank
 
 
-def columns_of(rows: pd.DataFrame) -> list[Column]:
+def columns_of(rows: pd.DataFrame) -> list[SqueezeColumn]:
     """The procedures among the rows of one block and final rank, in the paper's order.
 
     `+M` of direct training is its steps beyond the fewest that the block's direct runs of that rank have.
@@ -33,7 +33,7 @@ def columns_of(rows: pd.DataFrame) -> list[Column]:
         fewest = of_kind["own_steps"].min()
         for label in dict.fromkeys(of_kind["label"]):
             runs = of_kind[of_kind["label"] == label]
-            found.append(Column(_name(kind, runs.iloc[0]["own_steps"], fewest), runs))
+            found.append(SqueezeColumn(_name(kind, runs.iloc[0]["own_steps"], fewest), runs))
     return found
 
 
