@@ -172,6 +172,6 @@ METHODS = (
           OF_COMPRESS),
     Fault("a share is kept by one rank too few", COMPRESS, "(energy < keep * energy[-1]).sum()) + 1)",
           "(energy < keep * energy[-1]).sum()))", OF_COMPRESS),
-    Fault("steps of a stage go to the smallest remainder", COMPRESS,
+    Fault("steps of a stage go to the smallest remainder", "methods/stages.py",
           "(lengths[stage] - shares[stage], stage)", "(shares[stage] - lengths[stage], stage)", OF_COMPRESS),
 )  # fmt: skip
