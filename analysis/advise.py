@@ -16,7 +16,7 @@ from analysis.load import to_frame
 from analysis.metric import number
 from analysis.stats.intervals import Estimate
 from analysis.support import sweep_command, unsupported
-from analysis.tables.cells import estimate_of, finite, interval_text
+from analysis.tables.cells import estimate_of, finite, range_text
 from analysis.times import quickest_of, times_comparable
 from analysis.verdict import alike, named
 from harness.ledger.errors import RecordError
@@ -132,10 +132,10 @@ def _no_advice(frame: Frame, block: str, options: list[Option]) -> str:
 
 def _numbers(frame: Frame, o: Option) -> str:
     metric = frame.shown(o.block)
-    half = interval_text(o.score, lambda v: number(v, metric.digits))
+    seeds = range_text(o.score, lambda v: number(v, metric.digits))
     unit = f" {metric.unit}" if metric.unit else ""
     costs = [f"{value:.3g} {unit}" for value, unit in ((o.peak_gb, "GB"), (o.hours, "h")) if value is not None]
-    score = f"{metric.name} {number(o.score.mean, metric.digits)}{half}{unit}"
+    score = f"{metric.name} {number(o.score.mean, metric.digits)}{seeds}{unit}"
     return ", ".join([score, *costs, f"{o.score.n} run{'s' * (o.score.n > 1)}"])
 
 
@@ -169,8 +169,8 @@ def as_json(options: tuple[Option, ...]) -> list[dict[str, Any]]:
             "block": o.block,
             "method": o.method,
             "score": finite(o.score.mean),
-            "low": finite(o.score.low),
-            "high": finite(o.score.high),
+            "lowest": finite(o.score.low),
+            "highest": finite(o.score.high),
             "n": o.score.n,
             "lost": o.lost,
             "peak_gb": o.peak_gb,

@@ -12,7 +12,7 @@ from analysis.scale import scale_of
 from analysis.stats import exact
 from analysis.stats.equivalence import one_sided
 from analysis.stats.paired import holm
-from analysis.tables.cells import estimate_of, far_off, interval_text, measured, told_apart
+from analysis.tables.cells import estimate_of, far_off_notes, measured, range_text, told_apart
 from analysis.tables.competitive import Difference, differences
 from analysis.tables.tuning import Tuned, tuned
 from analysis.times import quickest_of
@@ -99,7 +99,7 @@ def _verdict(frame: Frame, block: str, against: list[Difference]) -> Verdict:
     told += [_as_good(frame, block, best, good, quickest, why)] if len(scored) > 1 else []
     lost = [text for m in frame.methods_of(block) if (text := _lost(frame, block, m))]
     told += [f"Not all runs have a score: {named(lost)}."] if lost else []
-    told += [*(_competitive(frame, against) if len(values) > 2 else ()), *far_off(frame, block)]
+    told += [*(_competitive(frame, against) if len(values) > 2 else ()), *far_off_notes(frame, block)]
     return Verdict(block, best, rivals, quickest, tuple(filter(None, told)), good)
 
 
@@ -156,13 +156,13 @@ def _lost(frame: Frame, block: str, method: str) -> str:
 def _score_and_cost(frame: Frame, block: str, method: str) -> str:
     runs, metric = frame.cell(block, method), frame.shown(block)
     score, unit = estimate_of(runs, "shown"), f" {metric.unit}" if metric.unit else ""
-    half = interval_text(score, lambda v: number(v, metric.digits))
+    seeds = range_text(score, lambda v: number(v, metric.digits))
     n = f"{score.n} of {len(runs)} runs" if score.n < len(runs) else f"{score.n} run{'s' * (score.n > 1)}"
     time, saved = estimate_of(runs, "train_s"), measured(runs, "saved_bytes")
-    width = interval_text(time, lambda v: f"{v:,.1f}")
+    width = range_text(time, lambda v: f"{v:,.1f}")
     costs = [f"{time.mean:,.1f}{width} s of training"] if time.n else []
     costs += [f"{saved.mean() / 1e6:,.1f} MB saved for backward"] if len(saved) else []
-    return ", ".join([f"{metric.name} {number(score.mean, metric.digits)}{half}{unit} ({n})", *costs])
+    return ", ".join([f"{metric.name} {number(score.mean, metric.digits)}{seeds}{unit} ({n})", *costs])
 
 
 def _competitive(frame: Frame, against: list[Difference]) -> tuple[str, ...]:

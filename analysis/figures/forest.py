@@ -12,9 +12,8 @@ from analysis.tables.competitive import Difference, differences
 
 @styled
 def forest(frame: Frame) -> Picture | None:
-    """Mean paired difference, and 95 % t interval from three common seeds on; right of zero is better than the control.
-
-    None without a control.
+    """Mean paired difference, and 95 % t interval of a shift from three common seeds on; right of zero is better than
+    the control. None without a control.
     """
     found = differences(frame)
     if not found:

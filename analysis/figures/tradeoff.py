@@ -23,7 +23,7 @@ _SHOWN = {"s": ("s", 1.0), "ms": ("ms", 1.0), "bytes": ("MB", 1e-6), "count": ("
 @styled
 def score_against(frame: Frame, cost: str) -> Picture:
     """Mean score against the mean of `cost`, a declared column such as train_s, step_bytes or trainable_params (on a
-    logarithmic axis); bars are 95 % t intervals from three runs on, across for times.
+    logarithmic axis); bars reach from the lowest to the highest seed, from three runs on, across for times.
     """
     data = means(frame, cost)
     declared = column(cost)
@@ -51,7 +51,9 @@ def score_against(frame: Frame, cost: str) -> Picture:
 
 
 def means(frame: Frame, cost: str) -> pd.DataFrame:
-    """block, method, cost, score, low, high, n, on_front: one row per method with a finished run."""
+    """block, method, cost, cost_lowest, cost_highest, score, lowest, highest, n, on_front: one row per method with a
+    finished run.
+    """
     rows = []
     for block in frame.blocks:
         factor = _SHOWN[column(cost).unit][1]
@@ -61,7 +63,7 @@ def means(frame: Frame, cost: str) -> pd.DataFrame:
             if score.n and price.n:
                 cost_range = (price.mean * factor, price.low * factor, price.high * factor)
                 rows.append((block, method, *cost_range, score.mean, score.low, score.high, score.n))
-    names = ["block", "method", "cost", "cost_low", "cost_high", "score", "low", "high", "n"]
+    names = ["block", "method", "cost", "cost_lowest", "cost_highest", "score", "lowest", "highest", "n"]
     data = pd.DataFrame(rows, columns=names)
     data["on_front"] = False
     for block, here in data.groupby("block"):
@@ -83,8 +85,8 @@ def _panel(axis: Any, frame: Frame, here: pd.DataFrame, block: str, cost: str, h
         line["cost"], line["score"], color="#8c959f", linewidth=1.2, linestyle="--", zorder=1, drawstyle="steps-post"
     )
     for row in here.itertuples():
-        up = whiskers(Estimate(row.score, row.low, row.high, row.n))
-        across = whiskers(Estimate(row.cost, row.cost_low, row.cost_high, row.n)) if timed else None
+        up = whiskers(Estimate(row.score, row.lowest, row.highest, row.n))
+        across = whiskers(Estimate(row.cost, row.cost_lowest, row.cost_highest, row.n)) if timed else None
         handles[row.method] = axis.errorbar(
             row.cost,
             row.score,
@@ -117,7 +119,7 @@ def _alt(frame: Frame, data: pd.DataFrame, label: str) -> str:
             f"{block}: on the front {best}" + (f"; without a finished run {', '.join(missing)}" if missing else "")
         )
     return (
-        f"Scatter plot of the score against {label}, a point per method with its 95 % interval. "
+        f"Scatter plot of the score against {label}, a point per method with bars from its lowest to its highest seed. "
         + ". ".join(said)
         + "."
     )

@@ -59,7 +59,10 @@ def _tradeoff(frame: Frame) -> Section:
 
 
 def _fronts(frame: Frame) -> Section:
-    lead = "Up is better, left is cheaper; the dashed line joins the Pareto front of the means."
+    lead = (
+        "Up is better, left is cheaper; the dashed line joins the Pareto front of the means. Bars reach from the "
+        "lowest to the highest seed."
+    )
     pictures = tuple(score_against(frame, cost) for cost in ("train_s", "step_bytes", "trainable_params"))
     return Section("fronts", "Pareto fronts", lead, _some(fronts_table(frame)), pictures)
 

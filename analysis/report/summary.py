@@ -8,6 +8,7 @@ import pandas as pd
 
 from analysis.columns import COLUMNS, DERIVED
 from analysis.frame import Frame
+from analysis.stats.intervals import range_level
 from analysis.tables.cells import estimate_of, finite, lost
 from analysis.verdict import verdicts
 
@@ -54,8 +55,9 @@ def _cell(frame: Frame, block: str, method: str) -> dict[str, Any]:
         "planned": int((rows["status"] != "skipped").sum()),
         "n": score.n,
         "score": finite(score.mean),
-        "low": finite(score.low),
-        "high": finite(score.high),
+        "lowest": finite(score.low),
+        "highest": finite(score.high),
+        "range_holds_median": range_level(score.n) if score.known else None,
         "reason": lost(rows, "shown") if score.n < len(rows) else None,
         "means": costs,
     }

@@ -1,4 +1,4 @@
-"""Intervals of a mean over few seeds.
+"""What few seeds say: their range, which holds the median whatever their distribution, and Student's t of differences.
 
 Refuses to bootstrap them: over 3–5 seeds a bootstrap covers 75–83 % (measuring.md, 7).
 """
@@ -13,7 +13,9 @@ from scipy import stats
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval; `low` and `high` are NaN where there is none: below three values, without spread."""
+    """A mean with its interval or range; `low` and `high` are NaN where there is none: below three values, without
+    spread.
+    """
 
     mean: float
     low: float
@@ -30,14 +32,32 @@ class Estimate:
         """True where there is an interval."""
         return bool(np.isfinite(self.low) and np.isfinite(self.high))
 
-    @property
-    def symmetric(self) -> bool:
-        """False where the end of the scale cut the interval."""
-        return abs((self.high - self.mean) - (self.mean - self.low)) <= 1e-9 * max(1.0, abs(self.mean))
-
     def within(self, low: float, high: float) -> "Estimate":
         """The same, cut to a scale that ends at `low` and `high`: the truth never lies beyond."""
         return Estimate(self.mean, max(self.low, low), min(self.high, high), self.n) if self.known else self
+
+
+def seed_range(values: ArrayLike) -> Estimate:
+    """Mean of `values` (n,), and the lowest and the highest of them; two values have no range (S1: no claim below
+    three). NaN values must be taken out before.
+
+    No interval of the mean is made of one method's seeds: a seed of ten that collapses shows in none of three seeds in
+    73 % of studies, and no interval of theirs can hold a mean that it moved.
+    """
+    x = np.asarray(values, float)
+    if not np.isfinite(x).all():
+        raise ValueError("seed_range: a value that is not finite; leave failed runs out and count them")
+    if x.size == 0:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    low, high = (float(x.min()), float(x.max())) if x.size >= 3 else (np.nan, np.nan)
+    return Estimate(float(x.mean()), low, high, int(x.size))
+
+
+def range_level(n: int) -> float:
+    """How probable it is that the range of n >= 1 values holds the median of what they are drawn from, at least and
+    for any distribution: all n are above it or all are below in 2 · 2^-n of cases (Thompson 1936).
+    """
+    return 1 - 2.0 ** (1 - n)
 
 
 def spread(values: ArrayLike, step: float = 0.0) -> float:

@@ -13,7 +13,7 @@ from analysis.columns import column as declared
 from analysis.frame import Frame
 from analysis.metric import number
 from analysis.scale import scale_of
-from analysis.stats.intervals import Estimate, t_interval
+from analysis.stats.intervals import Estimate, range_level, seed_range
 from analysis.stats.paired import pairwise_t
 from analysis.table import Cell, Mark
 
@@ -33,47 +33,42 @@ def measured(rows: pd.DataFrame, column: str) -> NDArray[np.float64]:
 
 
 def estimate_of(rows: pd.DataFrame, column: str) -> Estimate:
-    """t interval over the finished runs of `rows` that measured `column`, which knows the column's scale."""
-    values, scale = measured(rows, column), scale_of(rows, column)
-    return t_interval(values, step=scale.step).within(scale.low, scale.high)
+    """Mean and range of the finished runs of `rows` that measured `column`."""
+    return seed_range(measured(rows, column))
 
 
-def interval_text(found: Estimate, text: Callable[[float], str]) -> str:
-    """` ± 0.40`; ` [97.90, 100.00]` where the scale's end cuts the interval; empty where there is none."""
-    if not found.known:
-        return ""
-    return f" ± {text(found.half)}" if found.symmetric else f" [{text(found.low)}, {text(found.high)}]"
+def range_text(estimate: Estimate, text: Callable[[float], str]) -> str:
+    """` [89.90, 90.40]`, the lowest and the highest; empty where there is no range."""
+    return f" [{text(estimate.low)}, {text(estimate.high)}]" if estimate.known else ""
 
 
-def score_text(found: Estimate, digits: int, planned: int) -> str:
-    """`90.12 ± 0.40 (5)`; `(4/5)` where a planned run has no score; no ± below three runs."""
-    n = f"({found.n})" if found.n == planned else f"({found.n}/{planned})"
-    return f"{number(found.mean, digits)}{interval_text(found, lambda v: number(v, digits))} {n}"
+def score_text(score: Estimate, digits: int, planned: int) -> str:
+    """`90.12 [89.90, 90.40] (5)`; `(4/5)` where a planned run has no score; no range below three runs."""
+    n = f"({score.n})" if score.n == planned else f"({score.n}/{planned})"
+    return f"{number(score.mean, digits)}{range_text(score, lambda v: number(v, digits))} {n}"
 
 
 def score_cell(rows: pd.DataFrame, column: str, digits: int, mark: Mark = "") -> Cell:
-    """The cell of one method in one block: mean ± half of the 95 % t interval, n, and what became of the
-    other seeds.
-    """
-    found = estimate_of(rows, column)
-    if found.n == 0:
+    """The cell of one method in one block: mean, range over seeds, n, and what became of the other seeds."""
+    score = estimate_of(rows, column)
+    if score.n == 0:
         return absent_cell(rows, column)
     planned = int((rows["status"] != "skipped").sum())
-    return Cell(score_text(found, digits, planned), found.mean, mark, lost(rows, column) if found.n < planned else "")
+    return Cell(score_text(score, digits, planned), score.mean, mark, lost(rows, column) if score.n < planned else "")
 
 
 def mean_cell(rows: pd.DataFrame, column: str, digits: int, factor: float = 1.0) -> Cell:
-    """The mean of a cost over finished runs, or the reason why there is none. A time has its interval as a score has,
-    and its n where not every finished run measured it.
+    """The mean of a cost over finished runs, or the reason why there is none. A time has its range as a score has, and
+    its n where not every finished run measured it.
     """
-    found = estimate_of(rows, column)
-    if found.n == 0:
+    cost = estimate_of(rows, column)
+    if cost.n == 0:
         return absent_cell(rows, column)
-    mean = found.mean * factor
+    mean = cost.mean * factor
     digits += digits > 0 and mean < 1  # a tenth of a second is no difference between 0.1 and 0.1
     timed = declared(column).unit in ("s", "ms")
-    width = interval_text(found, lambda v: f"{v * factor:,.{digits}f}") if timed else ""
-    n = f" ({found.n})" if timed and found.n < rows["done"].sum() else ""
+    width = range_text(cost, lambda v: f"{v * factor:,.{digits}f}") if timed else ""
+    n = f" ({cost.n})" if timed and cost.n < rows["done"].sum() else ""
     return Cell(f"{mean:,.{digits}f}{width}{n}", mean)
 
 
@@ -138,11 +133,12 @@ def supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[
     return marks
 
 
-PLUS_MINUS = (
-    "± is half of the 95 % t interval over seeds like these, on this test set ([low, high] where the end of the scale "
-    "cuts it); (n) the runs behind it. Below three runs there is none. Times have the n of their row where none is "
-    "given. Where seeds differ by less than one test "
-    "example it is wider than 95 % needs."
+_LEVELS = ", ".join(f"{100 * range_level(n):.1f} % with {word}" for n, word in ((3, "three"), (5, "five"), (10, "ten")))
+RANGE_NOTE = (
+    "Mean [lowest, highest seed] (n, the runs behind it); below three runs there is no range. It holds the median of "
+    f"seeds like these, on this test set, in at least {_LEVELS} seeds, however they are distributed. It is no interval "
+    "of the mean: seeds that collapse now and then may be in none of a few. Times have the n of their row where none "
+    "is given."
 )
 MARK_NOTE = (
     "Best bold, second underlined, third italic: only a method that lost no run, and only where a paired t test over "
@@ -150,18 +146,27 @@ MARK_NOTE = (
 )
 
 
-def far_off(frame: Frame, block: str) -> tuple[str, ...]:
-    """A warning for each method with a seed far off its others: further than five times the median distance of seeds
-    from their method's median, over the block, and five steps of the score. Intervals and tests do not hold then.
+def far_off(frame: Frame, block: str) -> dict[str, int]:
+    """Method -> its seed that is far off its others: further than five times the median distance of seeds from their
+    method's median, over the block, and five steps of the score.
     """
     values, step = frame.values(block, "shown"), scale_of(frame.block(block), "shown").step
     distance = (values - values.median()).abs()
     usual = float(np.nanmedian(distance.where(distance > 0))) if (distance > 0).any(axis=None) else 0.0
     limit = 5 * max(1.4826 * usual, step)
-    return tuple(
-        f"Seed {column.idxmax()} of {m} is far off its others: a seed like it makes ± and tests wrong."
+    return {
+        str(m): int(column.idxmax())
         for m, column in distance.items()
         if column.notna().sum() >= 3 and column.max() > limit > 0
+    }
+
+
+def far_off_notes(frame: Frame, block: str) -> tuple[str, ...]:
+    """A sentence for each method with a seed far off its others."""
+    return tuple(
+        f"Seed {seed} of {m} is far off its others: its mean is no typical score, and differences to it have no "
+        "interval."
+        for m, seed in far_off(frame, block).items()
     )
 
 

@@ -2,10 +2,12 @@
 the margin?".
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import nan
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.frame import Frame
 from analysis.metric import number
@@ -15,14 +17,14 @@ from analysis.stats.intervals import Estimate, t_interval
 from analysis.stats.paired import holm, t_p
 from analysis.stats.power import detectable_note
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import footer, slug
+from analysis.tables.cells import far_off, footer, slug
 from analysis.tables.ranking import p_cell
 
 
 @dataclass(frozen=True)
 class Difference:
     """One method minus the control in one block, turned so that higher is better; `holm` over the block's methods, the
-    interval not adjusted.
+    interval not adjusted. No interval where a seed of either is far off its others.
     """
 
     block: str
@@ -48,9 +50,14 @@ def _of_block(frame: Frame, block: str) -> list[Difference]:
     raw = np.array([float(t_p(d, scale.step)) if len(d) >= 3 else np.nan for d in pairs])
     judged = frame.margin is not None and frame.shown(block).in_points
     said = competitive(pairs, frame.margin, scale.step) if judged and frame.margin else [None] * len(pairs)
-    far = scale.high - scale.low
+    far, odd = scale.high - scale.low, far_off(frame, block)
+
+    def interval(method: str, paired: NDArray[np.float64]) -> Estimate:
+        estimate = t_interval(paired, step=scale.step).within(-far, far)
+        return estimate if odd.keys().isdisjoint((method, frame.control)) else replace(estimate, low=nan, high=nan)
+
     return [
-        Difference(block, str(m), t_interval(d, step=scale.step).within(-far, far), float(p), float(h), c)
+        Difference(block, str(m), interval(str(m), d), float(p), float(h), c)
         for m, d, p, h, c in zip(methods, pairs, raw, holm(raw), said, strict=True)
     ]
 
@@ -64,13 +71,15 @@ def competitive_table(frame: Frame) -> Table | None:
     heads = (
         Head("model / dataset"),
         Head("method"),
-        Head(f"difference to {frame.control}", "+ is better; each 95 %, not adjusted"),
+        Head(f"difference to {frame.control}", "+ is better; intervals not adjusted"),
         Head("p", "not adjusted"),
         Head("p", f"Holm over the methods against {frame.control}"),
         Head(_question(frame)),
     )
     notes = [
-        "Mean paired difference over common seeds [95 % t interval] (n): of seeds like these, on this test set. Holm "
+        "Mean paired difference over common seeds [shifts between the two that a paired t test does not refute at 5 %] "
+        "(n): of seeds like these, on this test set. A shift moves all seeds alike: of a method that loses a seed now "
+        "and then it says nothing, and where a seed is far off there is no interval. Holm "
         f"within each block over its methods against {frame.control}, the control named by the sweep; the intervals "
         "are each for itself. Fewer than 3 common seeds are no test and have no interval."
     ]

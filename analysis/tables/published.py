@@ -1,4 +1,4 @@
-"""Ours beside the study's printed values: the difference, and whether the printed value lies inside our interval."""
+"""Ours beside the study's printed values: the difference, and whether it lies within the range of our seeds."""
 
 import pandas as pd
 
@@ -7,7 +7,7 @@ from analysis.metric import number, scientific
 from analysis.published import published_value
 from analysis.stats.intervals import Estimate
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import estimate_of, footer, interval_text
+from analysis.tables.cells import estimate_of, footer, range_text
 
 _COLUMN = {"table2": "shown", "table3": "gap_abs"}
 _TITLE = {"table2": "Score beside the published Table 2", "table3": "G(W) beside the published Table 3"}
@@ -37,13 +37,13 @@ def beside_published(frame: Frame, which: str) -> Table | None:
         Head("ours"),
         Head("published"),
         Head("difference"),
-        Head("inside our interval"),
+        Head("within our seeds"),
     )
     note = (
         "Published values are single numbers without spread, seed count or complete settings: a "
-        "difference is a question, not a verdict."
+        "difference is a question, not a verdict. Ours: mean [lowest, highest seed] (n)."
     )
-    names = ["block", "method", "ours", "low", "high", "n", "published", "difference", "inside"]
+    names = ["block", "method", "ours", "lowest", "highest", "n", "published", "difference", "inside"]
     return Table(
         f"published-{which}",
         _TITLE[which],
@@ -71,13 +71,12 @@ def _row(
     def text(value: float) -> str:
         return scientific(value) if which == "table3" else number(value, frame.shown(block).digits)
 
-    half = interval_text(ours, text)
-    said = "too few runs for an interval" if inside is None else "yes" if inside else "no"
+    answer = "too few runs for a range" if inside is None else "yes" if inside else "no"
     return (
         Cell(block),
         Cell(method),
-        Cell(f"{text(ours.mean)}{half} ({ours.n})", ours.mean),
+        Cell(f"{text(ours.mean)}{range_text(ours, text)} ({ours.n})", ours.mean),
         Cell(text(theirs), theirs),
         Cell(text(ours.mean - theirs), ours.mean - theirs),
-        Cell(said, mark="absent" if inside is None else ""),
+        Cell(answer, mark="absent" if inside is None else ""),
     )

@@ -7,12 +7,12 @@ from analysis.metric import scientific
 from analysis.table import Cell, Head, Mark, Table
 from analysis.tables.cells import (
     MARK_NOTE,
-    PLUS_MINUS,
+    RANGE_NOTE,
     absent_cell,
     estimate_of,
     footer,
-    interval_text,
     lost,
+    range_text,
     score_cell,
     supported_marks,
 )
@@ -27,7 +27,7 @@ def table2(frame: Frame) -> Table:
         cells = [_score(frame, block, method, marks) for method in frame.methods]
         rows.append((Cell(block), Cell(f"{metric.axis} {arrow}"), *cells))
     heads = (Head("model / dataset"), Head("metric"), *(Head(m) for m in frame.methods))
-    notes = (PLUS_MINUS, MARK_NOTE, footer(frame))
+    notes = (RANGE_NOTE, MARK_NOTE, footer(frame))
     return Table("table2", f"{frame.title}: test score", heads, tuple(rows), notes, _data(frame, "shown"))
 
 
@@ -44,7 +44,7 @@ def table3(frame: Frame) -> Table:
         "G(W) = |test loss − training loss|, both re-evaluated in eval mode; a negative signed gap has "
         "its sign in the CSV."
     )
-    notes = (lead, PLUS_MINUS, MARK_NOTE, footer(frame))
+    notes = (lead, RANGE_NOTE, MARK_NOTE, footer(frame))
     return Table(
         "table3", f"{frame.title}: generalization error G(W)", heads, tuple(rows), notes, _data(frame, "gap_abs")
     )
@@ -61,13 +61,12 @@ def _gap(frame: Frame, block: str, method: str, marks: dict[str, Mark]) -> Cell:
     runs = frame.cell(block, method)
     if runs.empty:
         return Cell("not planned", mark="absent")
-    found = estimate_of(runs, "gap_abs")
-    if found.n == 0:
+    gap = estimate_of(runs, "gap_abs")
+    if gap.n == 0:
         return absent_cell(runs, "gap_abs")
-    half = interval_text(found, scientific)
-    n = f"({found.n})" if found.n == len(runs) else f"({found.n}/{len(runs)})"
-    why = lost(runs, "gap_abs") if found.n < len(runs) else ""
-    return Cell(f"{scientific(found.mean)}{half} {n}", found.mean, marks.get(method, ""), why)
+    n = f"({gap.n})" if gap.n == len(runs) else f"({gap.n}/{len(runs)})"
+    why = lost(runs, "gap_abs") if gap.n < len(runs) else ""
+    return Cell(f"{scientific(gap.mean)}{range_text(gap, scientific)} {n}", gap.mean, marks.get(method, ""), why)
 
 
 def _data(frame: Frame, column: str) -> pd.DataFrame:
@@ -75,9 +74,9 @@ def _data(frame: Frame, column: str) -> pd.DataFrame:
     for block in frame.blocks:
         for method in frame.methods_of(block):
             runs = frame.cell(block, method)
-            found, signed = estimate_of(runs, column), estimate_of(runs, "gap")
-            row = [block, method, runs.iloc[0]["metric"], found.mean, found.low, found.high, found.n, len(runs)]
-            rows.append([*row, lost(runs, column) if found.n < len(runs) else "", signed.mean])
-    names = ["block", "method", "metric", "mean", "low", "high", "n", "planned", "reason", "signed_gap"]
+            value, signed = estimate_of(runs, column), estimate_of(runs, "gap")
+            row = [block, method, runs.iloc[0]["metric"], value.mean, value.low, value.high, value.n, len(runs)]
+            rows.append([*row, lost(runs, column) if value.n < len(runs) else "", signed.mean])
+    names = ["block", "method", "metric", "mean", "lowest", "highest", "n", "planned", "reason", "signed_gap"]
     table = pd.DataFrame(rows, columns=names)
     return table.drop(columns="signed_gap") if column == "shown" else table.drop(columns="metric")

@@ -11,8 +11,8 @@ from analysis.stats.power import detectable_note
 from analysis.table import Cell, Head, Table
 from analysis.tables.cells import (
     MARK_NOTE,
-    PLUS_MINUS,
-    far_off,
+    RANGE_NOTE,
+    far_off_notes,
     footer,
     mean_cell,
     method_cell,
@@ -33,7 +33,7 @@ _COSTS = (
 
 
 def tradeoff(frame: Frame, block: str) -> Table:
-    """Method × (score mean ± 95 % t interval over seeds, train s, step ms, peak MB, saved-for-backward MB, trainable
+    """Method × (score: mean and range over seeds, train s, step ms, peak MB, saved-for-backward MB, trainable
     parameters).
     """
     metric, better = frame.shown(block), frame.better(block)
@@ -49,12 +49,12 @@ def tradeoff(frame: Frame, block: str) -> Table:
         )
         rows.append((method_cell(method), score, *costs))
     notes = (
-        f"{PLUS_MINUS} MB = 1,000,000 bytes.",
+        f"{RANGE_NOTE} MB = 1,000,000 bytes.",
         MARK_NOTE,
         *detectable_note(
             frame.values(block, "shown"), frame.control, metric, scale_of(frame.block(block), "shown").step
         ),
-        *far_off(frame, block),
+        *far_off_notes(frame, block),
         *_times_note(frame, block),
         footer(frame, (block,)),
     )

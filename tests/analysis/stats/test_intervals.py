@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from analysis.stats.bootstrap import paired_bca
-from analysis.stats.intervals import log_ratio_interval, t_interval
+from analysis.stats.intervals import Estimate, log_ratio_interval, range_level, seed_range, t_interval
 
 
 def test_the_t_interval_is_scipys() -> None:
@@ -29,13 +29,26 @@ def test_equal_values_have_no_interval_but_that_of_their_resolution() -> None:
 
 def test_an_interval_is_cut_where_the_scale_ends() -> None:
     cut = t_interval([99.0, 97.0, 100.0]).within(0, 100)
-    assert (cut.high, cut.symmetric) == (100, False)
+    assert cut.high == 100
     assert cut.low == t_interval([99.0, 97.0, 100.0]).low
 
 
-def test_a_value_that_is_not_finite_is_refused() -> None:
+@pytest.mark.parametrize("interval", [t_interval, seed_range])
+def test_a_value_that_is_not_finite_is_refused(interval) -> None:
     with pytest.raises(ValueError, match="not finite"):
-        t_interval([1.0, np.nan])
+        interval([1.0, np.nan])
+
+
+def test_the_range_is_that_of_three_runs_and_more() -> None:
+    assert seed_range([3.0, 5.0, 4.0]) == Estimate(4.0, 3.0, 5.0, 3)
+    assert (seed_range([3.0, 5.0]).mean, seed_range([3.0, 5.0]).known) == (4.0, False)
+    assert np.isnan(seed_range([]).mean)
+
+
+@pytest.mark.parametrize("n", [3, 4, 5, 10])
+def test_the_level_of_a_range_is_that_of_the_sign_test(n: int) -> None:
+    """Two-sided, of n signs that all agree (scipy's binomial test)."""
+    assert range_level(n) == pytest.approx(1 - stats.binomtest(n, n, 0.5).pvalue)
 
 
 @pytest.mark.parametrize("n", [3, 5, 10])
