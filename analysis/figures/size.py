@@ -14,7 +14,7 @@ _COLUMNS = ["block", "variant", "method", "parameters", "mean", "low", "high", "
 
 @styled
 def size_curves(frame: Frame) -> Picture | None:
-    """One panel per block; a point is the mean over seeds with its 95 % t interval. None without adapters."""
+    """One panel per block; a point is the mean over seeds, bars are its lowest and highest. None without adapters."""
     data = size_data(frame)
     if data.empty:
         return None
@@ -51,7 +51,7 @@ def size_data(frame: Frame) -> pd.DataFrame:
 
 
 def _line(axis: Any, points: pd.DataFrame, tint: str, sign: str) -> Any:
-    """The line, and an error bar where there is an interval."""
+    """The line, and a bar where there is a range."""
     (line,) = axis.plot(points["parameters"], points["mean"], color=tint, marker=sign, markersize=4)
     known = points.dropna(subset=["low"])
     below, above = known["mean"] - known["low"], known["high"] - known["mean"]
@@ -65,4 +65,4 @@ def _alt(frame: Frame, data: pd.DataFrame) -> str:
         + ", ".join(f"{number(p.mean, 2)} with {p.parameters:,.0f}" for p in points.itertuples(index=False))
         for (block, variant), points in data.groupby(["block", "variant"], sort=False)
     ]
-    return f"Line plot of the score against adapter parameters, with 95 % intervals over seeds. {'; '.join(said)}."
+    return f"Line plot of the score against adapter parameters, with bars over the range of seeds. {'; '.join(said)}."

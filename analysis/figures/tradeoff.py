@@ -56,12 +56,13 @@ def means(frame: Frame, cost: str) -> pd.DataFrame:
     """
     rows = []
     for block in frame.blocks:
-        factor = _SHOWN[column(cost).unit][1]
+        factor, timed = _SHOWN[column(cost).unit][1], column(cost).unit in ("s", "ms")
         for method in frame.methods_of(block):
             score = estimate_of(frame.cell(block, method), "shown")
             price = estimate_of(frame.cell(block, method), cost)
             if score.n and price.n:
-                cost_range = (price.mean * factor, price.low * factor, price.high * factor)
+                ends = (price.low * factor, price.high * factor) if timed else (np.nan, np.nan)
+                cost_range = (price.mean * factor, *ends)
                 rows.append((block, method, *cost_range, score.mean, score.low, score.high, score.n))
     names = ["block", "method", "cost", "cost_lowest", "cost_highest", "score", "lowest", "highest", "n"]
     data = pd.DataFrame(rows, columns=names)

@@ -1,5 +1,8 @@
 """A table for the terminal, through rich. Names are printed as they are: no mark-up in them is ever read."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
@@ -19,19 +22,20 @@ def print_table(table: Table, console: Console) -> None:
         pad_edge=False,
         padding=(0, 1, 0, 0),
     )
-    heads = [head.text for head in table.heads]
-    widest = [
-        max((len(row[i].text) + 4 * bool(row[i].why) for row in table.rows), default=1) for i in range(len(heads))
-    ]
+    heads, rows = [head.text for head in table.heads], table.rows
+    widest = _widths(rows, len(heads))
     room = console.width - 2 * len(widest)
     if sum(map(max, map(len, heads), widest)) > room:
         heads = [heads[0], *map(_stacked, heads[1:])]
+    if sum(widest) > room:
+        rows = tuple(tuple(replace(cell, text=_folded(cell.text)) for cell in row) for row in rows)
+        widest = _widths(rows, len(heads))
     limits = [44, *[24] * (len(widest) - 1)]  # a number is never cut: headings fold instead, and then long texts
     for i, text in enumerate(heads):
         side = "left" if i in table.text_columns else "right"
         shown.add_column(Text(text), justify=side, overflow="fold", min_width=min(widest[i], limits[i]))
     reasons: dict[str, int] = {}
-    for row in table.rows:
+    for row in rows:
         shown.add_row(*(_text(cell, reasons) for cell in row))
     words = [max(map(len, text.split("\n"))) for text in heads]
     needed = sum(max(word, min(width, limit)) for word, width, limit in zip(words, widest, limits, strict=True))
@@ -42,6 +46,19 @@ def print_table(table: Table, console: Console) -> None:
         console.print(Text(f"  [{n}] {why}", style="red" if why.startswith("failed") else "dim"))
     for note in table.notes:
         console.print(Text(f"  {note}", style="dim"))
+
+
+def _widths(rows: Sequence[Sequence[Cell]], columns: int) -> list[int]:
+    """Of the longest line in each column, with the mark of a reason."""
+    return [
+        max((max(map(len, row[i].text.split("\n"))) + 4 * bool(row[i].why) for row in rows), default=1)
+        for i in range(columns)
+    ]
+
+
+def _folded(text: str) -> str:
+    """A range and the number of runs on lines of their own."""
+    return text.replace(" [", "\n[").replace("] (", "]\n(")
 
 
 def _stacked(heading: str) -> str:

@@ -11,7 +11,7 @@ from analysis.procedure import PROCEDURES
 from analysis.scale import scale_of
 from analysis.stats.intervals import Estimate, t_interval
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import PLUS_MINUS, estimate_of, footer, interval_text, score_cell
+from analysis.tables.cells import RANGE_NOTE, estimate_of, footer, range_text, score_cell
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ def procedure_table(frame: Frame) -> Table | None:
             mean = estimate_of(column.runs, "shown")
             data.append((block, rank, column.name, mean.mean, mean.low, mean.high, mean.n))
     heads = (Head("model / dataset"), Head("final rank"), *(Head(name) for name in names))
-    frame_of = pd.DataFrame(data, columns=["block", "rank", "procedure", "mean", "low", "high", "n"])
-    return Table("squeeze", "Procedures of LoRA-Squeeze", heads, tuple(rows), (PLUS_MINUS, footer(frame)), frame_of)
+    frame_of = pd.DataFrame(data, columns=["block", "rank", "procedure", "mean", "lowest", "highest", "n"])
+    return Table("squeeze", "Procedures of LoRA-Squeeze", heads, tuple(rows), (RANGE_NOTE, footer(frame)), frame_of)
 
 
 def gains_table(frame: Frame) -> Table | None:
@@ -68,7 +68,7 @@ def gains_table(frame: Frame) -> Table | None:
     for block in frame.blocks:
         for source, rank, found in gains(frame, block):
             digits = frame.shown(block).digits
-            half = interval_text(found, lambda value, digits=digits: number(value, digits))
+            half = range_text(found, lambda value, digits=digits: number(value, digits))
             cell = Cell(f"{number(found.mean, digits)}{half} ({found.n})", found.mean)
             rows.append((Cell(block), Cell(f"{source:.0f} → {rank:.0f}"), cell))
             data.append((block, source, rank, found.mean, found.low, found.high, found.n))

@@ -7,7 +7,7 @@ from analysis.metric import number
 from analysis.published import key, published
 from analysis.stats.intervals import Estimate
 from analysis.table import Cell, Head, Table
-from analysis.tables.cells import estimate_of, footer, interval_text
+from analysis.tables.cells import estimate_of, footer, range_text
 from analysis.tables.squeeze import columns_of, gains
 
 TABLES = ("squeeze1", "squeeze6", "squeeze7", "squeeze8")
@@ -95,7 +95,7 @@ def _cell(printed: float | None, ours: Estimate | None) -> Cell:
     theirs = "–" if printed is None else number(printed, 2)
     if ours is None:
         return Cell(theirs, printed, "absent" if printed is None else "")
-    return Cell(f"{theirs} / {number(ours.mean, 2)}{interval_text(ours, lambda v: number(v, 2))} ({ours.n})", ours.mean)
+    return Cell(f"{theirs} / {number(ours.mean, 2)}{range_text(ours, lambda v: number(v, 2))} ({ours.n})", ours.mean)
 
 
 def _numbers(ours: Estimate | None) -> tuple[float | None, float | None, float | None, int]:
