@@ -147,18 +147,25 @@ MARK_NOTE = (
 
 
 def far_off(frame: Frame, block: str) -> dict[str, int]:
-    """Method -> its seed that is far off its others: further than five times the median distance of seeds from their
-    method's median, over the block, and five steps of the score.
-    """
+    """Method -> its seed that is far off its others (`far_seeds`)."""
     values, step = frame.values(block, "shown"), scale_of(frame.block(block), "shown").step
-    distance = (values - values.median()).abs()
-    usual = float(np.nanmedian(distance.where(distance > 0))) if (distance > 0).any(axis=None) else 0.0
-    limit = 5 * max(1.4826 * usual, step)
+    far = far_seeds(values.to_numpy(float), step)
     return {
-        str(m): int(column.idxmax())
-        for m, column in distance.items()
-        if column.notna().sum() >= 3 and column.max() > limit > 0
+        str(m): int((values[m] - values[m].median()).abs().idxmax()) for m, odd in zip(values, far, strict=True) if odd
     }
+
+
+def far_seeds(scores: NDArray[np.float64], step: float) -> NDArray[np.bool_]:
+    """Which methods of scores (seeds, methods) have a seed far off their others: further than five times the median
+    distance of seeds from their method's median, over all methods, and five steps of the score. NaN: no score.
+    """
+    measured_seeds = ~np.isnan(scores)
+    distance = np.full(scores.shape, np.nan)
+    some = measured_seeds.any(axis=0)
+    distance[:, some] = np.abs(scores[:, some] - np.nanmedian(scores[:, some], axis=0))
+    usual = float(np.median(distance[distance > 0])) if (distance > 0).any() else 0.0
+    limit = 5 * max(1.4826 * usual, step)
+    return (measured_seeds.sum(axis=0) >= 3) & (np.nan_to_num(distance).max(axis=0, initial=0.0) > limit) & (limit > 0)
 
 
 def far_off_notes(frame: Frame, block: str) -> tuple[str, ...]:
