@@ -67,7 +67,7 @@ def launch(
         return _start([*command, *ids], log, {"OMP_NUM_THREADS": str(threads)} | pin(number, gpus))
 
     _work_through(missing, count, start, store, console)
-    _tell_what_is_left(plan, missing, store, console)
+    _print_unfinished(plan, missing, store, console)
     return _code(plan, store)
 
 
@@ -148,7 +148,7 @@ def _work_through(ids: Sequence[str], count: int, start: Start, store: Store, co
                 begun = _begun(store, pending)
                 ended = {run_id for run_id in begun if is_settled(store, run_id)}
                 pending -= ended
-                failed += _tell_failures(ended, store, bar.console)
+                failed += _print_failures(ended, store, bar.console)
                 running = f", {min(len(team.workers), len(pending))} running" if alive and pending else ""
                 label = f"{len(ids) - len(pending) - failed} done{running}" + (f", {failed} failed" if failed else "")
                 partly = sum(_share(store, run_id) for run_id in sorted(begun - ended)[:MOST_LOOKED_AT])
@@ -197,7 +197,7 @@ def _share(store: Store, run_id: str) -> float:
     return at.step / at.total if at and at.total else 0.0
 
 
-def _tell_failures(ids: set[str], store: Store, console: Console) -> int:
+def _print_failures(ids: set[str], store: Store, console: Console) -> int:
     """Name those that failed; how many there were."""
     failed = [run_id for run_id in sorted(ids) if store.status(run_id) == "failed"]
     for record in store.records(failed):
@@ -206,7 +206,7 @@ def _tell_failures(ids: set[str], store: Store, console: Console) -> int:
     return len(failed)
 
 
-def _tell_what_is_left(plan: Plan, ids: Sequence[str], store: Store, console: Console) -> None:
+def _print_unfinished(plan: Plan, ids: Sequence[str], store: Store, console: Console) -> None:
     """Runs that have no record now, and why not."""
     left = [run_id for run_id in ids if not is_settled(store, run_id)]
     elsewhere = {run_id: where for run_id in left if (where := holder_of(store, run_id))}

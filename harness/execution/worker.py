@@ -100,7 +100,7 @@ def _runner(given: argparse.Namespace, asked: Sequence[int]) -> RunOne:
             return bool(asked) or store.lease.lost.is_set()
 
         start = time.monotonic()
-        with said_to(store.paths(planned.id).log):
+        with output_to(store.paths(planned.id).log):
             record = function(planned, shared(store, given.at_once), settings, ends)
         how = "stopped" if record is None else record.status
         logging.info("%s %s after %.1f s", planned.id, how, time.monotonic() - start)
@@ -110,7 +110,7 @@ def _runner(given: argparse.Namespace, asked: Sequence[int]) -> RunOne:
 
 
 @contextmanager
-def said_to(path: Path) -> Iterator[None]:
+def output_to(path: Path) -> Iterator[None]:
     """Whatever this process and its children print meanwhile is appended to a file."""
     streams = (sys.stdout, sys.stderr)
     with path.open("ab") as file:

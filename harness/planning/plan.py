@@ -76,9 +76,9 @@ def plan_sweep(request: PlanRequest, resolver: Resolver) -> Plan:
             skipped.append(Skipped(values(cell), why))
             continue
         words = [*cell.values(), *settings_for(cell, sweep)]
-        found, left_out = _runs_of(words, _seeds(request), resolver)
+        runs_of_cell, left_out = _runs_of(words, _seeds(request), resolver)
         skipped += [left_out] if left_out else []
-        for run in found:
+        for run in runs_of_cell:
             runs.setdefault(run.id, run)  # a source stays before the first run that starts from it
     if not runs and not skipped:
         typed = " ".join(word.word for words in request.axes.values() for word in words)

@@ -9,11 +9,11 @@ from harness.planning.plan import PlanRequest, cell_words
 
 def required_artifacts(request: PlanRequest, resolver: Resolver) -> list[Artifact]:
     """Every distinct repository that the cells of a sweep, or the named models and datasets, are in."""
-    found: dict[tuple[object, ...], Artifact] = {}
+    artifacts: dict[tuple[object, ...], Artifact] = {}
     for spec in distinct_specs(request, resolver):
         if (artifact := artifact_of(spec)) is not None:
-            found.setdefault((artifact.kind, artifact.address, artifact.patterns), artifact)
-    return list(found.values())
+            artifacts.setdefault((artifact.kind, artifact.address, artifact.patterns), artifact)
+    return list(artifacts.values())
 
 
 def distinct_specs(request: PlanRequest, resolver: Resolver) -> list[ModelSpec | DatasetSpec]:

@@ -57,16 +57,16 @@ def _at_its_largest(method: MethodSpec) -> MethodSpec:
 
 def _on_a_line(spec: RunSpec, blocks: int) -> dict[str, float]:
     """Of that many blocks, from one and two."""
-    one, two = (_counted(spec, layers) for layers in (1, 2))
-    return {role: value + (blocks - 1) * (two[role] - value) for role, value in one.items()}
+    one_block, two_blocks = (_counted(spec, layers) for layers in (1, 2))
+    return {role: value + (blocks - 1) * (two_blocks[role] - value) for role, value in one_block.items()}
 
 
 def _block(spec: RunSpec) -> dict[str, float]:
     """Bytes that one block keeps for the backward pass when nothing is checkpointed; with its largest ranks."""
     method = replace(spec.method, ranks=largest(spec.method.ranks))
     plain = replace(spec, method=method, recipe=replace(spec.recipe, gradient_checkpointing=False))
-    one, two = (_counted(plain, layers)["saved_for_backward"] for layers in (1, 2))
-    return {"recomputed_block": two - one}
+    one_block, two_blocks = (_counted(plain, layers)["saved_for_backward"] for layers in (1, 2))
+    return {"recomputed_block": two_blocks - one_block}
 
 
 def _counted(spec: RunSpec, layers: int) -> dict[str, float]:

@@ -41,17 +41,17 @@ def step_costs(
     specs: Iterable[Mapping[str, Any]], folder: Path, count: Callable[[RunSpec], StepCost]
 ) -> dict[str, StepCost]:
     """Key -> ledger for the plain specs of some runs; those not in `folder` yet are counted, with a bar on stderr."""
-    found: dict[str, StepCost] = {}
+    costs: dict[str, StepCost] = {}
     missing: dict[str, Mapping[str, Any]] = {}
     for plain in specs:
-        if (key := key_of(plain)) in found or key in missing:
+        if (key := key_of(plain)) in costs or key in missing:
             continue
         kept = _read(folder / f"{key}.json")
         if kept is None:
             missing[key] = plain
         else:
-            found[key] = kept
-    return found | (_counted(missing, folder, count) if missing else {})
+            costs[key] = kept
+    return costs | (_counted(missing, folder, count) if missing else {})
 
 
 def key_of(plain: Mapping[str, Any]) -> str:
@@ -105,13 +105,13 @@ def _counted(
     from rich.console import Console
     from rich.progress import track
 
-    found = {}
+    costs = {}
     title = f"counting memory of {len(missing)} shapes, once"
     for key, plain in track(missing.items(), title, console=Console(stderr=True), transient=True):
-        found[key] = _cost(plain, count)
-        if found[key].why is None:  # a reason may be this machine's, and pass
-            _keep(found[key], folder / f"{key}.json")
-    return found
+        costs[key] = _cost(plain, count)
+        if costs[key].why is None:  # a reason may be this machine's, and pass
+            _keep(costs[key], folder / f"{key}.json")
+    return costs
 
 
 def _cost(plain: Mapping[str, Any], count: Callable[[RunSpec], StepCost]) -> StepCost:

@@ -51,7 +51,7 @@ def choose(plan: Plan, store: Store) -> list[TuningResult]:
     records: dict[str, list[Record]] = defaultdict(list)
     for run in plan.runs:
         records[str(run.choices["method"])].append(store.read(run.id))
-    return [_choose(method, found) for method, found in records.items()]
+    return [_choose(method, of_method) for method, of_method in records.items()]
 
 
 def _choose(method: str, records: list[Record]) -> TuningResult:
@@ -62,7 +62,7 @@ def _choose(method: str, records: list[Record]) -> TuningResult:
         heads[value] = record.spec["recipe"]["head_lr"]
         scores[value] += [record.selected["value"]] if record.status == "done" else []
     whole = max(map(len, scores.values()))
-    means = {value: fmean(found) for value, found in sorted(scores.items()) if found and len(found) == whole}
+    means = {value: fmean(points) for value, points in sorted(scores.items()) if points and len(points) == whole}
     if not means:
         raise RecordError(f"every run of {method} failed; `peftlab status` says why.")
     better = max if records[0].spec["dataset"]["direction"] == "max" else min

@@ -122,11 +122,13 @@ def _row_to_json(probe: Probe, row: EntrantRow) -> dict[str, Any]:
         for name in ("saved_for_backward", "flops_per_step"):
             ratios[f"{name}_over_{reference}"] = probe.exact_ratio(row, reference, name)
     groups = {"exact": row.exact, "memory": row.memory, "speed": row.speed, "contention": row.contention}
-    plain = {group: {name: quantity_to_json(q) for name, q in found.items()} for group, found in groups.items()}
-    rounds = [{"ms": list(one.ms), "cpu_ms": one.cpu_ms} for one in row.rounds]
+    plain = {
+        group: {name: quantity_to_json(q) for name, q in quantities.items()} for group, quantities in groups.items()
+    }
+    rounds = [{"ms": list(round_.ms), "cpu_ms": round_.cpu_ms} for round_ in row.rounds]
     mark = {"noisy": row.noisy, "why_not_comparable": row.why_not_comparable}
     return {"name": row.name, "label": row.label} | mark | plain | {"ratios": ratios, "rounds": rounds}
 
 
 def _each(rounds: Sequence[Round], cpu: bool) -> list[float]:
-    return [one.cpu_ms if cpu else float(np.median(one.ms)) for one in rounds]
+    return [round_.cpu_ms if cpu else float(np.median(round_.ms)) for round_ in rounds]

@@ -84,13 +84,13 @@ def _rows(
 def _builds(request: ProbeRequest, backbone: Backbone, autocast: Callable[[], Any]) -> dict[str, Build]:
     """How to make each entrant; the floor first."""
     seed = request.options.seed
-    found: dict[str, Build] = {FLOOR: lambda: floor_entrant(backbone, autocast)}
+    builds: dict[str, Build] = {FLOOR: lambda: floor_entrant(backbone, autocast)}
     baselines: list[MethodSpec] = []
     if request.options.peft and (like := _peft_like(request)) is not None:
         baselines = [peft_spec(name, like) for name in (PEFT_LORA, PEFT_DORA)]
     for method in (*baselines, *request.methods):
-        found[method.name] = lambda method=method: method_entrant(method, backbone, autocast, seed)
-    return found
+        builds[method.name] = lambda method=method: method_entrant(method, backbone, autocast, seed)
+    return builds
 
 
 def _peft_like(request: ProbeRequest) -> MethodSpec | None:
@@ -131,11 +131,11 @@ def _peak(entrant: Entrant, device: torch.device) -> dict[str, Quantity]:
         ctypes.CDLL(None).malloc_trim(0)  # free memory that the allocator keeps would hide a part of the peak
     with memory.window("train"):
         entrant.step()
-    found = {k.removeprefix("train_"): v for k, v in memory.quantities().items() if k.startswith("train_")}
-    peak, start = found["peak_rss"], found["start_rss"]
+    peaks = {k.removeprefix("train_"): v for k, v in memory.quantities().items() if k.startswith("train_")}
+    peak, start = peaks["peak_rss"], peaks["start_rss"]
     if isinstance(peak, Measured) and isinstance(start, Measured) and device.type == "cpu":
-        found["step_rss"] = Measured(peak.value - start.value, "byte")
-    return found
+        peaks["step_rss"] = Measured(peak.value - start.value, "byte")
+    return peaks
 
 
 def _link_end(entrant: Entrant, device: torch.device) -> dict[str, Quantity]:
@@ -165,12 +165,12 @@ def _timed(
     What else used the processor meanwhile is added to `contention`.
     """
     alive: dict[str, Entrant] = {}
-    found: dict[str, list[Round]] = {name: [] for name in builds}
+    rounds: dict[str, list[Round]] = {name: [] for name in builds}
     chance = random.Random(options.seed)
     sizes = [len(part) for part in np.array_split(range(options.steps), options.rounds)]
     for number, size in enumerate([options.warmup, *sizes]):
         emit(f"round {number} of {options.rounds}" if number else "warm-up")
-        order = list(found)
+        order = list(rounds)
         chance.shuffle(order)
         for name in order:
             try:
@@ -179,11 +179,11 @@ def _timed(
                     timed = _round(alive[name], size, device)
             except torch.OutOfMemoryError:
                 alive.pop(name, None)
-                del found[name]
+                del rounds[name]
                 continue
             if number:
-                found[name].append(timed)
-    return found
+                rounds[name].append(timed)
+    return rounds
 
 
 def _round(entrant: Entrant, steps: int, device: torch.device) -> Round:
@@ -203,18 +203,18 @@ def _round(entrant: Entrant, steps: int, device: torch.device) -> Round:
 
 
 def _speed(rounds: list[Round], samples: int, tokens: int) -> dict[str, Quantity]:
-    ms = np.concatenate([one.ms for one in rounds])
+    ms = np.concatenate([timed.ms for timed in rounds])
     median, p5, p95 = (float(v) for v in np.percentile(ms, (50, 5, 95)))
-    found = {
+    values = {
         "step_ms_median": (median, "ms"),
         "step_ms_p5": (p5, "ms"),
         "step_ms_p95": (p95, "ms"),
         "step_ms_mad": (float(np.median(np.abs(ms - median))), "ms"),
-        "cpu_ms_median": (float(np.median([one.cpu_ms for one in rounds])), "ms"),
+        "cpu_ms_median": (float(np.median([timed.cpu_ms for timed in rounds])), "ms"),
         "samples_per_s": (1e3 * samples / median, "1/s"),
         "tokens_per_s": (1e3 * tokens / median, "1/s"),
     }
-    return {name: Measured(value, unit, len(ms)) for name, (value, unit) in found.items()}
+    return {name: Measured(value, unit, len(ms)) for name, (value, unit) in values.items()}
 
 
 def _setting(request: ProbeRequest, backbone: Backbone, device: torch.device) -> dict[str, Any]:

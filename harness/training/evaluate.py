@@ -24,16 +24,16 @@ def predict(
     autocast: AbstractContextManager[None],
 ) -> list[Prediction]:
     """Predictions of the whole split, in the order of its rows. The model's mode is put back."""
-    found: dict[int, Prediction] = {}
+    by_row: dict[int, Prediction] = {}
     training = model.training
     model.eval()
     try:
         with torch.no_grad(), autocast:  # not inference_mode: models cache tensors that training then needs
             for rows, batch in in_order(examples, lengths, task, batch_size):
-                found |= zip(rows, task.predict(model, batch.to(device)), strict=True)
+                by_row |= zip(rows, task.predict(model, batch.to(device)), strict=True)
     finally:
         model.train(training)
-    return [found[row] for row in sorted(found)]
+    return [by_row[row] for row in sorted(by_row)]
 
 
 def score(task: Task, predictions: Sequence[Prediction], expected: int) -> dict[str, Measured]:
@@ -42,6 +42,6 @@ def score(task: Task, predictions: Sequence[Prediction], expected: int) -> dict[
     Raises Diverged when the loss of an example is not finite.
     """
     assert len(predictions) == expected, f"{len(predictions)} predictions of {expected} examples"
-    if lost := [one.id for one in predictions if not math.isfinite(one.loss)]:
+    if lost := [prediction.id for prediction in predictions if not math.isfinite(prediction.loss)]:
         raise Diverged(f"the loss of {len(lost)} of {expected} evaluated examples is not finite ({lost[0]} first)")
     return task.score(predictions)

@@ -96,14 +96,14 @@ def summary(record: Record) -> dict[str, Any]:
     groups = {"seconds": record.seconds, "speed": record.speed, "memory": record.memory, "ledger": record.ledger}
     groups |= {"work": record.work, "parameters": record.parameters, "contention": record.contention}
     groups |= dict(record.scores)
-    found = {
+    values = {
         f"{group}/{name}": quantity.value
         for group, quantities in groups.items()
         for name, quantity in quantities.items()
         if isinstance(quantity, Measured)
     }
     failure = {} if record.failure is None else {"failure": record.failure.kind, "message": record.failure.message}
-    return {"status": record.status} | failure | found
+    return {"status": record.status} | failure | values
 
 
 def _record(planned: Planned, clocks: Clocks, state: TrainState, device: torch.device) -> Record:
@@ -145,5 +145,5 @@ def _notes(context: RunContext) -> tuple[str, ...]:
 def _parameters(context: RunContext) -> dict[str, Quantity]:
     counts = context.method.counts()
     total = sum(parameter.numel() for parameter in context.model.parameters())
-    found = counts | {"trainable": sum(counts.values()), "total": total}
-    return {name: Measured(value, "parameter") for name, value in found.items()}
+    parameters = counts | {"trainable": sum(counts.values()), "total": total}
+    return {name: Measured(value, "parameter") for name, value in parameters.items()}

@@ -59,7 +59,7 @@ def run_one(planned: Planned, store: Store, settings: Settings, *, stop: Stop = 
             record = _live(planned, folder, settings, device, clocks, state, events, stop)
         except (Exception, KeyboardInterrupt) as error:  # broad: whatever went wrong becomes a record
             if is_node_trouble(error):
-                _tell_trouble(error, events)
+                _log_trouble(error, events)
                 raise NodeError(message_of(error)) from error
             failure = failure_of(error, clocks.failed_in, state.step)
             record = failed_record(planned, failure, clocks, state, device)
@@ -166,7 +166,7 @@ def test(context: RunContext, state: TrainState) -> TestResult:
     return TestResult(scores, predictions)
 
 
-def _tell_trouble(error: BaseException, events: Events) -> None:
+def _log_trouble(error: BaseException, events: Events) -> None:
     """Why there is no record, where a person looks first; a full disk may have no room for it."""
     traceback.print_exception(error)
     with suppress(OSError):

@@ -82,7 +82,7 @@ TRAINING = (
     Fault("an evaluation drops units out", EVALUATE, "model.eval()", "model.train()", OF_EVALUATION),
     Fault("training goes on in eval mode", EVALUATE, "model.train(training)", "pass", OF_EVALUATION),
     Fault("predictions are in the order of their batches", EVALUATE,
-          "[found[row] for row in sorted(found)]", "list(found.values())", OF_EVALUATION),
+          "[by_row[row] for row in sorted(by_row)]", "list(by_row.values())", OF_EVALUATION),
     Fault("the betas are the library's", OPTIMIZER, "betas=(recipe.betas[0], recipe.betas[1]), ", "", OF_OPTIMIZER),
     Fault("epsilon is the library's", OPTIMIZER, "eps=recipe.eps, ", "", OF_OPTIMIZER),
     Fault("the head has the adapters' rate", OPTIMIZER,
