@@ -8,6 +8,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.frame import Frame
+from analysis.tables.tuning import tuned
+
+
+def compared(frame: Frame) -> Frame:
+    """What verdict and tables compare: `frame`, or, where a method was tried with several settings of its recipe, the
+    settings that validation chose.
+    """
+    return chosen_settings(frame) if any(tuned(frame)) else frame
 
 
 def chosen_settings(frame: Frame) -> Frame:

@@ -145,6 +145,7 @@ def _console() -> "Console":
 def _answer(frame: "Frame", out: Path) -> None:
     from rich.text import Text
 
+    from analysis.chosen import compared
     from analysis.render.terminal import print_table
     from analysis.report.build import write_report
     from analysis.tables.tradeoff import tradeoffs
@@ -153,7 +154,7 @@ def _answer(frame: "Frame", out: Path) -> None:
     console = _console()
     for note in frame.notes:
         console.print(note, style="yellow", markup=False)
-    for table in tradeoffs(frame):
+    for table in tradeoffs(compared(frame)):
         print_table(table, console)
     for verdict in verdicts(frame):
         console.print(Text.assemble((f"{verdict.block}: ", "bold"), " ".join(verdict.sentences)))

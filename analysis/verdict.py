@@ -4,8 +4,9 @@ Says nothing that no test supports: "worse" is a paired test, "as good" is non-i
 never a test that failed, "quickest" is a paired test of times.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from analysis.chosen import compared
 from analysis.frame import Frame
 from analysis.metric import number
 from analysis.scale import scale_of
@@ -39,16 +40,13 @@ class Verdict:
 
 def verdicts(frame: Frame) -> tuple[Verdict, ...]:
     """One for each block, in the order of the plan."""
-    against = differences(frame)
     tried: dict[str, list[Tuned]] = {}
     for entry in tuned(frame):
         tried.setdefault(entry.block, []).append(entry)
-    return tuple(
-        _choice(block, tried[block])
-        if block in tried
-        else _verdict(frame, block, [d for d in against if d.block == block])
-        for block in frame.blocks
-    )
+    chosen = compared(frame)
+    against = differences(chosen)
+    answers = [_verdict(chosen, block, [d for d in against if d.block == block]) for block in chosen.blocks]
+    return tuple(replace(v, sentences=(*_choice(tried.get(v.block, [])), *v.sentences)) for v in answers)
 
 
 def alike(frame: Frame, block: str, best: str, among: list[str]) -> tuple[str, ...]:
@@ -73,13 +71,17 @@ def as_good_as(frame: Frame, block: str, best: str, among: list[str]) -> tuple[s
     return tuple(m for m, value in zip(others, p, strict=True) if value < 0.05)
 
 
-def _choice(block: str, tried: list[Tuned]) -> Verdict:
-    """Of a tuning sweep: what validation prefers. Its test scores choose nothing, and so no method is best in it."""
+def _choice(tried: list[Tuned]) -> tuple[str, ...]:
+    """What validation chose of several settings; test scores choose nothing."""
+    if not tried:
+        return ()
     chosen = [f"{entry.method} {entry.settings[entry.best]}" for entry in tried if entry.prefers]
     alike = [entry.method for entry in tried if not entry.prefers]
     said = [f"Validation prefers {named(chosen, most=12)}."] if chosen else []
     said += [f"It prefers no setting of {named(alike)}: all score alike."] if alike else []
-    return Verdict(block, None, (), None, (*said, "Methods are compared by another sweep, with these settings."))
+    counts = sorted({len(entry.settings) for entry in tried})
+    numbers = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return (*said, f"What follows is of one setting a method, chosen so of {numbers} tried, on test.")
 
 
 def _verdict(frame: Frame, block: str, against: list[Difference]) -> Verdict:

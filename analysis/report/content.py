@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from analysis.audit import audit, audit_table
+from analysis.chosen import compared
 from analysis.figures.bars import ledger_bars, time_bars
 from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
@@ -39,18 +40,19 @@ class Section:
 
 def sections(frame: Frame) -> tuple[Section, ...]:
     """All sections that this frame has something for."""
-    found = (
+    chosen = compared(frame)
+    parts = (
         _tuning(frame),
-        _tradeoff(frame),
-        _fronts(frame),
-        _control(frame),
-        _blocks(frame),
-        _costs(frame),
+        _tradeoff(chosen),
+        _fronts(chosen),
+        _control(chosen),
+        _blocks(chosen),
+        _costs(chosen),
         _curves(frame),
-        _study(frame),
+        _study(chosen),
         _trust(frame),
     )
-    return tuple(section for section in found if section.tables or section.pictures)
+    return tuple(section for section in parts if section.tables or section.pictures)
 
 
 def _tradeoff(frame: Frame) -> Section:

@@ -55,6 +55,7 @@ def tradeoff(frame: Frame, block: str) -> Table:
             frame.values(block, "shown"), frame.control, metric, scale_of(frame.block(block), "shown").step
         ),
         *far_off_notes(frame, block),
+        *(note for note in frame.notes if note.startswith(f"{block}, ") and "chosen on validation" in note),
         *_times_note(frame, block),
         footer(frame, (block,)),
     )

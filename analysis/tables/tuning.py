@@ -95,7 +95,7 @@ def tuning_data(found: tuple[Tuned, ...]) -> pd.DataFrame:
 
 
 def _of_recipe(parts: list[str]) -> bool:
-    return all(part.startswith("recipe.") for part in parts)
+    return any(part.startswith("recipe.") for part in parts)
 
 
 def _plain_label(cell: pd.DataFrame) -> str:

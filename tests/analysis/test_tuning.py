@@ -14,6 +14,7 @@ from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
 from analysis.frame import ordered
 from analysis.load import load
+from analysis.report.content import sections
 from analysis.tables.tuning import tuned, tuning_table
 from analysis.verdict import verdicts
 from harness.ledger.plan import Plan, Planned, write_plan
@@ -98,10 +99,23 @@ def test_a_method_run_with_several_settings_is_nobodys_control(sweep) -> None:
     assert load("tune", sweep()).control is None
 
 
-def test_a_sweep_that_tunes_names_no_best_method(sweep) -> None:
-    (found,) = verdicts(load("tune", sweep()))
-    assert found.best is None
-    assert found.sentences[0] == "Validation prefers LoRA recipe.lr=0.001."
+def test_a_sweep_that_tunes_is_judged_by_the_setting_that_validation_prefers(sweep) -> None:
+    tried = load("tune", sweep())
+    (verdict,) = verdicts(tried)
+    assert verdict.sentences[0] == "Validation prefers LoRA recipe.lr=0.001."
+    assert "one setting a method, chosen so of 3 tried, on test" in verdict.sentences[1]
+    assert verdict.best == "LoRA"
+    (table,) = next(section for section in sections(tried) if section.key == "tradeoff").tables
+    assert [row[0].text for row in table.rows] == ["LoRA"]
+    assert any("recipe.lr=0.001, chosen on validation of 3 settings tried" in note for note in table.notes)
+
+
+def test_settings_of_recipe_and_method_together_are_chosen_among_alike(sweep) -> None:
+    frame = load("tune", sweep())
+    both = frame.rows["setting"] + ", method.update.rank=8"
+    assert len(list(tuned(replace(frame, rows=frame.rows.assign(setting=both))))) == 1
+    ranks = frame.rows["setting"].str.replace("recipe.lr", "method.update.rank")
+    assert not list(tuned(replace(frame, rows=frame.rows.assign(setting=ranks))))  # ranks are compared, as methods are
 
 
 def test_twenty_settings_leave_the_pictures_readable(written) -> None:
