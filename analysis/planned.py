@@ -73,6 +73,7 @@ def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "method": method["name"],
         "method_name": method["name"],
         "plain_label": _label(method),
+        "same_function_as": str((method.get("about") or {}).get("same_function_as", "")),
         "variant": _label(method),
         "model": model["name"],
         "model_label": _label(model),

@@ -52,7 +52,8 @@ class Columns(SiteUpdateSpec):
     """W[:, idx] = W0[:, idx] + s·B (start: zero), or W[:, idx] = s·P with P from W (start: weight); other columns stay.
 
     selector, at link j of a chain (0 without one): first = columns j·rank + i modulo in; random = any `rank` distinct
-    columns; window = neighbours from a random offset; shuffled = aligned windows without replacement.
+    columns; window = neighbours from a random offset; shuffled = aligned windows without replacement. stream: whose
+    draws they are; methods of one stream have the same columns at the same seed.
     """
 
     kind: Literal["columns"]
@@ -60,6 +61,7 @@ class Columns(SiteUpdateSpec):
     alpha: float = field(metadata={"above": 0})
     selector: Literal["first", "random", "window", "shuffled"]
     start: Literal["zero", "weight"]
+    stream: str | None = field(default=None, metadata={"neutral": None})
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,8 @@
 Failed and missing runs stand in it with their reason.
 """
 
+from collections.abc import Iterator
+
 import pandas as pd
 
 from analysis.frame import Frame
@@ -56,6 +58,7 @@ def tradeoff(frame: Frame, block: str) -> Table:
         ),
         *far_off_notes(frame, block),
         *(note for note in frame.notes if note.startswith(f"{block}, ") and "chosen on validation" in note),
+        *_same_function_notes(frame, block),
         *_times_note(frame, block),
         footer(frame, (block,)),
     )
@@ -67,6 +70,14 @@ def tradeoff(frame: Frame, block: str) -> Table:
         notes,
         _data(frame, block),
     )
+
+
+def _same_function_notes(frame: Frame, block: str) -> Iterator[str]:
+    """A sentence for each method whose card says that it is another one's function, where both are in the block."""
+    cells = frame.block(block).drop_duplicates("label")
+    for row in cells[cells["same_function_as"] != ""].itertuples():
+        for other in cells.loc[cells["method_name"] == row.same_function_as, "label"]:
+            yield f"{row.label} and {other} are one function, trained in other coordinates: two rows of one method."
 
 
 def _times_note(frame: Frame, block: str) -> tuple[str, ...]:

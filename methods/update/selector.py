@@ -18,11 +18,12 @@ def select(spec: Columns, width: int, path: str, link: int, draw: Draw) -> Tenso
         raise MethodError(f"{path} has {width} input columns, fewer than rank {rank}; take a smaller rank.")
     if spec.selector == "first":
         return window(link, rank, width)
+    use = ("selector", path) if spec.stream is None else ("selector", spec.stream, path)
     if spec.selector == "shuffled":
         cycle, position = divmod(link, count_windows(rank, width))
-        order = torch.randperm(count_windows(rank, width), generator=draw("selector", path, cycle))
+        order = torch.randperm(count_windows(rank, width), generator=draw(*use, cycle))
         return window(int(order[position]), rank, width)
-    generator = draw("selector", path, link)
+    generator = draw(*use, link)
     if spec.selector == "random":
         return torch.randperm(width, generator=generator)[:rank].sort().values
     offset = int(torch.randint(width - rank + 1, (1,), generator=generator))

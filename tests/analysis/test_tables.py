@@ -336,3 +336,11 @@ def test_a_control_at_chance_divides_by_nothing(written) -> None:
         made = (table2(frame), table3(frame), competitive_table(frame), fronts_table(frame))
     assert table is not None and all(made)
     assert {row[2].why for row in table.rows} == {"the control is not above chance"}
+
+
+def test_methods_that_are_one_function_are_named(written) -> None:
+    frame = load("tiny", written())
+    assert not any("one function" in note for note in tradeoff(frame, "Minilm / MRPC").notes)
+    same = frame.rows.assign(same_function_as=np.where(frame.rows["method_name"] == "cla", "lora", ""))
+    notes = tradeoff(frame.reordered(same), "Minilm / MRPC").notes
+    assert any(note.startswith("cLA and LoRA are one function") for note in notes)

@@ -20,7 +20,8 @@ TARGETS = {"q": "attention.query", "k": "attention.key", "v": "attention.value",
 def test_a_config_names_itself_its_source_and_its_formula(lab, name):
     spec = lab.spec(name)
     assert spec.name == name
-    assert set(spec.about) == {"label", "source", "formula"}
+    assert {"label", "source", "formula"} <= set(spec.about) <= {"label", "source", "formula", "same_function_as"}
+    assert spec.about.get("same_function_as", "lora") in NAMES
     assert all(len(text) > 2 for text in spec.about.values())
 
 

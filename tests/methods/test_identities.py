@@ -58,10 +58,13 @@ def test_i03_cla_is_asym_with_a_selector_for_a(lab):
     assert (one.logits() - two.logits()).abs().max() < 1e-12
 
 
-def same_path(lab, paca_name, cla_name, alpha=6.0):
+def same_path(lab, paca_name, cla_name, alpha=6.0, **changes):
     """PaCA's P and cLA's B after the same training, in float64, without decay."""
     one, two = lab.tiny(dtype=torch.float64), lab.tiny(dtype=torch.float64)
-    paca, cla = (lab.attach(t, lab.spec(n, alpha=alpha)) for t, n in ((one, paca_name), (two, cla_name)))
+    paca, cla = (
+        lab.attach(tiny, lab.spec(name, alpha=alpha, **given))
+        for tiny, name, given in ((one, paca_name, changes), (two, cla_name, {}))
+    )
     first = {path: update.b.detach().clone() for path, update in paca.updates.items()}
     lab.train(one, paca, 8)
     lab.train(two, cla, 8)
@@ -76,7 +79,15 @@ def test_i04_paca_on_the_first_columns_follows_cla(lab):
 
 
 def test_i06_paca_and_r_cla_agree_when_both_get_the_same_columns(lab):
-    same_path(lab, "paca", "r_cla")
+    same_path(lab, "paca", "r_cla", stream=None)
+
+
+def test_paca_draws_other_columns_than_r_cla(lab):
+    columns = []
+    for name in ("paca", "r_cla"):
+        method = lab.attach(lab.tiny(), lab.spec(name))
+        columns.append([update.index.tolist() for update in method.updates.values()])
+    assert columns[0] != columns[1]
 
 
 @pytest.mark.parametrize("kind, factor, tolerance", [("sgd", 4.0, 1e-12), ("adam", 2.0, 1e-6)])
