@@ -6,6 +6,7 @@ wide one (analysis/table_file.py). A block is
 one model × dataset × metric. Refuses a metric of unknown direction, a value that is no number, and a cell given twice.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,9 +17,9 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from analysis.metric import direction
-from analysis.stats.differences import spread
+from analysis.stats.differences import Spread, spread
 from analysis.stats.ranks import Omnibus, Ranking, against, ranking
-from analysis.table_file import NEEDED, plain_number, read_rows
+from analysis.table_file import NEEDED, plain_number, plain_spread, read_rows
 from harness.ledger.errors import RecordError, nearest
 
 _AVERAGES = ("average", "avg", "avg.", "mean", "mean.")  # of the other rows: no block of its own
@@ -30,7 +31,9 @@ MIXED = (
 
 @dataclass(frozen=True)
 class Comparison:
-    """The answer. `scores` (blocks, methods) are turned so that higher is better; `dropped` blocks had holes."""
+    """The answer. `scores` (blocks, methods) are turned so that higher is better; `dropped` blocks had holes; `spreads`
+    (blocks, methods) is what the table gives after ±, None where it does not give one for every score.
+    """
 
     source: str
     methods: tuple[str, ...]
@@ -41,6 +44,7 @@ class Comparison:
     dropped: dict[str, tuple[str, ...]]
     worst_imputed: dict[str, float]
     notes: tuple[str, ...]
+    spreads: NDArray[np.float64] | None = None
 
 
 def compare_csv(path: Path, better: str = "", metric: str = "") -> Comparison:
@@ -70,6 +74,7 @@ def read_table(path: Path, metric: str = "") -> pd.DataFrame:
         raise RecordError(f"{path}, row {line + 2}: no {nameless.columns[column]}; every row needs one.")
     table = table[~_averages(table)].reset_index(drop=True)
     _check_spelling(table, path)
+    table["spread"] = pd.to_numeric(table["value"].map(plain_spread), errors="coerce")
     table["value"] = table["value"].map(plain_number)
     number = pd.to_numeric(table["value"], errors="coerce")
     empty = table["value"] == ""
@@ -127,6 +132,7 @@ def compare(table: pd.DataFrame, source: str) -> Comparison:
         )
     dropped = {str(name): tuple(row.index[row.isna()]) for name, row in wide.iterrows() if row.isna().any()}
     scores = whole.to_numpy(float)
+    clusters, over = _clusters(table.assign(block=block), whole.index)
     metrics = sorted({str(name).rsplit(" / ", 1)[1] for name in whole.index})
     notes = (MIXED.format(", ".join(metrics)),) if len(metrics) > 1 else ()
     return Comparison(
@@ -135,11 +141,26 @@ def compare(table: pd.DataFrame, source: str) -> Comparison:
         tuple(map(str, whole.index)),
         directions,
         scores,
-        ranking(scores),
+        ranking(scores, clusters=clusters, over=over),
         dropped,
         _imputed(wide) if dropped else {},
         notes,
+        _spreads(table.assign(block=block), whole),
     )
+
+
+def _clusters(table: pd.DataFrame, blocks: pd.Index) -> tuple[list[str], str]:
+    """What each block is a draw of: its model where there are several, else its dataset."""
+    first = table.drop_duplicates("block").set_index("block").loc[list(blocks)]
+    several = first["model"].nunique() > 1
+    return [str(name) for name in first["model" if several else "dataset"]], "models" if several else "datasets"
+
+
+def _spreads(table: pd.DataFrame, whole: pd.DataFrame) -> NDArray[np.float64] | None:
+    if "spread" not in table:
+        return None
+    wide = table.pivot(index="block", columns="method", values="spread").reindex_like(whole).to_numpy(float)
+    return wide if np.isfinite(wide).all() and (wide > 0).all() else None
 
 
 def as_json(comparison: Comparison, control: str | None = None) -> dict[str, Any]:
@@ -152,6 +173,7 @@ def as_json(comparison: Comparison, control: str | None = None) -> dict[str, Any
             "a": names[p.a],
             "b": names[p.b],
             "wilcoxon_p": _null(p.p),
+            "sign_flip_p": _null(p.clustered),
             "holm_p": _null(p.holm),
             "sign_p": sign_p(p.wins, p.losses),
             "wins": p.wins,
@@ -167,6 +189,7 @@ def as_json(comparison: Comparison, control: str | None = None) -> dict[str, Any
         "table": comparison.source,
         "methods": list(names),
         "n_blocks": rank.n,
+        "clusters": {"n": rank.clusters, "of": rank.over},
         "blocks": list(comparison.blocks),
         "directions": comparison.directions,
         "dropped_blocks": {name: list(lost) for name, lost in comparison.dropped.items()},
@@ -184,8 +207,15 @@ def as_json(comparison: Comparison, control: str | None = None) -> dict[str, Any
 
 def _difference(comparison: Comparison, a: int, b: int) -> dict[str, Any]:
     """Of a less b over the blocks: see analysis.stats.differences.Spread."""
-    found = spread(comparison.scores[:, a] - comparison.scores[:, b], comparison.blocks)
+    found = spread_of(comparison, a, b, comparison.blocks)
     return {name: _null(value) if isinstance(value, float) else value for name, value in vars(found).items()}
+
+
+def spread_of(comparison: Comparison, a: int, b: int, names: Sequence[str]) -> Spread:
+    """Of a less b; blocks, called `names`, weigh by the precision of their two scores where the table gives it."""
+    given = comparison.spreads
+    weights = None if given is None else 1 / (given[:, a] ** 2 + given[:, b] ** 2)
+    return spread(comparison.scores[:, a] - comparison.scores[:, b], names, weights)
 
 
 def sign_p(wins: int, losses: int) -> float:

@@ -13,7 +13,7 @@ from harness.ledger.errors import RecordError
 
 NEEDED = ("model", "dataset", "method", "metric", "value")
 _HOLES = {"", "–", "—", "-", "n/a", "na"}
-_SPREAD = re.compile(r"\s*(±|\+/-|\\pm).*$")
+_SPREAD = re.compile(r"\s*(±|\+/-|\\pm)(?P<spread>.*)$")
 
 
 def read_rows(path: Path, metric: str = "") -> pd.DataFrame:
@@ -46,6 +46,13 @@ def plain_number(text: str) -> str:
     """`**70.8 ± 0.3**` and `70.8%` as `70.8`; a dash for "no value" as the empty text."""
     bare = _SPREAD.sub("", text.strip().strip("*_$").strip()).strip().strip("*_").removesuffix("%").removesuffix("\\")
     return "" if bare.lower() in _HOLES else bare.strip().replace("−", "-")
+
+
+def plain_spread(text: str) -> str:
+    """`0.3` of `**70.8 ± 0.3**` and of `70.8 \\pm 0.3`; the empty text where no spread is given."""
+    bare = text.strip().strip("*_$").strip()
+    given = _SPREAD.search(bare)
+    return "" if given is None else given["spread"].strip().strip("*_$}{% ").removesuffix("\\")
 
 
 def _parsed(numbered: list[tuple[int, str]]) -> list[tuple[int, list[str]]]:

@@ -4,14 +4,15 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from analysis.compare import Comparison
+from analysis.compare import Comparison, spread_of
 from analysis.metric import number
-from analysis.stats.differences import Spread, spread
+from analysis.stats.differences import Spread
 from analysis.table import Cell, Head, Table
 
 NOTE = (
     "± is the standard error between blocks (SD / √n): of single printed values it holds no variance between seeds. "
-    "A mean that lives by one block is far from the mean without it."
+    "A mean that lives by one block is far from the mean without it. Weighted: blocks count by 1 / (±² of the one + ±² "
+    "of the other), where a table gives ± for every score."
 )
 
 
@@ -32,11 +33,13 @@ def difference_table(found: Comparison, control: str | None = None) -> Table | N
 def spread_table(name: str, title: str, pairs: Iterable[tuple[str, str, Spread]]) -> Table:
     """One row for each (first, second, spread of first less second)."""
     pairs = list(pairs)
+    weighted = all(found.weighted is not None for _, _, found in pairs)
     heads = (
-        Head("first – second"), Head("blocks"), Head("mean difference"), Head("median"),
+        Head("first – second"), Head("blocks"), Head("mean difference"),
+        *((Head("weighted by ±"),) if weighted else ()), Head("median"),
         Head("without its largest block"), Head("higher / lower", "blocks"),
     )  # fmt: skip
-    rows = tuple(_row(*pair) for pair in pairs)
+    rows = tuple(_row(*pair, weighted) for pair in pairs)
     data = pd.DataFrame([{"first": a, "second": b, **vars(found)} for a, b, found in pairs])
     return Table(name, title, heads, rows, (NOTE,), data)
 
@@ -50,23 +53,27 @@ def _chosen(found: Comparison, control: str | None) -> list[tuple[int, int]]:
 
 
 def _pair(found: Comparison, a: int, b: int, blocks: list[str], control: str | None) -> tuple[str, str, Spread]:
-    difference = found.scores[:, a] - found.scores[:, b]
-    if control is None and difference.mean() < 0:
-        a, b, difference = b, a, -difference
-    return found.methods[a], found.methods[b], spread(difference, blocks)
+    if control is None and (found.scores[:, a] - found.scores[:, b]).mean() < 0:
+        a, b = b, a
+    return found.methods[a], found.methods[b], spread_of(found, a, b, blocks)
 
 
-def _row(first: str, second: str, found: Spread) -> tuple[Cell, ...]:
-    error = "" if found.error != found.error else f" ± {number(found.error, 2)}"
+def _row(first: str, second: str, found: Spread, weighted: bool) -> tuple[Cell, ...]:
     without = "–" if found.n < 2 else f"{signed(found.without_largest)} ({found.largest})"
     return (
         Cell(f"{first} – {second}"),
         Cell(str(found.n), found.n),
-        Cell(f"{signed(found.mean)}{error}", found.mean),
+        _mean(found.mean, found.error),
+        *((_mean(found.weighted, found.weighted_error),) if weighted else ()),
         Cell(signed(found.median), found.median),
         Cell(without, None if found.n < 2 else found.without_largest),
         Cell(f"{found.wins} / {found.losses}", found.wins - found.losses),
     )
+
+
+def _mean(value: float | None, error: float | None) -> Cell:
+    assert value is not None and error is not None, "weighted tables have both"
+    return Cell(f"{signed(value)}{'' if error != error else f' ± {number(error, 2)}'}", value)
 
 
 def signed(value: float) -> str:

@@ -13,6 +13,7 @@ from statsmodels.stats.multitest import multipletests
 import analysis
 from analysis.compare import as_json, compare, compare_csv, read_table
 from analysis.metric import direction
+from analysis.stats.differences import spread
 from analysis.stats.ranks import ranking
 from analysis.verbs import compare as verb
 from harness.ledger.errors import RecordError
@@ -47,9 +48,11 @@ def test_the_published_table_2_agrees_with_scipy_worked_by_hand() -> None:
     hundredths = (wide * 100).round().astype(int)  # as printed: 0.1 + 0.2 is 0.3
     raw_p = [by_all_signs((hundredths[p["a"]] - hundredths[p["b"]]).to_numpy()) for p in found["pairwise"]]
     assert [p["wilcoxon_p"] for p in found["pairwise"]] == pytest.approx(raw_p)
+    flipped = [p["sign_flip_p"] for p in found["pairwise"]]  # of whole models: blocks of one are not independent
     assert [p["holm_p"] for p in found["pairwise"]] == pytest.approx(
-        np.asarray(multipletests(raw_p, method="holm")[1]).tolist()
+        np.asarray(multipletests(flipped, method="holm")[1]).tolist()
     )
+    assert found["clusters"] == {"n": raw["model"].nunique(), "of": "models"}
     assert len(raw_p) == 45
 
 
@@ -226,7 +229,7 @@ def test_the_control_has_a_family_of_its_own(capsys: pytest.CaptureFixture[str])
     table = str(PUBLISHED / "beyond_lora_table2.csv")
     assert verb([table, "--control=LoRA", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    raw = {p["b"] if p["a"] == "LoRA" else p["a"]: p["wilcoxon_p"] for p in answer["pairwise"] if "LoRA" in p.values()}
+    raw = {p["b"] if p["a"] == "LoRA" else p["a"]: p["sign_flip_p"] for p in answer["pairwise"] if "LoRA" in p.values()}
     adjusted = dict(zip(raw, np.asarray(multipletests(list(raw.values()), method="holm")[1]), strict=True))
     assert answer["against_control"] == pytest.approx(adjusted) and len(raw) == 9
     assert verb([table, "--control=LoRA"]) == 0
@@ -259,3 +262,35 @@ def test_two_spellings_of_a_method_are_named(tmp_path: Path) -> None:
     path.write_text("model,dataset,method,metric,value\nm,d,LoRA,accuracy,1\nm,d,lora,accuracy,2\n")
     with pytest.raises(RecordError, match="'LoRA' and 'lora' are one method or two"):
         compare_csv(path)
+
+
+def test_blocks_of_one_model_are_relabelled_together(tmp_path: Path) -> None:
+    """Eight blocks of two models: no pair can be told apart, where eight independent blocks would suffice."""
+    rows = [
+        f"{m},{d},{a},accuracy,{v}" for m in ("x", "y") for d in range(4) for a, v in (("A", 70 + d), ("B", 60 + d))
+    ]
+    path = tmp_path / "table.csv"
+    path.write_text("model,dataset,method,metric,value\n" + "\n".join(rows))
+    two = compare_csv(path).ranking
+    assert (two.n, two.clusters, two.over, two.pairs[0].clustered) == (8, 2, "models", 0.5)
+    path.write_text(path.read_text().replace("\ny,", "\nx,z"))
+    one = compare_csv(path).ranking
+    assert (one.clusters, one.over) == (8, "datasets") and one.pairs[0].clustered == pytest.approx(2 / 2**8)
+
+
+def test_blocks_weigh_by_the_spread_that_a_table_gives(tmp_path: Path) -> None:
+    path = tmp_path / "table.md"
+    path.write_text(
+        "| dataset | A | B |\n|---|---|---|\n| x | **70.0 ± 0.1** | 69.0 ± 0.1 |\n| y | 70.0 ± 1.0 | 75.0 ± 1.0 |\n"
+    )
+    difference = as_json(compare_csv(path, metric="accuracy"))["pairwise"][0]["differences"]
+    assert difference["mean"] == pytest.approx(-2.0)
+    weights = np.array([1 / 0.02, 1 / 2.0])
+    assert difference["weighted"] == pytest.approx(np.average([1.0, -5.0], weights=weights))
+    path.write_text(path.read_text().replace(" ± 1.0", ""))
+    assert as_json(compare_csv(path, metric="accuracy"))["pairwise"][0]["differences"]["weighted"] is None
+
+
+def test_equal_weights_give_the_plain_error() -> None:
+    found = spread([1.0, 2.0, 4.0], ["a", "b", "c"], [2.0, 2.0, 2.0])
+    assert (found.weighted, found.weighted_error) == pytest.approx((found.mean, found.error))
