@@ -50,7 +50,7 @@ class Job:
         begun = time.monotonic()
         self._check_code(submission)
         before = self._settled()
-        told = _told_to_end()
+        end_signals = _record_end_signals()
         self.team = Supervisor(self.ids, Store(Path(self.runs)), self._starter(submission), self._note_death)
         self.team.begin(min(int(submission.cluster["at_once"]), len(self.ids)))
         while self.team.watch():  # not wait(): a signal's handler could not look then
@@ -58,7 +58,7 @@ class Job:
         if self._settled() > before or not any(self.team.codes) or time.monotonic() > begun + QUICK_SECONDS:
             note(Path(self.runs), self.name, WORKED)
         if STOPPED in self.team.codes:
-            _wait_for_slurm(told)
+            _wait_for_slurm(end_signals)
             raise RunsFailed("stopped before the end; the runs go on from their checkpoints")
         if submission.cluster["submit_limit"] is not None:
             self._submit_the_rest()
@@ -122,24 +122,24 @@ class Job:
         )
 
 
-def _told_to_end() -> list[int]:
+def _record_end_signals() -> list[int]:
     """Filled when SIGTERM comes, to which submitit is deaf: scancel, a plain requeue, or a preemption without USR2."""
-    told: list[int] = []
-    signal.signal(signal.SIGTERM, lambda signum, frame: told.append(signum))
-    return told
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda signum, frame: signals.append(signum))
+    return signals
 
 
-def _wait_for_slurm(told: Sequence[int]) -> None:
+def _wait_for_slurm(end_signals: Sequence[int]) -> None:
     """The workers were stopped, so SLURM is about to end this job. One that ends by itself first is not queued again.
 
     After USR2 submitit's handler never comes back from here. A job that got SIGTERM and that SLURM still calls RUNNING
     is being preempted: it asks to be queued again, and waits to be killed.
     """
     begun, asked = time.monotonic(), False
-    while time.monotonic() < begun + (GRACE_SECONDS if told else LINGER_SECONDS):
-        if told and _of_slurm("squeue", "-h", "-o", "%T", "-j") != "RUNNING":
+    while time.monotonic() < begun + (GRACE_SECONDS if end_signals else LINGER_SECONDS):
+        if end_signals and _of_slurm("squeue", "-h", "-o", "%T", "-j") != "RUNNING":
             return
-        if told and not asked:
+        if end_signals and not asked:
             _of_slurm("scontrol", "requeue")
             asked = True
         time.sleep(1.0)

@@ -56,8 +56,8 @@ def launch(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, A
     launched = start(plan, store, spec, settings_to_plain(settings))
     console = Console(stderr=True, highlight=False, soft_wrap=True)
     failed = [run_id for run_id in plan.ids if store.status(run_id) == "failed"]
-    _say(plan, launched, console, any_done=len(failed) < len(launched.todo.settled) == len(plan.runs))
-    _say_failed(failed, plan, store, console)
+    _print_submission(plan, launched, console, any_done=len(failed) < len(launched.todo.settled) == len(plan.runs))
+    _print_failed(failed, plan, store, console)
     return 1 if failed and not (launched.runs or launched.todo.alive) else 0
 
 
@@ -155,7 +155,7 @@ def _alone(runs: Path) -> Iterator[Lease]:
         yield lease
 
 
-def _say(plan: Plan, done: Launched, console: Console, *, any_done: bool) -> None:
+def _print_submission(plan: Plan, done: Launched, console: Console, *, any_done: bool) -> None:
     todo = done.todo
     submitted = f"{done.runs} submitted as {done.jobs} jobs (SLURM {', '.join(done.arrays)})"
     console.print(
@@ -178,7 +178,7 @@ def _say(plan: Plan, done: Launched, console: Console, *, any_done: bool) -> Non
         console.print(f"the answer: peftlab report sweep={plan.name}")
 
 
-def _say_failed(ids: Sequence[str], plan: Plan, store: Store, console: Console) -> None:
+def _print_failed(ids: Sequence[str], plan: Plan, store: Store, console: Console) -> None:
     """Name the failed runs, as the local launcher does."""
     for record in store.records(ids[:MOST_SHOWN]):
         if failure := record.failure:

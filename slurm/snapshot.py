@@ -52,8 +52,8 @@ def check(home: Path) -> None:
 
 
 def _files(root: Path) -> list[Path]:
-    found = (path for name in PACKAGES for path in (root / name).rglob("*") if path.is_file())
-    return sorted(path for path in found if "__pycache__" not in path.parts and not path.name.endswith(".pyc"))
+    files = (path for name in PACKAGES for path in (root / name).rglob("*") if path.is_file())
+    return sorted(path for path in files if "__pycache__" not in path.parts and not path.name.endswith(".pyc"))
 
 
 def _digest(root: Path, files: list[Path]) -> str:

@@ -29,8 +29,8 @@ def shared_rows(spec: DatasetSpec, tables: Mapping[str, pa.Table], parts: Mappin
     """
     paths = input_paths(spec.task)
     digests = {name: _digests(tables[part.source], part.rows, paths) for name, part in parts.items()}
-    sets = {name: set(found) for name, found in digests.items()}
-    counts = {f"{one} in {other}": sum(d in sets[other] for d in digests[one]) for one, other in PAIRS}
+    sets = {name: set(of_split) for name, of_split in digests.items()}
+    counts = {f"{split} in {other}": sum(d in sets[other] for d in digests[split]) for split, other in PAIRS}
     return {pair: count for pair, count in counts.items() if count}
 
 

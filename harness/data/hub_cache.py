@@ -34,12 +34,12 @@ class Artifact:
         )
 
 
-def locate(one: Artifact, mirror: Path | None) -> Path | None:
+def locate(artifact: Artifact, mirror: Path | None) -> Path | None:
     """The folder that holds all of it: under `mirror`, else in the hub's cache; None when it is nowhere complete."""
-    if mirror is not None and (folder := _in_mirror(one, mirror)) is not None:
+    if mirror is not None and (folder := _in_mirror(artifact, mirror)) is not None:
         return folder
-    snapshot = _snapshot(one)
-    return snapshot if snapshot is not None and not missing_files(one, snapshot) else None
+    snapshot = _snapshot(artifact)
+    return snapshot if snapshot is not None and not missing_files(artifact, snapshot) else None
 
 
 def mirror_of() -> Path | None:
@@ -48,23 +48,23 @@ def mirror_of() -> Path | None:
     return Path(place).expanduser() if place else None
 
 
-def mirror_folder(one: Artifact, mirror: Path) -> Path:
-    return mirror / one.repo / (one.config or "")
+def mirror_folder(artifact: Artifact, mirror: Path) -> Path:
+    return mirror / artifact.repo / (artifact.config or "")
 
 
-def cache_folder(one: Artifact) -> Path:
+def cache_folder(artifact: Artifact) -> Path:
     """Where the hub's own cache keeps the repository, whether it is there or not."""
     home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
     hub = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
-    return hub / f"{one.kind}s--{one.repo.replace('/', '--')}"
+    return hub / f"{artifact.kind}s--{artifact.repo.replace('/', '--')}"
 
 
-def missing_files(one: Artifact, snapshot: Path) -> list[str]:
+def missing_files(artifact: Artifact, snapshot: Path) -> list[str]:
     """Files, or patterns of files, that a snapshot should hold and does not."""
     names = [path.relative_to(snapshot).as_posix() for path in snapshot.rglob("*") if path.is_file()]
-    if one.kind == "dataset":
-        return [pattern for pattern in one.patterns if not any(fnmatch(name, pattern) for name in names)]
-    weights = [pattern for pattern in one.patterns if pattern not in SMALL]
+    if artifact.kind == "dataset":
+        return [pattern for pattern in artifact.patterns if not any(fnmatch(name, pattern) for name in names)]
+    weights = [pattern for pattern in artifact.patterns if pattern not in SMALL]
     absent = [] if "config.json" in names else ["config.json"]
     if not any(fnmatch(name, pattern) for name in names for pattern in weights):
         absent.append(" or ".join(weights))
@@ -90,21 +90,21 @@ def artifact_of(spec: ModelSpec | DatasetSpec) -> Artifact | None:
     return Artifact("dataset", spec.name, source.id, source.config, source.revision, patterns, splits, files, gate)
 
 
-def _in_mirror(one: Artifact, mirror: Path) -> Path | None:
+def _in_mirror(artifact: Artifact, mirror: Path) -> Path | None:
     """The folder of a mirror that has every split, under its own name or under the hub's names (all of a model)."""
-    folder = mirror / one.repo
-    if one.kind == "model":
-        return folder if folder.is_dir() and not missing_files(one, folder) else None
-    for place, patterns in ((mirror_folder(one, mirror), {}), (folder, {}), (folder, dict(one.files))):
-        if place.is_dir() and all(split_files(place, split, patterns) for split in one.splits):
+    folder = mirror / artifact.repo
+    if artifact.kind == "model":
+        return folder if folder.is_dir() and not missing_files(artifact, folder) else None
+    for place, patterns in ((mirror_folder(artifact, mirror), {}), (folder, {}), (folder, dict(artifact.files))):
+        if place.is_dir() and all(split_files(place, split, patterns) for split in artifact.splits):
             return place
     return None
 
 
-def _snapshot(one: Artifact) -> Path | None:
+def _snapshot(artifact: Artifact) -> Path | None:
     """The folder of the wanted revision in the hub's cache."""
-    place = cache_folder(one)
-    reference = place / "refs" / (one.revision or "main")
-    commit = reference.read_text().strip() if reference.is_file() else one.revision
+    place = cache_folder(artifact)
+    reference = place / "refs" / (artifact.revision or "main")
+    commit = reference.read_text().strip() if reference.is_file() else artifact.revision
     folder = place / "snapshots" / commit if commit else None
     return folder if folder is not None and folder.is_dir() else None

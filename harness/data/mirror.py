@@ -27,21 +27,21 @@ def check_blobs(snapshot: Path) -> None:
             raise DataError(f"{path.name} is not what the hub sent; it was deleted")
 
 
-def write_mirror(one: Artifact, snapshot: Path, mirror: Path) -> Path:
+def write_mirror(artifact: Artifact, snapshot: Path, mirror: Path) -> Path:
     """Copy or convert what is wanted into the mirror, each file whole; the folder it is in.
 
     Raises DataError when a split's files cannot be read as tables.
     """
-    folder = mirror_folder(one, mirror)
+    folder = mirror_folder(artifact, mirror)
     folder.mkdir(parents=True, exist_ok=True)
-    if one.kind == "model":
+    if artifact.kind == "model":
         for path in (path for path in snapshot.rglob("*") if path.is_file()):
             target = folder / path.relative_to(snapshot)
             target.parent.mkdir(parents=True, exist_ok=True)
             _copy(path, target)
         return folder
-    patterns = dict(one.files) or dict(zip(one.splits, one.patterns, strict=True))
-    for split in one.splits:
+    patterns = dict(artifact.files) or dict(zip(artifact.splits, artifact.patterns, strict=True))
+    for split in artifact.splits:
         _write_split(split, sorted(snapshot.glob(patterns[split])), folder)
     return folder
 

@@ -78,7 +78,7 @@ def _builtin(source: BuiltinData) -> Source:
 
     def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
         rows = builder.build(source.options)
-        tables = {split: pa.Table.from_pylist(found) for split, found in rows.items()}
+        tables = {split: pa.Table.from_pylist(examples) for split, examples in rows.items()}
         return tables, {"kind": "builtin", "builder": source.builder, "sha256": _content(rows)}
 
     return Source(builder.fingerprint(), read)
@@ -86,8 +86,8 @@ def _builtin(source: BuiltinData) -> Source:
 
 def _hub(spec: DatasetSpec, source: HubData) -> Source:
     known = {"kind": "hub", "id": source.id, "config": source.config}
-    if (found := mirrored_data(spec, source)) is not None:
-        return _folder(spec, *found, known | {"revision": "mirror"})
+    if (mirrored := mirrored_data(spec, source)) is not None:
+        return _folder(spec, *mirrored, known | {"revision": "mirror"})
 
     def read() -> tuple[dict[str, pa.Table], dict[str, Any]]:
         folder = dataset_snapshot(spec, source)
@@ -150,7 +150,7 @@ def _file_digest(paths: list[Path]) -> str:
 
 def _content(rows: Mapping[str, list[dict[str, Any]]]) -> str:
     total = hashlib.sha256()
-    for split, found in sorted(rows.items()):
-        for row in found:
+    for split, examples in sorted(rows.items()):
+        for row in examples:
             total.update(repr((split, sorted(row.items()))).encode())
     return total.hexdigest()

@@ -97,9 +97,9 @@ def _held_out(
     members: dict[Any, list[int]] = defaultdict(list)
     for row in sorted(rows, key=lambda row: _hash(spec, source, keys[row])):
         members[strata[row]].append(row)
-    quotas = _quotas({stratum: len(found) for stratum, found in members.items()}, count)
+    quotas = _quotas({stratum: len(of_stratum) for stratum, of_stratum in members.items()}, count)
     return SplitRows(
-        source, tuple(sorted(row for stratum, found in members.items() for row in found[: quotas[stratum]]))
+        source, tuple(sorted(row for stratum, of_stratum in members.items() for row in of_stratum[: quotas[stratum]]))
     )
 
 

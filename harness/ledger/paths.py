@@ -117,9 +117,9 @@ def set_misplaced_aside(paths: RunPaths) -> None:
             set_aside(path)
 
 
-def _is_same(one: Path, other: Path) -> bool:
+def _is_same(path: Path, other: Path) -> bool:
     try:
-        return os.path.samefile(one, other)
+        return os.path.samefile(path, other)
     except FileNotFoundError:
         return False
 

@@ -113,7 +113,7 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "name": plan.name,
         "digest": plan.digest,
         "about": dict(plan.about),
-        "parts": {axis: list(found.values()) for axis, found in parts.items()},
+        "parts": {axis: list(of_axis.values()) for axis, of_axis in parts.items()},
         "runs": runs,
         "skipped": skipped,
     }

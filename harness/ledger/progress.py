@@ -26,9 +26,9 @@ def progress(events: Path) -> RunProgress | None:
             tail = file.read()
     except OSError:  # no such file, or a folder in its place
         return None
-    told = _events(tail)
-    begun = max((i for i, event in enumerate(told) if event["event"] in ("start", "resume")), default=0)
-    steps = [event for event in told[begun:] if event["event"] in ("step", "val") and _is_count(event.get("step"))]
+    logged = _events(tail)
+    begun = max((i for i, event in enumerate(logged) if event["event"] in ("start", "resume")), default=0)
+    steps = [event for event in logged[begun:] if event["event"] in ("step", "val") and _is_count(event.get("step"))]
     if not steps:
         return None
     totals = [event["total"] for event in (*_events(head), *_events(tail)) if _is_count(event.get("total"))]
@@ -42,15 +42,15 @@ def progress(events: Path) -> RunProgress | None:
 
 def _events(text: bytes) -> list[dict[str, Any]]:
     """The whole lines of a piece of the file; a torn one at either end, and what is no event, is left out."""
-    found = []
+    events = []
     for line in text.splitlines():
         try:
             event = json.loads(line)
         except ValueError:
             continue
         if isinstance(event, dict) and "event" in event and isinstance(event.get("t"), int | float):
-            found.append(event)
-    return found
+            events.append(event)
+    return events
 
 
 def _is_count(value: Any) -> bool:

@@ -49,5 +49,5 @@ def _check_list(metadata: Mapping[str, Any], value: tuple[Any, ...], where: str)
     if metadata.get("distinct") and len(set(value)) < len(value):
         twice = next(item for item in value if value.count(item) > 1)
         raise SpecError(f"{where}: {list(value)} holds {twice!r} twice.")
-    if metadata.get("ascending") and any(one >= next_ for one, next_ in pairwise(value)):
+    if metadata.get("ascending") and any(item >= next_ for item, next_ in pairwise(value)):
         raise SpecError(f"{where}: {list(value)} is not ascending.")

@@ -123,7 +123,7 @@ def record_to_json(record: Record) -> dict[str, Any]:
     plain = {f.name: getattr(record, f.name) for f in fields(record)}
     plain["failure"] = None if record.failure is None else vars(record.failure)
     plain["curve"] = [vars(point) for point in record.curve]
-    plain["scores"] = {split: _quantities(found) for split, found in record.scores.items()}
+    plain["scores"] = {split: _quantities(quantities) for split, quantities in record.scores.items()}
     plain |= {name: _quantities(getattr(record, name)) for name in _QUANTITIES}
     return plain
 
@@ -135,7 +135,7 @@ def record_from_json(raw: Mapping[str, Any]) -> Record:
         parts: dict[str, Any] = dict(raw)
         parts["failure"] = None if raw["failure"] is None else Failure(**raw["failure"])
         parts["curve"] = tuple(Point(**point) for point in raw["curve"])
-        parts["scores"] = {split: _back(found) for split, found in raw["scores"].items()}
+        parts["scores"] = {split: _back(quantities) for split, quantities in raw["scores"].items()}
         parts |= {name: _back(raw[name]) for name in _QUANTITIES}
         parts |= {"links": tuple(raw["links"]), "notes": tuple(raw["notes"])}
         record = Record(**parts)
@@ -158,9 +158,9 @@ def read_record(path: Path) -> Record:
         raise RecordError(f"{path}: not a record ({error}); delete it to run again.") from error
 
 
-def _quantities(found: Mapping[str, Quantity]) -> dict[str, Any]:
-    return {name: quantity_to_json(quantity) for name, quantity in found.items()}
+def _quantities(quantities: Mapping[str, Quantity]) -> dict[str, Any]:
+    return {name: quantity_to_json(quantity) for name, quantity in quantities.items()}
 
 
-def _back(found: Mapping[str, Any]) -> dict[str, Quantity]:
-    return {name: quantity_from_json(raw) for name, raw in found.items()}
+def _back(quantities: Mapping[str, Any]) -> dict[str, Quantity]:
+    return {name: quantity_from_json(raw) for name, raw in quantities.items()}

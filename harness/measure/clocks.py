@@ -23,10 +23,10 @@ _SPEED = (
 
 def pick_device(wanted: str) -> torch.device:
     """`auto`: the GPU where there is one. Raises SpecError for "cuda" where PyTorch sees none."""
-    found = torch.cuda.is_available()
-    if wanted == "cuda" and not found:
+    has_cuda = torch.cuda.is_available()
+    if wanted == "cuda" and not has_cuda:
         raise SpecError(f"device=cuda: PyTorch {torch.__version__} sees no CUDA device here; use device=cpu or auto.")
-    return torch.device("cuda" if found and wanted != "cpu" else "cpu")
+    return torch.device("cuda" if has_cuda and wanted != "cpu" else "cpu")
 
 
 def synchronise(device: torch.device) -> None:
@@ -193,7 +193,7 @@ class StepTimer:
             return dict.fromkeys(_SPEED, why)
         n, seconds = len(ms), float(ms.sum()) / 1e3
         median, p5, p95 = (float(v) for v in np.percentile(ms, (50, 5, 95)))
-        found: dict[str, Quantity] = {
+        speed: dict[str, Quantity] = {
             "step_ms_median": Measured(median, "ms", n),
             "step_ms_p5": Measured(p5, "ms", n),
             "step_ms_p95": Measured(p95, "ms", n),
@@ -201,10 +201,10 @@ class StepTimer:
             "samples_per_s": Measured(self._samples / seconds, "1/s", n),
         }
         if not self._padded_tokens:
-            return found | dict.fromkeys(_SPEED[-2:], NotMeasured("the task has no tokens"))
-        found["tokens_per_s"] = Measured(self._tokens / seconds, "1/s", n)
-        found["padding_share"] = Measured(1 - self._tokens / self._padded_tokens, "1", n)
-        return found
+            return speed | dict.fromkeys(_SPEED[-2:], NotMeasured("the task has no tokens"))
+        speed["tokens_per_s"] = Measured(self._tokens / seconds, "1/s", n)
+        speed["padding_share"] = Measured(1 - self._tokens / self._padded_tokens, "1", n)
+        return speed
 
     def state(self) -> dict[str, Any]:
         """JSON-ready; belongs into the checkpoint."""

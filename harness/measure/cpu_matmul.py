@@ -43,16 +43,16 @@ def fast_matmul(device: torch.device) -> Iterator[None]:
 
 
 def _mm(a: Tensor, b: Tensor) -> Tensor:
-    found = onednn_product(a, b, None)
-    return torch.mm(a, b, out=a.new_empty(len(a), b.shape[1])) if found is None else found
+    product = onednn_product(a, b, None)
+    return torch.mm(a, b, out=a.new_empty(len(a), b.shape[1])) if product is None else product
 
 
 def _addmm(bias: Tensor, a: Tensor, b: Tensor, *, beta: float = 1, alpha: float = 1) -> Tensor:
     plain = bias.shape == (b.shape[1],) and bias.dtype is torch.float32 and beta == alpha == 1
-    found = onednn_product(a, b, bias) if plain else None
-    if found is None:
+    product = onednn_product(a, b, bias) if plain else None
+    if product is None:
         return torch.addmm(bias, a, b, beta=beta, alpha=alpha, out=a.new_empty(len(a), b.shape[1]))
-    return found
+    return product
 
 
 def onednn_product(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor | None:

@@ -23,8 +23,8 @@ PACKAGES = ("torch", "transformers", "peft", "numpy", "datasets", "tokenizers", 
 
 def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
     """JSON-ready: git, packages, python, system, host, device, fingerprint. What is not known is null."""
-    found = environment(torch.device(device))
-    return {"git": git_state(ROOT), "host": platform.node()} | found | {"fingerprint": fingerprint(found)}
+    facts = environment(torch.device(device))
+    return {"git": git_state(ROOT), "host": platform.node()} | facts | {"fingerprint": fingerprint(facts)}
 
 
 def environment(device: torch.device) -> dict[str, Any]:

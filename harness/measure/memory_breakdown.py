@@ -43,14 +43,14 @@ def measure_ledger(
         with torch.autograd.graph.saved_tensors_hooks(saved.pack, saved.unpack):
             forward_backward()
         gradients = storage_bytes(p.grad for p in trained if p.grad is not None)
-    found = {
+    sizes = {
         "weights": storage_bytes(tensors) - storage_bytes(adapter),
         "adapter": storage_bytes(adapter),
         "gradients": gradients,
         "optimizer": optimizer_bytes(optimizer),
         "saved_for_backward": saved.peak,
     }
-    return {role: Measured(value, "byte") for role, value in found.items()}
+    return {role: Measured(value, "byte") for role, value in sizes.items()}
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:

@@ -41,10 +41,10 @@ def load_minilm(spec: ModelSpec, task: TaskSpec, seeds: Seeds) -> LoadedModel:
 
 def model_dir() -> Path:
     """Where the installed package keeps the model."""
-    found = importlib.util.find_spec(PACKAGE)
-    if found is None or found.origin is None:
+    package = importlib.util.find_spec(PACKAGE)
+    if package is None or package.origin is None:
         raise NotHere(f"model minilm: the package with its weights is not installed; run: {INSTALL}")
-    return Path(found.origin).parent / "model"
+    return Path(package.origin).parent / "model"
 
 
 def check_weights(path: Path, expected: str) -> None:
@@ -52,10 +52,10 @@ def check_weights(path: Path, expected: str) -> None:
     if not path.is_file():
         raise NotHere(f"model minilm: {path} is absent; run: {INSTALL} --force-reinstall")
     with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != expected:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != expected:
         raise NotHere(
-            f"model minilm: {path} has SHA-256 {found[:16]}…, expected {expected[:16]}…; "
+            f"model minilm: {path} has SHA-256 {digest[:16]}…, expected {expected[:16]}…; "
             f"run: {INSTALL} --force-reinstall"
         )
 

@@ -203,14 +203,14 @@ def _round(entrant: Entrant, steps: int, device: torch.device) -> Round:
 
 
 def _speed(rounds: list[Round], samples: int, tokens: int) -> dict[str, Quantity]:
-    ms = np.concatenate([timed.ms for timed in rounds])
+    ms = np.concatenate([round_.ms for round_ in rounds])
     median, p5, p95 = (float(v) for v in np.percentile(ms, (50, 5, 95)))
     values = {
         "step_ms_median": (median, "ms"),
         "step_ms_p5": (p5, "ms"),
         "step_ms_p95": (p95, "ms"),
         "step_ms_mad": (float(np.median(np.abs(ms - median))), "ms"),
-        "cpu_ms_median": (float(np.median([timed.cpu_ms for timed in rounds])), "ms"),
+        "cpu_ms_median": (float(np.median([round_.cpu_ms for round_ in rounds])), "ms"),
         "samples_per_s": (1e3 * samples / median, "1/s"),
         "tokens_per_s": (1e3 * tokens / median, "1/s"),
     }

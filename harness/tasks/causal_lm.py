@@ -58,19 +58,19 @@ class CausalLMTask:
         )
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:
-        found = at_targets(model(**batch.inputs).logits, batch.targets)
-        return found.sums(found.loss, len(batch.ids))
+        tokens = at_targets(model(**batch.inputs).logits, batch.targets)
+        return tokens.sums(tokens.loss, len(batch.ids))
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
-        found = at_targets(model(**batch.inputs).logits, batch.targets)
+        tokens = at_targets(model(**batch.inputs).logits, batch.targets)
         rows = len(batch.ids)
-        losses = found.sums(found.loss, rows).tolist()
-        right = found.sums(found.best == found.true, rows).tolist()
-        counts = torch.bincount(found.row, minlength=rows).tolist()
-        said, true = self._texts(found.best, counts), self._texts(found.true, counts)
+        losses = tokens.sums(tokens.loss, rows).tolist()
+        right = tokens.sums(tokens.best == tokens.true, rows).tolist()
+        counts = torch.bincount(tokens.row, minlength=rows).tolist()
+        predicted, true = self._texts(tokens.best, counts), self._texts(tokens.true, counts)
         return [
             Prediction(id=i, target=t, prediction=p, score=r / n, loss=loss, weight=n)
-            for i, t, p, r, n, loss in zip(batch.ids, true, said, right, counts, losses, strict=True)
+            for i, t, p, r, n, loss in zip(batch.ids, true, predicted, right, counts, losses, strict=True)
         ]
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, Measured]:

@@ -188,9 +188,9 @@ def _places(batch: Batch) -> tuple[Tensor, Tensor]:
 
 def _means(model: nn.Module, batch: Batch) -> Tensor:
     """(batch, most candidates): mean log-likelihood per token of each candidate; -inf where an example has fewer."""
-    found = at_targets(model(**batch.inputs).logits, batch.targets)
+    tokens = at_targets(model(**batch.inputs).logits, batch.targets)
     rows = len(batch.targets)
-    means = -found.sums(found.loss, rows) / found.sums(torch.ones_like(found.loss), rows)
+    means = -tokens.sums(tokens.loss, rows) / tokens.sums(torch.ones_like(tokens.loss), rows)
     example, place = _places(batch)
     padded = means.new_full((len(batch.ids), int(place.max()) + 1), -torch.inf)
     return padded.index_put((example, place), means)

@@ -40,11 +40,11 @@ class GenerationTask(CausalLMTask):
         return replace(batch, references=tuple(example["references"] for example in examples))
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
-        found = at_targets(model(**batch.inputs).logits, batch.targets)
+        tokens = at_targets(model(**batch.inputs).logits, batch.targets)
         rows = len(batch.ids)
-        losses = found.sums(found.loss, rows).tolist()
-        counts = torch.bincount(found.row, minlength=rows).tolist()
-        references = [text.strip() for text in self._plain_texts(found.true.cpu().split(counts))]
+        losses = tokens.sums(tokens.loss, rows).tolist()
+        counts = torch.bincount(tokens.row, minlength=rows).tolist()
+        references = [text.strip() for text in self._plain_texts(tokens.true.cpu().split(counts))]
         written = [text.strip() for text in self._written(model, batch)]
         if self._several is not None:
             several = map(json.loads, batch.references)

@@ -44,11 +44,11 @@ class RegressionTask:
         return (model(**batch.inputs).logits[:, 0].float() - batch.targets) ** 2
 
     def predict(self, model: nn.Module, batch: Batch) -> list[Prediction]:
-        said = model(**batch.inputs).logits[:, 0].float()
-        losses = ((said - batch.targets) ** 2).tolist()
+        predicted = model(**batch.inputs).logits[:, 0].float()
+        losses = ((predicted - batch.targets) ** 2).tolist()
         return [
             Prediction(id=i, target=t, prediction=p, score=p, loss=loss, weight=1)
-            for i, t, p, loss in zip(batch.ids, batch.targets.tolist(), said.tolist(), losses, strict=True)
+            for i, t, p, loss in zip(batch.ids, batch.targets.tolist(), predicted.tolist(), losses, strict=True)
         ]
 
     def score(self, predictions: Sequence[Prediction]) -> dict[str, Measured]:

@@ -22,21 +22,21 @@ class MetricSpec:
     needs: str | None = None  # a package of the extra "generation"
 
 
-def _compared(found: Sequence[Prediction]) -> dict[str, list[Any]]:
-    return {"predictions": [p.prediction for p in found], "references": [p.target for p in found]}
+def _compared(predictions: Sequence[Prediction]) -> dict[str, list[Any]]:
+    return {"predictions": [p.prediction for p in predictions], "references": [p.target for p in predictions]}
 
 
-def _losses(found: Sequence[Prediction]) -> dict[str, list[Any]]:
-    return {"values": [p.loss for p in found], "weights": [p.weight for p in found]}
+def _losses(predictions: Sequence[Prediction]) -> dict[str, list[Any]]:
+    return {"values": [p.loss for p in predictions], "weights": [p.weight for p in predictions]}
 
 
-def _scores(found: Sequence[Prediction]) -> dict[str, list[Any]]:
-    return {"values": [p.score for p in found], "weights": [p.weight for p in found]}
+def _scores(predictions: Sequence[Prediction]) -> dict[str, list[Any]]:
+    return {"values": [p.score for p in predictions], "weights": [p.weight for p in predictions]}
 
 
 def _rows(metric: Callable[[str, Sequence[str]], float]) -> Callable[[Sequence[Prediction]], dict[str, list[Any]]]:
     """Each row's answer against its references, which are its target as a JSON list."""
-    return lambda found: {"values": [metric(str(p.prediction), json.loads(str(p.target))) for p in found]}
+    return lambda predictions: {"values": [metric(str(p.prediction), json.loads(str(p.target))) for p in predictions]}
 
 
 METRICS: Mapping[str, MetricSpec] = {
@@ -74,11 +74,11 @@ def score(predictions: Sequence[Prediction], metrics: Sequence[str], *, positive
     from harness.tasks import metrics as module
 
     weight = sum(p.weight for p in predictions)
-    found = {"loss": Measured(sum(p.loss for p in predictions) / weight, "nats", weight)}
+    scores = {"loss": Measured(sum(p.loss for p in predictions) / weight, "nats", weight)}
     for name in metrics:
         kind = METRICS[name]
         extra = {"positive": positive} if name == "f1" else {}
         value = getattr(module, kind.cls)().compute(**kind.inputs(predictions), **extra)[name]
         n = weight if "weights" in getattr(module, kind.cls).FEATURES else len(predictions)
-        found[name] = Measured(float(value), kind.unit, n)
-    return found
+        scores[name] = Measured(float(value), kind.unit, n)
+    return scores

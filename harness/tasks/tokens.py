@@ -53,8 +53,8 @@ class Reader:
         return min(max_length * getattr(self.tokenizer, "stretch", 1), self.tokenizer.model_max_length)
 
     def _pair(self, texts: Sequence[str], task: TextClassification | Regression) -> dict[str, Any]:
-        found = self.tokenizer(*texts, verbose=False)
-        shortened = len(found.input_ids) > (room := self.room(task.max_length))
+        encoded = self.tokenizer(*texts, verbose=False)
+        shortened = len(encoded.input_ids) > (room := self.room(task.max_length))
         if shortened:
             first = task.shorten == "first" and len(texts) == 2
             least = self.tokenizer.num_special_tokens_to_add(pair=len(texts) == 2)  # and at least one more
@@ -65,10 +65,10 @@ class Reader:
                     f"{what}: {least} tokens, and only {room} fit; raise dataset.task.max_length by {least - room + 1}."
                 )
             strategy = "only_first" if first else "longest_first"
-            found = self.tokenizer(*texts, truncation=strategy, max_length=room, verbose=False)
-        kinds = found.get("token_type_ids", [])
-        second = kinds.index(1) if 1 in kinds else len(found.input_ids)
-        return {"input_ids": found.input_ids, "second": second, "shortened": int(shortened)}
+            encoded = self.tokenizer(*texts, truncation=strategy, max_length=room, verbose=False)
+        kinds = encoded.get("token_type_ids", [])
+        second = kinds.index(1) if 1 in kinds else len(encoded.input_ids)
+        return {"input_ids": encoded.input_ids, "second": second, "shortened": int(shortened)}
 
     def batch(self, examples: Sequence[Example]) -> dict[str, Tensor]:
         """Padded on the right to the longest: input_ids, attention_mask and, where a model has them, token_type_ids."""

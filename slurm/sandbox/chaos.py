@@ -28,7 +28,7 @@ EVERY = 1.0  # seconds between attacks
 QUIET = 300  # looks at a store in which nothing moves before the soak gives up
 
 
-def soak(sandbox: Sandbox, runs: Path, count: int, seed: int, tell: Callable[[str], None]) -> list[str]:
+def soak(sandbox: Sandbox, runs: Path, count: int, seed: int, emit: Callable[[str], None]) -> list[str]:
     """Attack until every run has its record; returns what is wrong at the end, [] when nothing is."""
     plan, store, random = sleepy.plan(count, steps=4, seconds=0.25, name="chaos"), Store(runs), Random(seed)
     write_plan(runs, plan)
@@ -40,7 +40,7 @@ def soak(sandbox: Sandbox, runs: Path, count: int, seed: int, tell: Callable[[st
         name = random.choice(sorted(ATTACKS))
         outcome = _attack(name, target)
         outcomes[f"{name}: {outcome}"] += 1
-        tell(f"{_done(plan, store):>5} done; {name}: {outcome}")
+        emit(f"{_done(plan, store):>5} done; {name}: {outcome}")
         time.sleep(EVERY)
         target.heal()
         lies |= set(contradictions(plan, store))
@@ -48,7 +48,7 @@ def soak(sandbox: Sandbox, runs: Path, count: int, seed: int, tell: Callable[[st
         quiet, before = (quiet + 1, before) if now == before else (0, now)
     target.calm()
     for words, times in sorted(outcomes.items()):
-        tell(f"{times:>5} × {words}")
+        emit(f"{times:>5} × {words}")
     return [*wrong(plan, store, runs.with_name("undisturbed")), *sorted(lies)]
 
 

@@ -211,20 +211,20 @@ def _alive(pid: int) -> bool:
 
 def _processes_of(*marks: str) -> list[int]:
     """Processes with all of these in their environment (a mark that ends in `=` is any value)."""
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*/environ"):
         try:
             env = entry.read_bytes().decode(errors="replace").split("\0")
         except OSError:  # gone, or not ours
             continue
         if all(any(line == mark or (mark.endswith("=") and line.startswith(mark)) for line in env) for mark in marks):
-            found.append(int(entry.parent.name))
-    return [pid for pid in found if pid != os.getpid()]
+            pids.append(int(entry.parent.name))
+    return [pid for pid in pids if pid != os.getpid()]
 
 
 def _stepds_of(folder: Path, node: str) -> list[int]:
     """slurmstepd processes of one node: they hold its spool folder or log open."""
-    found = []
+    pids = []
     for entry in Path("/proc").glob("[0-9]*/comm"):
         try:
             if entry.read_text().strip() != "slurmstepd":
@@ -233,5 +233,5 @@ def _stepds_of(folder: Path, node: str) -> list[int]:
         except OSError:
             continue
         if any(link.startswith((f"{folder}/spool/{node}/", f"{folder}/log/slurmd.{node}.")) for link in links):
-            found.append(int(entry.parent.name))
-    return found
+            pids.append(int(entry.parent.name))
+    return pids

@@ -37,7 +37,7 @@ def plan(count: int, *, steps: int = 1, seconds: float = 0.0, name: str = "sleep
 def run(planned: Planned, store: Store, settings: Settings | None, stop: Callable[[], bool]) -> Record | None:
     """One run; None when it was stopped, with its step in the checkpoint."""
     recipe, folder = planned.spec["recipe"], store.paths(planned.id)
-    _tell(folder, "start")
+    _note(folder, "start")
     _trouble(recipe, folder)
     state = folder.checkpoint / "sleepy.json"
     step, score = json.loads(state.read_text()) if state.exists() else (0, 1.0)
@@ -46,7 +46,7 @@ def run(planned: Planned, store: Store, settings: Settings | None, stop: Callabl
             _hold(folder, stop)
         if stop():
             _save(folder, step, score)
-            _tell(folder, "stopped")
+            _note(folder, "stopped")
             return None
         time.sleep(recipe["seconds"])
         step, score = step + 1, (score * 1.37 + planned.spec["seed"] / 7) % 1.0
@@ -56,7 +56,7 @@ def run(planned: Planned, store: Store, settings: Settings | None, stop: Callabl
             events.write(json.dumps(event) + "\n")
     record = _record(planned, score, folder)
     store.write(record)
-    _tell(folder, "end" if record.status == "done" else "failed")
+    _note(folder, "end" if record.status == "done" else "failed")
     return record
 
 
@@ -65,19 +65,19 @@ def held(planned: Planned, store: Store, settings: Settings | None, stop: Callab
     from harness.execution import runner  # torch
 
     folder = store.paths(planned.id)
-    _tell(folder, "start")
+    _note(folder, "start")
     asked = 0
 
     def wait_then_ask() -> bool:
         nonlocal asked
         asked += 1
         if asked == HELD_AT:
-            _tell(folder, "held")
+            _note(folder, "held")
             _hold(folder, stop)
         return stop()
 
     record = runner.run(planned, store, settings, wait_then_ask)
-    _tell(folder, "stopped" if record is None else "end")
+    _note(folder, "stopped" if record is None else "end")
     return record
 
 
@@ -123,6 +123,6 @@ def _trouble(recipe: Mapping[str, Any], folder: RunPaths) -> None:
             time.sleep(0.1)
 
 
-def _tell(folder: RunPaths, what: str) -> None:
+def _note(folder: RunPaths, what: str) -> None:
     with (folder.folder / "starts.log").open("a") as log:
         log.write(f"{what} {os.getpid()} {time.time():.3f} {__file__}\n")

@@ -23,7 +23,7 @@ def images_of(digits: Any) -> tuple[np.ndarray, np.ndarray]:
     """(n, 8, 8) uint8 and their (n,) digits; scikit-learn's grey values 0 to 16 become 0 to 255."""
     from sklearn.datasets import load_digits
 
-    images, labels = (np.asarray(found) for found in load_digits(return_X_y=True))
+    images, labels = (np.asarray(array) for array in load_digits(return_X_y=True))
     kept = np.isin(labels, list(digits))
     return np.rint(images[kept].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8), labels[kept]
 

@@ -83,11 +83,11 @@ def build(options: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 def chains_by_answer(hops: Sequence[int]) -> dict[str, list[tuple[str, ...]]]:
     """Every chain of told relations with one answer, by that answer."""
-    found: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+    chains: dict[str, list[tuple[str, ...]]] = defaultdict(list)
     for chain in itertools.chain.from_iterable(itertools.product(TOLD, repeat=n) for n in hops):
         if (answer := composed(chain)) is not None:
-            found[answer].append(chain)
-    return dict(found)
+            chains[answer].append(chain)
+    return dict(chains)
 
 
 def composed(chain: Sequence[str]) -> str | None:
@@ -101,12 +101,12 @@ def composed(chain: Sequence[str]) -> str | None:
 def _row(rng: random.Random, chain: Sequence[str]) -> dict[str, Any]:
     women = _genders(rng, chain)
     names = _distinct_names(rng, women)
-    told = [
+    sentences = [
         _sentence(rng, relation, (names[i], women[i]), (names[i + 1], women[i + 1])) for i, relation in enumerate(chain)
     ]
     answer = WORDS[str(composed(chain))][0 if women[0] else 1]
     question = f"What is {names[0]} to {names[-1]}?"
-    return {"story": " ".join(told), "question": question, "relation": answer, "hops": len(chain)}
+    return {"story": " ".join(sentences), "question": question, "relation": answer, "hops": len(chain)}
 
 
 def _genders(rng: random.Random, chain: Sequence[str]) -> list[bool]:

@@ -31,10 +31,10 @@ def build(options: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
     Raises DataError when a module has no source here.
     """
     limits = int(options["min_words"]), int(options["max_words"])
-    found = {module: _texts(module, limits) for module in options["modules"]}
-    everywhere = _repeated(found.values())
+    by_module = {module: _texts(module, limits) for module in options["modules"]}
+    everywhere = _repeated(by_module.values())
     rows = []
-    for module, texts in found.items():
+    for module, texts in by_module.items():
         kept = sorted((text for text in texts if text not in everywhere), key=_order)[: int(options["per_module"])]
         rows += [{"key": _order(text)[:16], "text": text, "module": module} for text in kept]
     return {"train": rows}
@@ -72,12 +72,12 @@ def sources(module: str) -> list[Path]:
 
 
 def _files(name: str) -> list[Path]:
-    found = importlib.util.find_spec(name)
-    if found is None or found.origin is None or not found.origin.endswith(".py"):
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
         return []
-    if found.submodule_search_locations is None:
-        return [Path(found.origin)]
-    folder = Path(found.origin).parent
+    if spec.submodule_search_locations is None:
+        return [Path(spec.origin)]
+    folder = Path(spec.origin).parent
     return sorted(path for path in folder.rglob("*.py") if not TESTS & set(path.relative_to(folder).parts))
 
 
@@ -85,9 +85,9 @@ def _repeated(texts: Sequence[set[str]] | Any) -> set[str]:
     """Texts that more than one module has: no answer would be right."""
     seen: set[str] = set()
     twice: set[str] = set()
-    for found in texts:
-        twice |= seen & found
-        seen |= found
+    for of_module in texts:
+        twice |= seen & of_module
+        seen |= of_module
     return twice
 
 
