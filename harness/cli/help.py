@@ -90,7 +90,7 @@ peftlab logs RUN [-f] [--runs DIR]
   -f, --follow   go on until the run has its record, or has stopped
 """,
     "sync": """\
-peftlab sync [runs=DIR]
+peftlab sync [runs=DIR] [--json]
 
 Uploads the offline W&B runs of finished runs, each once.
 """,
@@ -167,7 +167,7 @@ The closest adapter of a lower rank, by singular values: a PEFT LoRA folder, wit
   --backend      qr never forms the product and is exact; exact and randomised (Algorithm 1 of LoRA-Squeeze) form it
 """,
     "show": """\
-peftlab show dataset=NAME[,NAME …]
+peftlab show dataset=NAME[,NAME …] [--json]
 
 Source, sizes, classes, and the first three training examples as encoders and decoders read them.
 """,

@@ -3,11 +3,13 @@
 Text, not token ids: templates are filled in and nothing is shortened, as no tokenizer is chosen here.
 """
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
+from harness.cli.arguments import flags_of
 from harness.config.overrides import Assignment
 from harness.config.resolve import Resolver
 from harness.ledger.dataset_spec import DatasetSpec, VisionLanguage
@@ -18,22 +20,28 @@ EXAMPLES = 3
 
 
 def main(argv: list[str]) -> int:
-    """`peftlab show dataset=…`; several may be named, and their settings changed. 2 when one of them is not here."""
-    axes = {key: words for key, words in read_request(argv).axes.items() if key.split(".")[0] == "dataset"}
+    """`peftlab show dataset=… [--json]`; several may be named, and their settings changed. 2 when one is not here."""
+    flags, words = flags_of(argv, ("--json",))
+    axes = {key: given for key, given in read_request(words).axes.items() if key.split(".")[0] == "dataset"}
     if "dataset" not in axes:
         raise SpecError("show takes the dataset to show, as in dataset=cola.")
-    resolver, code = Resolver(), 0
-    for words in product(*axes.values()):
+    resolver, code, shown = Resolver(), 0, []
+    for chosen in product(*axes.values()):
         try:
-            print(show(resolver.part("dataset", words).spec), end="\n\n", flush=True)
+            shown.append(described(resolver.part("dataset", chosen).spec))
         except DataError as error:
-            print(f"peftlab: {_named(error, words)}\n", file=sys.stderr)
+            print(f"peftlab: {_named(error, chosen)}\n", file=sys.stderr)
             code = 2
+            continue
+        if "--json" not in flags:
+            print(as_text(shown[-1]), end="\n\n", flush=True)
+    if "--json" in flags:
+        print(json.dumps(shown, indent=2, ensure_ascii=False))
     return code
 
 
-def show(dataset: DatasetSpec) -> str:
-    """Source and sizes, then the first examples of train. Raises DataError when the data is nowhere."""
+def described(dataset: DatasetSpec) -> dict[str, Any]:
+    """Source and sizes, and the first examples of train, as plain data. Raises DataError when the data is nowhere."""
     from harness.cli.show_facts import facts
     from harness.data.classes import with_class_names
     from harness.data.source import find_source
@@ -44,15 +52,33 @@ def show(dataset: DatasetSpec) -> str:
     tables = with_class_names(dataset, tables, parts)
     source, rows = parts["train"].source, parts["train"].rows[:EXAMPLES]
     keys = row_keys(dataset.split, source, tables[source])
-    chance = "none" if dataset.chance is None else dataset.chance
-    known = {name: str(value)[:16] if name == "sha256" else value for name, value in known.items()}
+    return {
+        "dataset": dataset.name,
+        "kind": dataset.task.kind,
+        "metric": dataset.metric,
+        "direction": dataset.direction,
+        "chance": dataset.chance,
+        "source": {name: str(value) for name, value in known.items() if value is not None},
+        "rows": {name: len(part.rows) for name, part in parts.items()},
+        "facts": facts(dataset, tables, parts),
+        "examples": [
+            {"key": str(keys[row]), "texts": _views(dataset, tables[source].slice(row, 1).to_pylist()[0])}
+            for row in rows
+        ],
+    }
+
+
+def as_text(view: Mapping[str, Any]) -> str:
+    """`described`, for a person."""
+    chance = "none" if view["chance"] is None else view["chance"]
+    source = {name: value[:16] if name == "sha256" else value for name, value in view["source"].items()}
     lines = [
-        f"{dataset.name}: {dataset.task.kind}, {dataset.metric} ({dataset.direction}), chance level {chance}",
-        "source: " + ", ".join(f"{name} {value}" for name, value in known.items() if value is not None),
-        *facts(dataset, tables, parts),
+        f"{view['dataset']}: {view['kind']}, {view['metric']} ({view['direction']}), chance level {chance}",
+        "source: " + ", ".join(f"{name} {value}" for name, value in source.items()),
+        *view["facts"],
     ]
-    for row in rows:
-        lines += ["", f"── {keys[row]}", *_views(dataset, tables[source].slice(row, 1).to_pylist()[0])]
+    for example in view["examples"]:
+        lines += ["", f"── {example['key']}", *example["texts"]]
     return "\n".join(lines)
 
 

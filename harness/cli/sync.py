@@ -6,6 +6,7 @@ The file of an attempt that was killed stops in the middle: the tool uploads wha
 leave out the attempts after it. So attempts go up in rounds, and what is cut off is marked here.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -29,23 +30,33 @@ CUT_OFF = "ends with an incomplete record"  # the tool's own words
 
 
 def main(argv: list[str]) -> int:
-    """`peftlab sync [runs=DIR]`: 0 when every finished run is up there, 1 when one is not."""
-    _, words = flags_of(argv, ())
+    """`peftlab sync [runs=DIR] [--json]`: 0 when every finished run is up there, 1 when one is not."""
+    flags, words = flags_of(argv, ("--json",))
     store = Store(settings_from(read_request(words).config).runs)
     runs = waiting(store)
-    if not runs:
+    left, why = _uploaded(runs, store) if runs else ([], "")
+    if "--json" in flags:
+        print(json.dumps({"runs": str(store.root), "waiting": _ids(runs), "left": _ids(left), "why": why}, indent=2))
+    elif not runs:
         console.print(f"{store.root}: no offline W&B run is waiting.", markup=False)
-        return 0
-    if reason := unreachable(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"):
-        console.print(f"{len(runs)} runs are waiting, and {reason}; sync where there is a network.", markup=False)
-        return 1
-    said = [upload(folders) for folders in track(rounds(runs), "uploading", console=Console(stderr=True))]
-    left = waiting(store)
-    console.print(f"{len(runs) - len(left)} of {len(runs)} runs uploaded.", markup=False)
-    if left:
-        why = next((line for line in said if line), "no reason was given")
-        console.print(f"not uploaded: {', '.join(run[0].parents[1].name for run in left)}: {why}", markup=False)
+    else:
+        console.print(f"{len(runs) - len(left)} of {len(runs)} runs uploaded.", markup=False)
+        if left:
+            console.print(f"not uploaded: {', '.join(_ids(left))}: {why}", markup=False)
     return 1 if left else 0
+
+
+def _uploaded(runs: list[list[Path]], store: Store) -> tuple[list[list[Path]], str]:
+    """Upload them; those that are still waiting, and why."""
+    if reason := unreachable(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"):
+        return runs, f"{reason}; sync where there is a network"
+    answers = [upload(folders) for folders in track(rounds(runs), "uploading", console=Console(stderr=True))]
+    left = waiting(store)
+    return left, next((line for line in answers if line), "no reason was given") if left else ""
+
+
+def _ids(runs: Sequence[Sequence[Path]]) -> list[str]:
+    return [folders[0].parents[1].name for folders in runs]
 
 
 def waiting(store: Store) -> list[list[Path]]:

@@ -85,3 +85,12 @@ def test_multirun_flags_are_the_sweep_verb(tmp_path, peftlab_cache, capsys):
         _verb_of(["-m", *words]) == _verb_of([*words, "--multirun"]) == _verb_of(["sweep", *words]) == ("sweep", words)
     )
     assert _verb_of(words) == ("run", words)
+
+
+def test_show_answers_in_json(capsys):
+    from harness.cli.show import main as show
+
+    assert show(["dataset=kinship", "--json"]) == 0
+    (view,) = json.loads(capsys.readouterr().out)
+    assert view["dataset"] == "kinship" and len(view["examples"]) == 3
+    assert view["rows"]["train"] > view["rows"]["test"] > 0

@@ -1,5 +1,6 @@
 """`peftlab sync` and online runs against a W&B server of our own: real wandb, real HTTP, no account."""
 
+import json
 import math
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def test_a_server_that_does_not_answer_is_said_in_seconds_and_nothing_is_marked(
     run_one(planned, store, settings)
     monkeypatch.setenv("WANDB_BASE_URL", "http://127.0.0.1:9")
     assert main(["sync", f"runs={store.root}"]) == 1
-    assert "1 runs are waiting, and 127.0.0.1 does not answer" in capsys.readouterr().out
+    assert "127.0.0.1 does not answer" in capsys.readouterr().out
     assert len(waiting(store)) == 1
 
 
@@ -113,3 +114,8 @@ def test_a_refused_upload_is_named_with_its_reason_and_stays_waiting(begin, serv
     said = capsys.readouterr().out
     assert planned.id in said and "No API key" in said
     assert len(waiting(store)) == 1 and not server.runs
+
+
+def test_sync_answers_in_json(tmp_path, capsys):
+    assert main(["sync", f"runs={tmp_path}", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"runs": str(tmp_path), "waiting": [], "left": [], "why": ""}

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from harness.cli.show import show
+from harness.cli.show import as_text, described
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.data.load import Encoder, load_data
@@ -132,7 +132,7 @@ def test_a_run_on_some_real_rows_of_a_candidate_task_scores_them(tmp_path, peftl
 
 
 def test_boolq_and_piqa_guess_the_larger_answer_of_the_whole_official_dev_of_which_parts_are_here():
-    yes = re.search(r"largest class: .*test yes ([\d.]+)%", show(spec_of("boolq")))[1]
+    yes = re.search(r"largest class: .*test yes ([\d.]+)%", as_text(described(spec_of("boolq"))))[1]
     assert float(yes) / 100 == pytest.approx(spec_of("boolq").chance, abs=0.01)  # 2,817 of 3,270 dev rows are here
     spec = spec_of("piqa")
     tables, _ = find_source(spec).read()  # both parts of the mirror are the official dev
@@ -169,7 +169,7 @@ def test_a_perfect_predictor_of_django_is_right_everywhere_and_an_echo_nowhere(p
 )
 def test_the_chance_level_of_a_card_is_what_a_constant_guess_scores(name):
     spec = part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec
-    text = show(spec)
+    text = as_text(described(spec))
     known = spec.chance if spec.constant_guess is None else spec.constant_guess
     share = re.search(r"largest class: .*test \S+ ([\d.]+)%", text)[1]
     assert float(share) / 100 == pytest.approx(known, abs=0.001) and "\nchance: " not in text
@@ -177,7 +177,7 @@ def test_the_chance_level_of_a_card_is_what_a_constant_guess_scores(name):
 
 @pytest.mark.parametrize("name", ["openbookqa", "django", "e2e_generation", "folio", "trec50"])
 def test_show_prints_three_examples_with_their_answers(name):
-    text = show(part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec)
+    text = as_text(described(part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec))
     assert len(re.findall(r"^── train:", text, re.MULTILINE)) == 3
     assert text.count("→") >= 3
     if name == "openbookqa":

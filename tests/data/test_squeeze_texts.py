@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from harness.cli.show import show
+from harness.cli.show import as_text, described
 from harness.config.resolve import Resolver
 from harness.data.load import Encoder, load_data
 from harness.ledger.dataset_spec import Choice
@@ -149,7 +149,7 @@ def test_rows_as_on_the_hub_are_read_split_encoded_and_learnt_from(mirror, tmp_p
 @pytest.mark.parametrize("name", HUB)
 def test_show_marks_the_right_answers_and_counts_the_rows(mirror, name):
     spec, (_, splits, right) = write(mirror, name), HUB[name]
-    key, text = spec.split.key, show(spec)
+    key, text = spec.split.key, as_text(described(spec))
     assert f"test {splits[spec.split.test]:,} (from {spec.split.test})" in text
     row = HUB[name][0](1)
     blocks = [part for part in text.split("── ") if part.startswith(f"{spec.split.train}:{row[key] if key else 1}\n")]
