@@ -56,3 +56,33 @@ def test_what_cannot_be_is_one_sentence(words, says):
     with pytest.raises(PlanError) as caught:
         one(*base, *words)
     assert says in str(caught.value) and "\n" not in str(caught.value)
+
+
+def steps(run):
+    """All optimizer steps behind a run, those of its source counted."""
+    return run.spec["recipe"]["max_steps"] + (run.spec["source"]["recipe"]["max_steps"] if run.source else 0)
+
+
+def test_every_variant_of_the_tiny_sweep_has_equal_steps_and_each_source_is_planned_once():
+    plan = plan_sweep(read_request(["sweep=squeeze_tiny"]), Resolver())
+    assert not plan.skipped and len({run.id for run in plan.runs}) == len(plan.runs) == 36
+    assert len({run.source for run in plan.runs if run.source}) == 6, "two sources for each of three seeds"
+    shorter = {run.source for run in plan.runs if run.choices["method"] == "squeeze_cont"}
+    assert {steps(run) for run in plan.runs if run.id not in shorter} == {200}
+    assert {run.spec["dataset"]["source"]["kind"] for run in plan.runs} == {"builtin"}
+
+
+@pytest.mark.parametrize(
+    ("name", "runs", "sources"),
+    [
+        ("squeeze_text", 13 * 2 * 7, 13 * 2 * 2),  # direct 1 and 128, Post, Cont and its source, two of In-Squeeze
+        ("squeeze_vl", 10 * 7, 10 * 2),
+        ("squeeze_rank_grid", 8 + 25, 5),  # direct, and each lower rank from 8, 16, 32, 64 and 128
+    ],
+)
+def test_a_sweep_of_the_paper_plans_every_cell_and_shares_its_sources(name, runs, sources):
+    plan = plan_sweep(read_request([f"sweep={name}", "seed=42"]), Resolver())
+    assert not plan.skipped and len({run.id for run in plan.runs}) == len(plan.runs) == runs
+    assert len({run.source for run in plan.runs if run.source}) == sources
+    shorter = {run.source for run in plan.runs if run.choices["method"] == "squeeze_cont"}
+    assert {steps(run) for run in plan.runs if run.id not in shorter} == {10_000}
