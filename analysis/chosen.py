@@ -8,14 +8,14 @@ import numpy as np
 import pandas as pd
 
 from analysis.frame import Frame
-from analysis.tables.tuning import tuned
+from analysis.tables.tuning import of_method, tuned
 
 
 def compared(frame: Frame) -> Frame:
-    """What verdict and tables compare: `frame`, or, where a method was tried with several settings of its recipe, the
-    settings that validation chose.
+    """What verdict and tables compare: `frame`, or, where a method was tried with several settings of its recipe (learning
+    rates, say), the ones that validation chose. Settings of the method itself (ranks) are compared, as methods are.
     """
-    return chosen_settings(frame) if any(tuned(frame)) else frame
+    return _chosen(frame, frame.rows["setting"].map(of_method)) if any(tuned(frame)) else frame
 
 
 def chosen_settings(frame: Frame) -> Frame:
@@ -24,8 +24,14 @@ def chosen_settings(frame: Frame) -> Frame:
 
     A setting that lost a seed is not chosen unless all did; of equal ones the first is. Labels lose their setting.
     """
+    return _chosen(frame, pd.Series("", index=frame.rows.index))
+
+
+def _chosen(frame: Frame, kept: pd.Series) -> Frame:
+    """One setting for each block, method and `kept` part of the settings, which stays in the labels."""
     parts, notes = [], []
-    for (block, _), tried in frame.rows.groupby(["block", "method_name"], sort=False):
+    rows = frame.rows.assign(kept=kept)
+    for (block, _, own), tried in rows.groupby(["block", "method_name", "kept"], sort=False):
         labels = list(dict.fromkeys(tried["label"]))
         scores = [_validation(tried[tried["label"] == label], frame.better(str(block))) for label in labels]
         cell = tried[tried["label"] == labels[int(np.argmax(scores))]]
@@ -33,10 +39,10 @@ def chosen_settings(frame: Frame) -> Frame:
             parts.append(cell)
             continue
         setting = str(cell.iloc[0]["setting"])
-        plain = str(cell.iloc[0]["label"]).replace(f" ({setting})", "")
+        plain = str(cell.iloc[0]["label"]).replace(f" ({setting})", f" ({own})" if own else "")
         notes.append(f"{block}, {plain}: {setting}, chosen on validation of {len(labels)} settings tried.")
-        parts.append(cell.assign(label=plain, method=cell["method_name"]))
-    rows = pd.concat(parts)
+        parts.append(cell.assign(label=plain, method=cell["method_name"] + (f" {own}" if own else "")))
+    rows = pd.concat(parts).drop(columns="kept")
     methods = tuple(dict.fromkeys(rows["label"]))
     chosen = replace(frame, rows=rows, methods=methods, notes=(*frame.notes, *notes))
     return chosen.reordered(rows)

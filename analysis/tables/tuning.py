@@ -51,8 +51,9 @@ class Tuned:
 
 def tuned(frame: Frame) -> Iterator[Tuned]:
     """Every method that was tried with two settings of its recipe or more (learning rates, say) in a block."""
-    rows = frame.rows[frame.rows["setting"].str.split(", ").map(_of_recipe)]
-    for (block, _), tried in rows.groupby(["block", "method_name"], sort=False):
+    own = frame.rows["setting"].map(of_method)
+    rows = frame.rows.assign(own=own)[own != frame.rows["setting"]]
+    for (block, _, _), tried in rows.groupby(["block", "method_name", "own"], sort=False):
         cells = [frame.cell(str(block), label) for label in dict.fromkeys(tried["label"])]
         factor = frame.shown(str(block)).factor
         scores = np.array([factor * c["val_score"].mean() if c["done"].all() else np.nan for c in cells])
@@ -94,13 +95,16 @@ def tuning_data(found: tuple[Tuned, ...]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["block", "method", "k", "seconds", "expected_best"])
 
 
-def _of_recipe(parts: list[str]) -> bool:
-    return any(part.startswith("recipe.") for part in parts)
+def of_method(setting: str) -> str:
+    """The part of a setting that is the method's own: without what is of the recipe."""
+    return ", ".join(part for part in setting.split(", ") if not part.startswith("recipe."))
 
 
 def _plain_label(cell: pd.DataFrame) -> str:
-    """The method's label without the setting that tells its rows apart."""
-    return str(cell.iloc[0]["label"]).replace(f" ({cell.iloc[0]['setting']})", "")
+    """The method's label without the settings of the recipe that tell its rows apart."""
+    setting = str(cell.iloc[0]["setting"])
+    own = of_method(setting)
+    return str(cell.iloc[0]["label"]).replace(f" ({setting})", f" ({own})" if own else "")
 
 
 def _budgets(most: int) -> tuple[int, ...]:
