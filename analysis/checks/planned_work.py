@@ -84,7 +84,8 @@ def curve(run: Evidence) -> Iterator[str]:
 def _point(work: Work, point: Any) -> Iterator[str]:
     if not math.isclose(point.epoch, point.step / work.steps_per_epoch, rel_tol=1e-6):
         yield f"step {point.step} is in epoch {point.epoch:g}, by the recipe {point.step / work.steps_per_epoch:g}"
-    if not math.isclose(point.lr, work.lr(point.step), rel_tol=1e-6, abs_tol=1e-15):
+    # step 0: nothing was trained, so no rate was used
+    if point.step and not math.isclose(point.lr, work.lr(point.step), rel_tol=1e-6, abs_tol=1e-15):
         yield f"learning rate {point.lr:g} at step {point.step}, by the recipe {work.lr(point.step):g}"
 
 

@@ -68,7 +68,7 @@ def test_every_variant_of_the_tiny_sweep_has_equal_steps_and_each_source_is_plan
     assert not plan.skipped and len({run.id for run in plan.runs}) == len(plan.runs) == 36
     assert len({run.source for run in plan.runs if run.source}) == 6, "two sources for each of three seeds"
     shorter = {run.source for run in plan.runs if run.choices["method"] == "squeeze_cont"}
-    assert {steps(run) for run in plan.runs if run.id not in shorter} == {200}
+    assert {steps(run) for run in plan.runs if run.id not in shorter} == {120}
     assert {run.spec["dataset"]["source"]["kind"] for run in plan.runs} == {"builtin"}
 
 
