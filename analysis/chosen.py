@@ -12,8 +12,8 @@ from analysis.tables.tuning import of_method, tuned
 
 
 def compared(frame: Frame) -> Frame:
-    """What verdict and tables compare: `frame`, or, where a method was tried with several settings of its recipe (learning
-    rates, say), the ones that validation chose. Settings of the method itself (ranks) are compared, as methods are.
+    """What verdict and tables compare: `frame`, or, where a method was tried with several settings of its recipe
+    (rates, say), the ones that validation chose. Settings of the method itself (ranks) are compared, as methods are.
     """
     return _chosen(frame, frame.rows["setting"].map(of_method)) if any(tuned(frame)) else frame
 

@@ -1,7 +1,7 @@
 """The work a recipe asks for, computed again from recipe and split sizes, against the work that the record says."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -92,7 +92,7 @@ def _point(work: Work, point: Any) -> Iterator[str]:
 def _selected(run: Evidence) -> Iterator[str]:
     metric, selected, record = run.dataset["metric"], run.record.selected, run.record
     better = max if run.dataset["direction"] == "max" else min
-    best = better(record.curve, key=lambda point: point.val[metric])  # the first of equal ones, as in training
+    best = better(_selectable(run), key=lambda point: point.val[metric])  # the first of equal ones, as in training
     if selected.get("metric") != metric:
         yield f"selected by {selected.get('metric')}, the dataset's metric is {metric}"
     if selected.get("step") != best.step or not _same(selected.get("value"), best.val[metric]):
@@ -103,6 +103,14 @@ def _selected(run: Evidence) -> Iterator[str]:
     validation = value(record.scores.get("val", {}), metric)
     if validation is not None and not _same(validation, best.val[metric]):
         yield f"validation {metric} {validation:g}, and {best.val[metric]:g} at the best validation point"
+
+
+def _selectable(run: Evidence) -> Sequence[Any]:
+    """The validation points that may be chosen: of In-Squeeze, those of its last rank."""
+    if run.record.spec["method"]["schedule"]["kind"] != "in_squeeze":
+        return run.record.curve
+    last = max((int(entry["step"]) for entry in run.record.links), default=0)
+    return [point for point in run.record.curve if point.step >= last] or run.record.curve
 
 
 def _same(a: Any, b: float) -> bool:

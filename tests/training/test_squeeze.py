@@ -4,6 +4,7 @@ import pytest
 from safetensors.torch import load_file
 
 import harness.training.loop as loop_module
+from analysis.checks.run import check_run
 from harness.__main__ import main
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
@@ -47,6 +48,7 @@ def test_one_training_serves_all_target_ranks(tmp_path, peftlab_cache):
         assert record.spec["source"]["method"]["update"]["rank"] == entry["rank_before"] == 16
         assert all(0 < kept <= 1 + 1e-9 for kept in entry["variance_kept"].values())
     assert ranks_of(store, cont.id) == {2}
+    assert [check_run(tmp_path / "runs" / record.id) for record in records] == [()] * 5, "all are believed"
 
 
 @pytest.fixture
@@ -65,6 +67,7 @@ def test_stages_of_one_run_end_at_the_last_rank_and_are_resumed_bit_for_bit(plan
     straight = run_one(plan, straight_store, settings)
     assert straight.failure is None, straight.failure
     assert [(entry["step"], entry["rank"]) for entry in straight.links] == [(16, 4), (20, 1)]
+    assert check_run(straight_store.root / plan.id) == ()
     assert straight.selected["step"] == 21 and ranks_of(straight_store, plan.id) == {1}, "only the last rank is tested"
     _, store, settings = planned(*words, store="stopped")
     done, step = [], loop_module._step
