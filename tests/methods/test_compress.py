@@ -92,6 +92,10 @@ def test_stage_lengths_are_those_of_the_paper_for_10200_steps():
     assert stage_lengths(10_200, RANKS, 200) == (4517, 2358, 1279, 740, 470, 335, 267, 234)
 
 
+def test_as_many_steps_as_stages_are_one_each():
+    assert stage_lengths(3, (2, 2, 2)) == (1, 1, 1)
+
+
 @pytest.mark.parametrize(("steps", "minimum"), [(1599, 200), (7, 0), (100, 0)])
 def test_stages_that_do_not_fit_are_refused(steps, minimum):
     with pytest.raises(ValueError, match="do not fit"):

@@ -112,6 +112,7 @@ def test_a_chain_of_something_that_cannot_be_merged_is_refused(lab):
         (Chain("chain", None, 5.0, None), 3000, 100, (500, 1000, 1500, 2000, 2500)),  # none at the end
         (Chain("chain", None, 0.5, None), 9, 3, (2, 3, 4, 6, 8)),  # 1.5 steps: halves go to the even number
         (Chain("chain", None, None, 4), 10, 5, (4, 8)),
+        (Chain("chain", None, None, 1), 4, 2, (1, 2, 3)),
     ],
 )
 def test_links_end_where_the_study_says(chain, total, per_epoch, expected):

@@ -3,7 +3,9 @@
 import pytest
 import torch
 
+from methods.build import build
 from methods.errors import MethodError
+from methods.method import Layout
 
 FAMILIES = ("bert", "roberta", "deberta", "vit", "gpt2", "llama")
 RANKED = ("sine_lora", "lr_lora", "dylora", "sora", "l1ra")
@@ -175,3 +177,17 @@ def test_a_head_that_is_not_there_is_an_error(lab):
 def test_training_only_a_tied_head_is_an_error(lab):
     with pytest.raises(MethodError, match="has no head of its own"):
         lab.attach(lab.tiny("gpt2"), lab.spec("head"))
+
+
+def test_full_fine_tuning_goes_back_to_the_buffers_of_an_earlier_state_too(lab):
+    """Running means are no parameters, and yet part of what was evaluated."""
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), torch.nn.BatchNorm1d(4))
+    model.head = torch.nn.Linear(4, 2)
+    method = build(lab.spec("full"), Layout({}, ("head",)))
+    method.attach(model, lab.draw())
+    kept = {name: tensor.clone() for name, tensor in method.tensors().items()}
+    buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    model[1](torch.randn(8, 4) + 3)
+    assert not torch.equal(model[1].running_mean, buffers["1.running_mean"])
+    method.restore(kept, method.facts())
+    assert buffers and all(torch.equal(buffer, buffers[name]) for name, buffer in model.named_buffers())

@@ -11,7 +11,7 @@ from harness.config.overrides import assign
 from harness.config.resolve import Resolver
 from harness.ledger.errors import SpecError
 from methods.errors import MethodError
-from methods.ranks import rank_of, why_not_ranks
+from methods.ranks import largest, rank_of, why_not_ranks
 from methods.why_not import why_not
 
 TARGETS = {"q": "attention.query", "k": "attention.key", "v": "attention.value", "down": "output"}
@@ -99,6 +99,16 @@ def test_what_no_row_of_the_table_names_has_the_updates_rank_and_not_the_largest
     spec = replace(spec, ranks={key: rank for key, rank in spec.ranks.items() if key.endswith(".q")})
     method = lab.attach(lab.tiny("llama"), spec)
     assert {ranks_of(method)[site.path] for site in method.sites if site.target == "gate"} == {5}
+
+
+def test_both_ends_of_a_range_of_layers_are_in_it():
+    ranks = {"layers.1-3.q": 8, "layers.5.q": 2, "q": 4}
+    assert [rank_of(ranks, 1, "q", layer, 6) for layer in range(6)] == [4, 8, 8, 8, 4, 2]
+    assert rank_of(ranks, 1, "v", 2, 6) == 1
+
+
+def test_the_largest_rank_of_a_target_is_of_its_own_keys():
+    assert largest({"layers.0.q": 9, "q": 5, "layers.low.v": 2}) == {"q": 9, "v": 2}
 
 
 @pytest.mark.parametrize("depth", range(1, 40))

@@ -3,6 +3,7 @@
 from tests.mutate.fault import Fault
 from tests.mutate.measure import MEASURE
 from tests.mutate.methods import METHODS
+from tests.mutate.ranks import RANKED
 from tests.mutate.training import TRAINING
 
-FAULTS: tuple[Fault, ...] = MEASURE + TRAINING + METHODS
+FAULTS: tuple[Fault, ...] = MEASURE + TRAINING + METHODS + RANKED

@@ -1,4 +1,4 @@
-"""Faults of a run: loop, optimizer, timeline, loader, evaluation, checkpoint, record; of splits and audit."""
+"""Faults of a run: loop, optimizer, timeline, loader, evaluation, checkpoint, record; of splits, texts and audit."""
 
 from tests.mutate.fault import Fault
 
@@ -140,6 +140,10 @@ TRAINING = (
     Fault("a stratum of one row is emptied", SPLITS,
           "quotas[stratum] < sizes[stratum] - 1", "quotas[stratum] < sizes[stratum]",
           _in("data/test_splits", "the_one_row_of_a_class_stays_in_train")),
+    Fault("a pair may have no token of its own", "harness/tasks/tokens.py", "if least >= room:", "if least > room:",
+          _in("tasks/test_room", "an_encoder_keeps_something_of_each_text_or_refuses_the_row[mrpc]")),
+    Fault("property tests draw anew each time", "tests/conftest.py", "derandomize=True", "derandomize=False",
+          _in("test_conftest", "property_tests_meet_the_same_examples_each_time_and_explore_draws_anew")),
     Fault("a group too many is held out", SPLITS, "if len(held) >= count:", "if len(held) > count:", OF_SPLITS),
     Fault("upstream ids may repeat", SPLITS, "if len(set(keys)) < len(keys):", "if False:", OF_SPLITS),
     Fault("the digest is of an order of rows", SPLITS, '"\\n".join(sorted(keys))', '"\\n".join(keys)', OF_SPLITS),
