@@ -1,5 +1,7 @@
 """What is untrue, unproved or suspicious in a sweep's records, before anybody believes its tables."""
 
+from typing import Any
+
 import pandas as pd
 
 from analysis.checks.finding import Finding
@@ -20,7 +22,8 @@ def audit(frame: Frame, *, fresh: bool = True) -> tuple[Finding, ...]:
     """
     ids = [run_id for run_id in frame.rows["id"] if run_id]
     proofs = () if frame.runs is None else prove(frame.runs, ids, frame.name, fresh=fresh)
-    return (*(_placed(frame, finding) for finding in proofs), *check_sweep(frame))
+    rows = dict(zip(frame.rows["id"], frame.rows[["block", "label", "seed"]].itertuples(index=False), strict=True))
+    return (*(_placed(finding, rows.get(finding.where)) for finding in proofs), *check_sweep(frame))
 
 
 def audit_table(frame: Frame, findings: tuple[Finding, ...]) -> Table:
@@ -35,11 +38,9 @@ def audit_table(frame: Frame, findings: tuple[Finding, ...]) -> Table:
     return Table("audit", "Audit", heads, rows, (note, footer(frame)), data)
 
 
-def _placed(frame: Frame, finding: Finding) -> Finding:
-    """A run's cell and seed instead of its bare id."""
-    named = frame.rows[frame.rows["id"] == finding.where]
-    if named.empty:
+def _placed(finding: Finding, run: Any) -> Finding:
+    """A run's cell and seed instead of its bare id; `run` is its block, label and seed, None where it has no row."""
+    if run is None:
         return finding
-    run = named.iloc[0]
-    where = f"{run['block']}, {run['label']}, seed {run['seed']}"
+    where = f"{run.block}, {run.label}, seed {run.seed}"
     return Finding(finding.kind, where, f"{finding.what} (run {finding.where})", finding.level, finding.runs)
