@@ -209,7 +209,7 @@ def _print(found: Sequence[CheckResult]) -> None:
     marks = {True: "[green]ok[/]", False: "[red]missing[/]", None: ""}
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     for one in found:
-        table.add_row(marks[one.ok], one.what, one.result + (f"  → {one.todo}" if one.todo else ""))
+        table.add_row(marks[one.ok], one.what, one.said + (f"  → {one.todo}" if one.todo else ""))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table)
     missing = sum(one.ok is False for one in found)

@@ -16,7 +16,7 @@ class CheckResult:
     """One line of `peftlab doctor`. ok: None where nothing is demanded. todo: what makes it right."""
 
     what: str
-    result: str
+    said: str
     ok: bool | None = None
     todo: str = ""
 
