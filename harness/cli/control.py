@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
-from harness.cli.launchers import kinds_used, launcher_for, launchers_used
+from harness.cli.launchers import launcher_for, launchers_used
 from harness.cli.status import parse_args
 from harness.execution.reconcile import scan, set_record_aside
 from harness.execution.sweep_state import holder_of
@@ -75,7 +75,13 @@ def cancel(argv: list[str]) -> int:
     given, words = parse_args(parser, argv, ("sweep",))
     name, store = _sweep(given.runs, words), Store(given.runs)
     ids = frozenset(read_plan(given.runs, name).ids)
-    jobs = [job for kind in kinds_used(given.runs) for job in launcher_for(kind).cancel(store, name, ids)]
+    launchers, troubles = launchers_used(given.runs)
+    jobs: list[str] = []
+    for launcher in launchers:
+        try:
+            jobs += launcher.cancel(store, name, ids)
+        except PlanError as error:  # the jobs of the others are ended all the same
+            troubles.append(str(error))
     pids = [int(pid) for pid in launcher_for("local").cancel(store, name, ids)]
     if given.json:
         print(json.dumps({"jobs": jobs, "processes": pids}))
@@ -83,6 +89,8 @@ def cancel(argv: list[str]) -> int:
         print(
             f"cancelled {len(jobs)} jobs and {len(pids)} local processes; a new sweep goes on from their checkpoints."
         )
+    if troubles:
+        raise PlanError(f"not all could be cancelled: {' '.join(troubles)}")
     return 0
 
 

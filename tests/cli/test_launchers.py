@@ -15,8 +15,8 @@ from harness.cli.launchers import BUILT_IN, GROUP, kinds_used, launcher_for, lau
 from harness.config.settings import settings_from
 from harness.execution.jobs import note_launcher
 from harness.execution.launcher import NAMES, Launcher
-from harness.ledger.errors import SpecError
-from harness.ledger.plan import write_plan
+from harness.ledger.errors import PlanError, SpecError
+from harness.ledger.plan import Plan, write_plan
 from harness.ledger.store import Store
 from harness.planning.plan import read_request
 from slurm.sandbox import sleepy
@@ -151,5 +151,21 @@ def test_a_launcher_whose_package_is_gone_is_named_and_the_rest_is_shown(store, 
     store.paths(plan.ids[0]).log.write_text("a line\n")
     assert control.logs([plan.ids[0], "--runs", str(store.root)]) == 0
     assert "a line" in capsys.readouterr().out
-    with pytest.raises(SpecError, match="gone"):
+    with pytest.raises(PlanError, match="gone"):
         control.cancel(["--runs", str(store.root)])
+
+
+def test_a_launcher_that_cannot_cancel_leaves_the_jobs_of_the_others_cancelled(tmp_path, monkeypatch, capsys):
+    class Silent:
+        def cancel(self, store, sweep, ids):
+            raise PlanError("squeue does not answer; try again.")
+
+    class Working:
+        def cancel(self, store, sweep, ids):
+            return ("17",)
+
+    monkeypatch.setattr("harness.cli.control.launchers_used", lambda runs: ([Silent(), Working()], []))
+    write_plan(tmp_path, Plan("tiny", (), (), {}))
+    assert main(["cancel", "tiny", "--runs", str(tmp_path)]) == 2
+    printed = capsys.readouterr()
+    assert "cancelled 1 jobs" in printed.out and "squeue does not answer" in printed.err
