@@ -110,8 +110,15 @@ def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be alike within one comparison (`knobs`, a JSON text), and a method's own rates and their group."""
-    recipe = spec["recipe"]
+    """What must be alike within one comparison (`knobs`, a JSON text), and a method's own rates and their group.
+
+    Of a run that starts from a run: the steps of both together, and the source's warm-up.
+    """
+    recipe = dict(spec["recipe"])
+    if (source := spec.get("source")) and recipe.get("max_steps") is not None:
+        before = source["recipe"]
+        recipe["max_steps"] += before.get("max_steps") or 0
+        recipe["warmup_steps"] = before.get("warmup_steps")
     knobs = {f"recipe.{key}": value for key, value in recipe.items() if key not in _NO_KNOBS}
     knobs["model.dtype"] = spec["model"].get("dtype")
     return {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from harness.cli.show import show
+from harness.cli.show import as_text, described
 from harness.config.resolve import Resolver
 from harness.data.load import Encoder, load_data
 from harness.ledger.seeds import Seeds
@@ -141,7 +141,7 @@ def test_rows_as_on_the_hub_are_read_split_encoded_and_learnt_from(mirror, tmp_p
 @pytest.mark.parametrize("name", HUB)
 def test_show_prints_the_question_and_the_answer_of_a_row(mirror, name):
     spec, (_, _, rows, shown) = write(mirror, name), HUB[name]
-    text = show(spec)
+    text = as_text(described(spec))
     for split in (spec.split.validation, spec.split.test):
         if split:
             assert f"{rows[split]} (from {split})" in text

@@ -107,7 +107,7 @@ def test_a_run_stopped_after_a_change_goes_on_bit_for_bit(planned, monkeypatch, 
     assert straight.failure is None, straight.failure
     _, store, settings = planned(f"method={method}", store="stopped")
     done, step = [], loop_module._step
-    monkeypatch.setattr(loop_module, "_step", lambda *given: (step(*given), done.append(given[-1] + 1))[0])
+    monkeypatch.setattr(loop_module, "_step", lambda *given: (step(*given), done.append(given[-1].step + 1))[0])
     with pytest.raises(Stopped):
         run_one(plan, store, settings, stop=lambda: len(done) >= 7)
     assert done == list(range(1, 8))
