@@ -24,7 +24,9 @@ def planned_rows(plan: Plan) -> pd.DataFrame:
     )
     rows += [_skipped(skip.choices, skip.why, known) for skip in plan.skipped]
     frame = pd.DataFrame(rows)
-    frame["label"] = _unique_labels(frame)
+    frame["label"] = _unique_labels(frame, "plain_label", "method_name")
+    for axis in ("model", "dataset"):
+        frame[f"{axis}_label"] = _unique_labels(frame, f"{axis}_label", axis)
     for name in ("chance", "formula_params", "start_rank", "end_rank", "own_steps"):
         frame[name] = frame[name].astype(float)
     frame["block"] = frame["model_label"] + " / " + frame["dataset_label"]
@@ -96,7 +98,7 @@ def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], 
     """A skipped cell has no spec: labels are borrowed from planned runs of the same model, dataset and method."""
     models, datasets, methods = known
     model, dataset, method = (str(choices.get(axis, "")) for axis in ("model", "dataset", "method"))
-    row: dict[str, Any] = dict.fromkeys(("recipe", "task", "setting", "source", "procedure"), "")
+    row: dict[str, Any] = dict.fromkeys(("recipe", "task", "setting", "source", "procedure", "same_function_as"), "")
     row |= dict.fromkeys(("chance", "formula_params", "start_rank", "end_rank", "own_steps"))
     row |= {key: models.get(model, {}).get(key, model) for key in ("model", "model_label")}
     row |= {key: datasets.get(dataset, {}).get(key, dataset) for key in ("dataset", "dataset_label")}
@@ -110,12 +112,12 @@ def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], 
     return row | {"id": "", "model_size": "full", "seed": -1, "skip": why}
 
 
-def _unique_labels(frame: pd.DataFrame) -> pd.Series:
-    """Labels that tell methods apart: two methods with one label get their names beside it."""
-    labels = frame["plain_label"]
-    pairs = set(zip(labels, frame["method_name"], strict=True))
-    twice = {label for label, n in Counter(label for label, _ in pairs).items() if n > 1}
-    return labels.where(~labels.isin(twice), labels + " (" + frame["method_name"] + ")")
+def _unique_labels(frame: pd.DataFrame, label: str, name: str) -> pd.Series:
+    """Labels that tell methods, models or datasets apart: two with one label get their names beside it."""
+    labels = frame[label]
+    pairs = set(zip(labels, frame[name], strict=True))
+    twice = {text for text, n in Counter(text for text, _ in pairs).items() if n > 1}
+    return labels.where(~labels.isin(twice), labels + " (" + frame[name] + ")")
 
 
 def _parameters(method: Mapping[str, Any], model: Mapping[str, Any]) -> float | None:

@@ -104,7 +104,7 @@ def spec_of(study: Study, method: str, model: str, dataset: str, seed: int) -> d
             "targets": {"q": "attention.self.query", "v": "attention.self.value"},
             "head": ["classifier"],
             "dtype": "float32",
-            "about": {"label": model.title()},
+            "about": {"label": study.labels.get(model, model.title())},
         },
         "dataset": {
             "name": dataset,
@@ -113,7 +113,7 @@ def spec_of(study: Study, method: str, model: str, dataset: str, seed: int) -> d
             "direction": "min" if metric == "perplexity" else "max",
             "chance": None if metric == "perplexity" else 0.25,
             "task": {"kind": "text_classification"},
-            "about": {"label": dataset.upper()},
+            "about": {"label": study.labels.get(dataset, dataset.upper())},
         },
         "recipe": {
             "name": "default",

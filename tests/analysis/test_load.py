@@ -203,6 +203,11 @@ def test_methods_with_one_label_are_told_apart(written) -> None:
     assert frame.methods[2:] == ("Same (lora)", "Same (cla)")
 
 
+def test_datasets_with_one_label_share_no_block(written) -> None:
+    frame = load("tiny", written(labels={"mrpc": "Same", "trec50": "Same"}))
+    assert sorted(frame.blocks) == ["Minilm / Same (mrpc)", "Minilm / Same (trec50)"]
+
+
 def test_the_runs_folder_may_be_named_as_text(written) -> None:
     assert len(load("tiny", str(Path(written()))).rows) == 24
 
