@@ -33,8 +33,7 @@ def _chosen(frame: Frame, kept: pd.Series) -> Frame:
     rows = frame.rows.assign(kept=kept)
     for (block, _, own), tried in rows.groupby(["block", "method_name", "kept"], sort=False):
         labels = list(dict.fromkeys(tried["label"]))
-        scores = [_validation(tried[tried["label"] == label], frame.better(str(block))) for label in labels]
-        cell = tried[tried["label"] == labels[int(np.argmax(scores))]]
+        cell = tried[tried["label"] == preferred(tried, frame.better(str(block)))]
         if len(labels) == 1:
             parts.append(cell)
             continue
@@ -46,6 +45,12 @@ def _chosen(frame: Frame, kept: pd.Series) -> Frame:
     methods = tuple(dict.fromkeys(rows["label"]))
     chosen = replace(frame, rows=rows, methods=methods, notes=(*frame.notes, *notes))
     return chosen.reordered(rows)
+
+
+def preferred(tried: pd.DataFrame, better: str) -> str:
+    """The label that validation prefers, of one method's rows in one block; the first of equal ones."""
+    labels = list(dict.fromkeys(tried["label"]))
+    return labels[int(np.argmax([_validation(tried[tried["label"] == label], better) for label in labels]))]
 
 
 def _validation(cell: pd.DataFrame, better: str) -> float:

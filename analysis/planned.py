@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.procedure import procedure
+from analysis.procedure import only_source, procedure
 from harness.ledger.plan import Plan
 
 AXES = ("method", "model", "dataset", "seed")
@@ -27,9 +27,10 @@ def planned_rows(plan: Plan) -> pd.DataFrame:
     frame["label"] = _unique_labels(frame, "plain_label", "method_name")
     for axis in ("model", "dataset"):
         frame[f"{axis}_label"] = _unique_labels(frame, f"{axis}_label", axis)
-    for name in ("chance", "formula_params", "start_rank", "end_rank", "own_steps"):
+    for name in ("chance", "formula_params", "start_rank", "end_rank", "own_steps", "source_steps"):
         frame[name] = frame[name].astype(float)
     frame["block"] = frame["model_label"] + " / " + frame["dataset_label"]
+    frame["only_source"] = only_source(frame)
     return frame
 
 
@@ -99,7 +100,7 @@ def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], 
     models, datasets, methods = known
     model, dataset, method = (str(choices.get(axis, "")) for axis in ("model", "dataset", "method"))
     row: dict[str, Any] = dict.fromkeys(("recipe", "task", "setting", "source", "procedure", "same_function_as"), "")
-    row |= dict.fromkeys(("chance", "formula_params", "start_rank", "end_rank", "own_steps"))
+    row |= dict.fromkeys(("chance", "formula_params", "start_rank", "end_rank", "own_steps", "source_steps"))
     row |= {key: models.get(model, {}).get(key, model) for key in ("model", "model_label")}
     row |= {key: datasets.get(dataset, {}).get(key, dataset) for key in ("dataset", "dataset_label")}
     row |= {

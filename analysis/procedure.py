@@ -3,19 +3,31 @@
 from collections.abc import Mapping
 from typing import Any
 
+import pandas as pd
+
 # in reading order; `direct` is any low-rank method that keeps its rank
 PROCEDURES = ("direct", "post", "cont", "in-standard", "in-minimum")
 
 
 def procedure(spec: Mapping[str, Any]) -> dict[str, Any]:
-    """`procedure` (one of PROCEDURES, or ""), `start_rank`, `end_rank` and `own_steps` (recipe.max_steps); NaN where a
-    spec says none."""
+    """`procedure` (one of PROCEDURES, or ""), `start_rank`, `end_rank`, `own_steps` (recipe.max_steps) and
+    `source_steps` (those of the run that it starts from); NaN where a spec says none."""
     update, schedule = spec["method"]["update"], spec["method"]["schedule"]
     rank = update.get("rank")
     found = {"procedure": "", "start_rank": _number(rank), "end_rank": _number(rank)}
     if update.get("kind") == "low_rank" and isinstance(rank, int) and not spec["method"].get("ranks"):
         found |= _of_schedule(schedule, rank)
-    return found | {"own_steps": _number(spec["recipe"].get("max_steps"))}
+    before = (spec.get("source") or {}).get("recipe") or {}
+    steps = {"own_steps": spec["recipe"].get("max_steps"), "source_steps": before.get("max_steps")}
+    return found | {name: _number(value) for name, value in steps.items()}
+
+
+def only_source(rows: pd.DataFrame) -> pd.Series:
+    """Which planned runs are there for others alone: direct ones that a run starts from, shorter than every direct run
+    of their block that nobody starts from."""
+    direct, is_source = rows["procedure"] == "direct", rows["id"].isin(set(rows["source"]) - {""})
+    shortest = rows[direct & ~is_source].groupby("block")["own_steps"].min()
+    return direct & is_source & (rows["own_steps"] < rows["block"].map(shortest))
 
 
 def _of_schedule(schedule: Mapping[str, Any], rank: int) -> dict[str, Any]:

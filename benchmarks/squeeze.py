@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, cast
 
 import peft
 import torch
@@ -143,7 +143,7 @@ def _peft_model(b: Tensor, a: Tensor) -> Any:
     config = peft.LoraConfig(r=RANK, lora_alpha=RANK, target_modules=["0"])
     model = peft.get_peft_model(base.to_empty(device="cpu"), config)
     model.add_adapter("zero", peft.LoraConfig(r=1, lora_alpha=1, target_modules=["0"]))
-    module: Any = model.base_model.model[0]
+    module = cast(Any, model.base_model.model)[0]
     module.lora_A["default"].weight.data, module.lora_B["default"].weight.data = a.clone(), b.clone()
     return model
 
@@ -157,7 +157,7 @@ def _converted(model: Any) -> tuple[Tensor, Tensor]:
 @torch.no_grad()
 def _weighted(model: Any, full: bool) -> tuple[Tensor, Tensor]:
     model.add_weighted_adapter(["default", "zero"], [1.0, 0.0], "small", "svd", svd_rank=TARGET, svd_full_matrices=full)
-    module: Any = model.base_model.model[0]
+    module = cast(Any, model.base_model.model)[0]
     factors = module.lora_B["small"].weight.data.clone(), module.lora_A["small"].weight.data.clone()
     model.delete_adapter("small")
     return factors

@@ -34,7 +34,9 @@ def kept_against_lost(frame: Frame) -> Picture | None:
             axis.annotate(text, (100 * point.kept, point.lost), xytext=(4, 4), textcoords="offset points", fontsize=7)
     axis.axhline(0, linewidth=0.8, color="0.6")
     axis.set_xlabel("variance kept, mean over sites (%)")
-    axis.set_ylabel("score lost to the source run")
+    axis.margins(0.1)
+    units = {frame.shown(str(block)).axis for block in blocks}
+    axis.set_ylabel(f"{units.pop() if len(units) == 1 else 'score'} lost to the source run")
     legend_below(figure, handles, list(blocks))
     return Picture("kept", "Variance kept against score lost", _alt(data), figure, data)
 

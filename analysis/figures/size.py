@@ -3,6 +3,7 @@
 from typing import Any
 
 import pandas as pd
+from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
 from analysis.figures.style import Picture, colour, legend_below, marker, panels, short, styled
 from analysis.frame import Frame
@@ -26,6 +27,9 @@ def size_curves(frame: Frame) -> Picture | None:
             handles[str(variant)] = _line(axis, points, colour(variants, str(variant)), marker(variants, str(variant)))
         axis.set_title(short(block, 40))
         axis.set_xscale("log", base=2)
+        axis.xaxis.set_major_locator(LogLocator(base=2, numticks=7))
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("adapter parameters at the end")
         axis.set_ylabel(f"test {frame.shown(block).axis}")
         if frame.better(block) == "min":
@@ -35,13 +39,16 @@ def size_curves(frame: Frame) -> Picture | None:
 
 
 def size_data(frame: Frame) -> pd.DataFrame:
-    """block, variant, method, parameters, mean, low, high, n: cells that have an adapter and a score, by size."""
+    """block, variant, method, parameters, mean, low, high, n: cells that have an adapter and a score, by size.
+
+    A direct run that is there for others to start from is no point.
+    """
     rows = []
     for block in frame.blocks:
         for method in frame.methods_of(block):
             runs = frame.cell(block, method)
             sizes, found = measured(runs, "adapter_params"), estimate_of(runs, "shown")
-            if found.n and len(sizes) and sizes.min() > 0:
+            if found.n and len(sizes) and sizes.min() > 0 and not runs["only_source"].any():
                 low, high = (found.low, found.high) if found.known else (float("nan"), float("nan"))
                 variant = str(runs.iloc[0]["variant"])
                 rows.append((block, variant, method, float(sizes.mean()), found.mean, low, high, found.n))

@@ -8,7 +8,9 @@ from analysis.figures.bars import ledger_bars, time_bars
 from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
 from analysis.figures.heat import heat_map
+from analysis.figures.kept import kept_against_lost
 from analysis.figures.ranks import rank_diagram
+from analysis.figures.size import size_curves
 from analysis.figures.style import Picture
 from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
@@ -22,6 +24,8 @@ from analysis.tables.pooled import comparison, pooled_table
 from analysis.tables.published import beside_published
 from analysis.tables.ranking import pair_table, rank_table
 from analysis.tables.relative import relative_memory, relative_time
+from analysis.tables.squeeze import gains_table, procedure_table
+from analysis.tables.squeeze_published import TABLES, squeeze_table
 from analysis.tables.study import table2, table3
 from analysis.tables.tradeoff import tradeoffs
 from analysis.tables.tuning import tuning_table
@@ -50,6 +54,7 @@ def sections(frame: Frame) -> tuple[Section, ...]:
         _costs(chosen),
         _curves(frame),
         _study(chosen),
+        _squeeze(frame),
         _trust(frame),
     )
     return tuple(section for section in parts if section.tables or section.pictures)
@@ -117,6 +122,18 @@ def _study(frame: Frame) -> Section:
         "recipe.train_loss=true."
     )
     return Section("study", "The study's tables", lead, (table2(frame), *published))
+
+
+def _squeeze(frame: Frame) -> Section:
+    """Empty where no run is squeezed. A printed table is there where a run of ours is its counterpart."""
+    lead = "Adapters learned at a high rank and compressed to a lower one, beside those that were trained at that rank."
+    procedures = procedure_table(frame)
+    if procedures is None:
+        return Section("squeeze", "LoRA-Squeeze", lead)
+    printed = (squeeze_table(frame, which) for which in TABLES)
+    tables = (procedures, *_some(gains_table(frame)), *(t for t in printed if t.data["ours"].notna().any()))
+    pictures = _some(size_curves(frame)) + _some(kept_against_lost(frame))
+    return Section("squeeze", "LoRA-Squeeze", lead, tables, pictures)
 
 
 def _trust(frame: Frame) -> Section:
