@@ -44,15 +44,15 @@ Seconds = dict[str, float]  # path -> CPU seconds
 HEAD = f"""# LoRA-Squeeze of an 8B model's adapter
 
 `python -m benchmarks.squeeze`: {LAYERS} layers of {len(MODULES)} modules, rank {RANK} to {TARGET}.
-
 CPU time of one thread, as a multiple of the QR core's.
 All paths in turn, each held against our product; the dense ones once on each shape (three times on k, v) and not in
 each of the {LAYERS} layers: layers have equal shapes, so that a layer's ratio is the adapter's.
 """
 BETWEEN = """
 `add_weighted_adapter` (`combination_type="svd"`) is given a second adapter that is zero: of one alone peft makes a
-linear combination of the old rank. Thin: `svd_full_matrices=False`; the default takes longer still and was timed on the
-smallest shape. Its other types that end in svd do the same and prune; the rest keep the rank.
+linear combination of the old rank. Thin: `svd_full_matrices=False`; the default takes longer still, and 14336² numbers
+of memory where there are so many outputs: there it was not timed. Its other types that end in svd do the same and
+prune; the rest keep the rank.
 
 `peftlab squeeze` on the whole adapter on disk: it reads, squeezes, writes and draws. Beside it dense SVD alone, as the
 layer's time above, in each of the layers.
@@ -95,7 +95,7 @@ def _times(out: int, width: int, rounds: int) -> Seconds:
     """
     b, a = _factors(out, width, torch.float32)
     best = compress(b, a, TARGET)
-    paths = _paths(b, a, full=out < width / 2)
+    paths = _paths(b, a, full=out <= width / 2)
     seconds: dict[str, list[float]] = {path: [] for path in paths}
     for _ in range(rounds):
         for path in random.sample(list(paths), len(paths)):
@@ -205,9 +205,8 @@ def _ratios(times: Mapping[tuple[int, int], Seconds], path: str) -> list[float]:
 def _print(times: Mapping[tuple[int, int], Seconds], layer: Seconds, whole: Mapping[torch.dtype, Any]) -> None:
     facts = provenance("cpu")
     versions = ", ".join(f"{name} {facts['packages'][name]}" for name in ("torch", "peft", "safetensors"))
-    commit = (facts["git"].get("commit") or "unknown")[:12]
     print(HEAD)
-    print(f"{facts['device']['name']}; {versions}; python {facts['python']}; commit {commit}\n")
+    print(f"{facts['device']['name']}; {versions}; python {facts['python']}\n")
     columns = [f"{name} ({out} × {width})" for (out, width), (name, _) in SHAPES.items()]
     print(f"| | {' | '.join(columns)} | a layer |\n|---|{'--:|' * (len(SHAPES) + 1)}")
     milliseconds = [f"{1e3 * seconds:.1f} ms" for seconds in (*(t[OURS] for t in times.values()), layer[OURS])]

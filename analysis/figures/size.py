@@ -28,7 +28,7 @@ def size_curves(frame: Frame) -> Picture | None:
         axis.set_title(short(block, 40))
         axis.set_xscale("log", base=2)
         axis.xaxis.set_major_locator(LogLocator(base=2, numticks=7))
-        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
+        axis.xaxis.set_major_formatter(EngFormatter(places=0, sep=""))
         axis.xaxis.set_minor_formatter(NullFormatter())
         axis.set_xlabel("adapter parameters at the end")
         axis.set_ylabel(f"test {frame.shown(block).axis}")

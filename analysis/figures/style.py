@@ -5,6 +5,7 @@ Draws without pyplot: no global state, no window, no backend to choose.
 
 import io
 import re
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, wraps
@@ -86,8 +87,15 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
 
 
 def short(label: str, length: int = 30) -> str:
-    """A label that leaves room for the picture; tables hold it whole."""
-    return label if len(label) <= length else f"{label[: length - 1]}…"
+    """A label that leaves room for the picture; tables hold it whole.
+
+    Cut in its middle: settings differ at their ends. `recipe.lr=1` is `lr=1` here.
+    """
+    plain = re.sub(r"(?<=[( ])(?:recipe|update|schedule)\.(?=\w+=)", "", label)
+    if len(plain) <= length:
+        return plain
+    end = (length - 1) // 2
+    return f"{plain[: length - 1 - end]}…{plain[-end:]}"
 
 
 def colour(methods: tuple[str, ...], method: str) -> str:
@@ -120,8 +128,11 @@ def panels(count: int, *, width: float = 3.6, height: float = 2.9, columns: int 
 def legend_below(figure: Figure, handles: list, labels: list[str]) -> None:
     """One legend for all panels, under them: it can never cover a point."""
     if handles:
-        entry = 0.55 + 0.075 * max(map(len, labels))  # inches: the handle, and 9-point letters
-        columns = max(1, min(len(labels), 6, int(figure.get_figwidth() / entry)))
-        more = max(0, -(-len(labels) // columns) - 3)  # lines that the room below the panels was not made for
+        letters = int((figure.get_figwidth() - 0.8) / 0.075)  # of 9 points, in the width of the figure
+        whole = [textwrap.fill(label, letters) for label in labels]
+        longest = max(len(line) for label in whole for line in label.split("\n"))
+        columns = max(1, min(len(whole), 6, int(figure.get_figwidth() / (0.55 + 0.075 * longest))))  # and the handle
+        lines = sum(label.count("\n") + 1 for label in whole)
+        more = max(0, -(-lines // columns) - 3)  # lines that the room below the panels was not made for
         figure.set_figheight(figure.get_figheight() + 0.2 * more)
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns, columnspacing=1.2, handletextpad=0.6)
+        figure.legend(handles, whole, loc="outside lower center", ncols=columns, columnspacing=1.2, handletextpad=0.6)

@@ -42,16 +42,17 @@ def score_of(cell: str, dataset: str, seed: int) -> float:
 
 def write_squeezed(
     runs: Path, record_of: Callable[..., Record], *, model: str = "gemma3_4b", size: str = "full",
-    datasets: tuple[str, ...] = ("piqa", "boolq"),
+    datasets: tuple[str, ...] = ("piqa", "boolq"), source_steps: int = 1000,
 ) -> None:  # fmt: skip
     """The store, and a plan called squeeze_tiny that lists sources before what starts from them."""
     store, planned = Store(runs), []
     for dataset in datasets:
-        for cell in CELLS:
+        for cell, (*_, steps, _) in CELLS.items():
+            steps = source_steps if cell == "lora@128" else steps
             for seed in SEEDS:
-                record = _record(record_of, cell, model, size, dataset, seed)
+                record = _record(record_of, cell, model, size, dataset, seed, steps)
                 source = _id("lora@128", dataset, seed) if "post@" in cell or "cont@" in cell else None
-                planned.append(Planned(record.id, _choices(cell, model, dataset, seed), record.spec, source))
+                planned.append(Planned(record.id, _choices(cell, model, dataset, seed, steps), record.spec, source))
                 store.paths(record.id).folder.mkdir(parents=True)
                 store.write(record)
     about = {"title": "LoRA-Squeeze on tiny models", "control": None, "margin": 1.0}
@@ -62,8 +63,8 @@ def _id(cell: str, dataset: str, seed: int) -> str:
     return hashlib.sha256(f"{cell}/{dataset}/{seed}".encode()).hexdigest()[:16]
 
 
-def _choices(cell: str, model: str, dataset: str, seed: int) -> dict[str, Any]:
-    rank, schedule, steps, _ = CELLS[cell]
+def _choices(cell: str, model: str, dataset: str, seed: int, steps: int) -> dict[str, Any]:
+    rank, schedule, *_ = CELLS[cell]
     name = cell.split("@")[0]
     size = {"method.update.rank": rank} if name == "lora" else {}
     size |= {"method.schedule.rank": schedule["rank"]} if name == "squeeze_post" else {}
@@ -73,9 +74,9 @@ def _choices(cell: str, model: str, dataset: str, seed: int) -> dict[str, Any]:
 
 
 def _record(
-    record_of: Callable[..., Record], cell: str, model: str, size: str, dataset: str, seed: int
+    record_of: Callable[..., Record], cell: str, model: str, size: str, dataset: str, seed: int, steps: int
 ) -> Record:  # fmt: skip
-    rank, schedule, steps, last = CELLS[cell]
+    rank, schedule, _, last = CELLS[cell]
     plain = record_of("lora", model, dataset, seed)
     name, number = cell.split("@")[0], list(CELLS).index(cell)
     method = plain.spec["method"] | {"name": name, "about": {"label": LABELS[name]}, "schedule": schedule}

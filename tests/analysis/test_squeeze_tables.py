@@ -11,6 +11,7 @@ import analysis
 from analysis.figures.kept import kept_data
 from analysis.figures.size import size_data
 from analysis.procedure import procedure
+from analysis.report.content import sections
 from harness.ledger.record import Record
 from tests.analysis.squeeze_store import CELLS, KEPT, SCORE, SEEDS, score_of, write_squeezed
 
@@ -48,6 +49,56 @@ def test_procedures_stand_by_final_rank_under_the_papers_names(squeezed) -> None
         assert found[piqa, 1, name].mean == pytest.approx(mean_of(cell)) and found[piqa, 1, name].n == 3
     assert found[piqa, 8, "Cont +0"].mean == pytest.approx(mean_of("squeeze_post@8"))
     assert {rank for _, rank, _ in found} == {1, 8, 128} and len(table.rows) == 6
+
+
+def test_a_source_that_is_there_for_others_alone_is_no_procedure_and_counts_in_no_step(
+    study_records: Callable[..., Record], tmp_path: Path
+) -> None:
+    """Cont-Squeeze with the steps of direct training in all: its shorter source would make that `Direct +200`."""
+    write_squeezed(tmp_path, study_records, datasets=("piqa",), source_steps=800)
+    frame = analysis.load("squeeze_tiny", tmp_path, allow_mixed=True)
+    table = analysis.procedure_table(frame)
+    assert [head.text for head in table.heads][2:] == [
+        "Direct (1,000 steps)", "Direct +200 (1,200 steps)", "Cont +0 (800 + 0 steps)", "Cont +200 (800 + 200 steps)",
+        "In-standard (1,200 steps)", "In-minimum (1,200 steps)",
+    ]  # fmt: skip
+    assert [row[1].text for row in table.rows] == ["1", "8"]
+    assert [p for p in size_data(frame)["parameters"] if p > 512 * 8] == []
+
+
+def test_procedures_from_several_ranks_and_in_several_variants_are_columns_of_their_own(squeezed) -> None:
+    frame = squeezed(datasets=("piqa",))
+    rows = frame.rows.copy()
+    of_post = (rows["method_name"] == "squeeze_post") & (rows["end_rank"] == 8)
+    rows.loc[of_post, ["end_rank", "start_rank"]] = 1, 64
+    rows.loc[rows["procedure"] == "in-minimum", ["procedure", "variant"]] = "in-standard", "In-Squeeze (projected)"
+    heads = [head.label for head in analysis.procedure_table(frame.reordered(rows)).heads]
+    assert {"Cont +0 from 64", "Cont +0 from 128"} < set(heads) and "Cont +0" not in heads
+    assert {"In-standard, In-Squeeze", "In-standard, In-Squeeze (projected)"} < set(heads)
+
+
+def test_of_several_rates_of_direct_training_the_one_that_validation_prefers_is_shown(squeezed) -> None:
+    frame = squeezed(datasets=("piqa",))
+    rows = frame.rows.copy()
+    longer = (rows["procedure"] == "direct") & (rows["own_steps"] == 1200)
+    rows.loc[longer, "own_steps"] = 1000  # now a second setting of the recipe, which scores higher
+    for better, cell in ((1.0, "lora@1+200"), (-1.0, "lora@1")):
+        rows["val_score"] = np.where(longer, better, 0.0)
+        table = analysis.procedure_table(frame.reordered(rows)).data
+        direct = table[(table["rank"] == 1) & (table["procedure"] == "Direct")]
+        assert list(direct["mean"]) == pytest.approx([mean_of(cell)]) and list(direct["n"]) == [3]
+
+
+def test_the_report_has_a_section_for_squeezed_runs(squeezed) -> None:
+    (section,) = (part for part in sections(squeezed()) if part.key == "squeeze")
+    names = [table.name for table in section.tables]
+    assert names == ["squeeze", "squeeze-gains", "lora-squeeze-table1", "lora-squeeze-table6"]
+    assert [picture.name for picture in section.pictures] == ["size", "kept"]
+
+
+def test_a_printed_table_without_a_counterpart_is_not_in_the_report(squeezed) -> None:
+    (section,) = (part for part in sections(squeezed(size="tiny")) if part.key == "squeeze")
+    assert [table.name for table in section.tables] == ["squeeze", "squeeze-gains"]
 
 
 def test_a_gain_is_paired_over_seeds_with_its_interval(squeezed) -> None:
@@ -132,14 +183,21 @@ def test_a_sweep_without_squeezed_runs_has_none_of_it(study_writer: Callable[...
     frame = analysis.load("tiny", tmp_path)
     assert analysis.procedure_table(frame) is None and analysis.gains_table(frame) is None
     assert analysis.variance_kept(frame).empty and analysis.kept_against_lost(frame) is None
+    assert "squeeze" not in [part.key for part in sections(frame)]
 
 
 @pytest.mark.parametrize("cell", CELLS)
 def test_the_procedure_of_a_spec_is_read_from_its_parts(cell: str) -> None:
     rank, schedule, steps, last = CELLS[cell]
     update = {"kind": "low_rank", "rank": rank}
-    found = procedure({"method": {"update": update, "schedule": schedule}, "recipe": {"max_steps": steps}})
-    assert (found["start_rank"], found["end_rank"], found["own_steps"]) == (rank, last, steps)
+    spec = {"method": {"update": update, "schedule": schedule}, "recipe": {"max_steps": steps}}
+    found = procedure(spec | {"source": {"recipe": {"max_steps": 77}}})
+    assert (found["start_rank"], found["end_rank"], found["own_steps"], found["source_steps"]) == (
+        rank,
+        last,
+        steps,
+        77,
+    )
     kinds = {"lora": "direct", "squeeze_post": "post", "squeeze_cont": "cont", "squeeze_in": "in-standard"}
     assert found["procedure"] == kinds.get(cell.split("@")[0], "in-minimum") and cell in SCORE
 
