@@ -1,6 +1,5 @@
 """AutoLoRA: the hypergradient against finite differences, and both phases through the real loop."""
 
-import csv
 import json
 
 import pytest
@@ -19,11 +18,11 @@ from harness.training.context import Stopped
 from harness.training.procedures import bilevel, hypergradient
 from harness.training.procedures.hypergradient import bilevel_backward
 from harness.training.run import run_one
+from tests.fruit import write_fruit
 
 WORDS = ("method=autolora", "model=minilm", "model.size=tiny", "recipe=quick_text", "recipe.epochs=9",
          "recipe.max_steps=12", "recipe.evaluations=4", "recipe.batch_size=8", "method.rates.gate=0.05",
          "tracker=none", "device=cpu", "keep=all")  # fmt: skip
-NAMES = ("a sour yellow lemon", "a lemon tree", "yellow and sour"), ("a red apple", "an apple pie", "red and sweet")
 
 # The hypergradient
 
@@ -96,31 +95,10 @@ def test_a_hypergradient_without_a_direction_is_the_first_term():
 
 @pytest.fixture
 def planned(tmp_path, peftlab_cache, monkeypatch):
-    """A run on files of 48 + 16 + 16 rows; `wrong`: splits whose labels are all lemon."""
+    """A run on fruit; `wrong`: splits whose labels are all lemon."""
 
     def plan(*words, wrong=(), store="runs"):
-        folder = tmp_path / "-".join(("data", *wrong))
-        folder.mkdir(exist_ok=True)
-        for split, rows in (("train", 48), ("validation", 16), ("test", 16)):
-            with (folder / f"{split}.csv").open("w", newline="") as file:
-                table = csv.writer(file)
-                table.writerow(["text", "kind"])
-                for row in range(rows):
-                    label = row % 2
-                    name = NAMES[label][row // 2 % 3] + f" {split} {row}"
-                    table.writerow([name, "lemon" if split in wrong else ("lemon", "apple")[label]])
-        conf = tmp_path / "conf" / "dataset"
-        conf.mkdir(parents=True, exist_ok=True)
-        (conf / "fruit.yaml").write_text(
-            f"name: fruit\nsource: {{kind: folder, path: {folder}, files: {{}}}}\n"
-            "split: {train: train, validation: validation, test: test, share: 0.1, test_share: 0.2, stratify: [],"
-            " group: null, key: null}\n"
-            "task: {kind: text_classification, text: [text], shorten: longest, label: kind, labels: [lemon, apple],"
-            " prompt: {before: '', context: '{text}', after: '', cut: right}, aliases: {}, max_length: 16}\n"
-            "metric: accuracy\nmetrics: [accuracy]\ndirection: max\nchance: 0.5\n"
-            "about: {label: Fruit, licence: CC0, source: ours, rows: {train: 48}}\n"
-        )
-        monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path / "conf"))
+        monkeypatch.setenv("PEFTLAB_CONF", str(write_fruit(tmp_path, wrong)))
         request = read_request([*WORDS, "dataset=fruit", f"runs={tmp_path / store}", f"cache={peftlab_cache}", *words])
         settings = settings_from(request.config)
         return plan_one(request, Resolver()), Store(settings.runs), settings
