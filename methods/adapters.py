@@ -14,6 +14,7 @@ from methods.errors import MethodError
 from methods.head import TrainedHead
 from methods.inject import eject, inject
 from methods.method import Change, Draw, Layout, Progress
+from methods.rank_spec import Weighted
 from methods.ranks import rank_of, why_not_ranks
 from methods.schedule.chain import under
 from methods.schedule.make import make_schedule
@@ -46,6 +47,8 @@ class AdapterMethod:
             update.peers = len(self.updates)
             update.begin(draw, 0)
         self.schedule.attach(self.updates, draw)
+        if self.spec.schedule.begins_anew:
+            self._head.remember()
         inject(model, self.updates)
 
     def _of(self, site: AdapterSite) -> SiteUpdateSpec:
@@ -78,12 +81,15 @@ class AdapterMethod:
         ratio, gate = self.spec.rates.b_over_a, self.spec.rates.gate
         fast = [p for name, p in trained if name == "b" and ratio != 1.0]
         gates = [p for name, p in trained if name == "gate" and gate is not None]
-        others = {id(p) for p in (*fast, *gates)}
+        chosen = [p for name, p in trained if name == "selection"]
+        others = {id(p) for p in (*fast, *gates, *chosen)}
         slow = [p for _, p in trained if id(p) not in others]
         groups = [
             {"name": "adapter", "params": slow, "lr": lr, "weight_decay": 0.0},
             {"name": "adapter_b", "params": fast, "lr": lr * ratio, "weight_decay": 0.0},
             {"name": "gate", "params": gates, "lr": gate, "weight_decay": 0.0, "constant": True},
+            {"name": "selection", "params": chosen, "lr": gate or lr, "weight_decay": 0.0, "constant": True}
+            | ({"betas": self._update.betas} if isinstance(self._update, Weighted) else {}),
         ]
         return [group for group in groups if group["params"]] + self._head.groups(head_lr, weight_decay)
 
@@ -96,7 +102,10 @@ class AdapterMethod:
         """The updates first (column writes, masks), then the schedule: the end of a link, another rank."""
         for update in self.updates.values():
             update.after_step(progress)
-        return self.schedule.after_step(progress)
+        change = self.schedule.after_step(progress)
+        if change.anew:
+            self._head.begin_anew()
+        return change
 
     def tensors(self) -> dict[str, Tensor]:
         """adapter.<site>.<name>, what the schedule remembers (link.<n>.<site>.<name>), head.<parameter>."""

@@ -27,12 +27,14 @@ class ScheduleSpec(Kind):
 
     acts_on: the kinds of update that it can change, where it cannot change all; `up_to`, its largest rank, is a field
     or property of those that raise ranks. of_source: changes the trained update of the run that it starts from, so that
-    both runs have the same update. to_its_end: is what it says only at the end of the training.
+    both runs have the same update. to_its_end: is what it says only at the end of the training. begins_anew: makes a
+    `Change` that is `anew`.
     """
 
     acts_on: ClassVar[tuple[str, ...] | None] = None
     of_source: ClassVar[bool] = False
     to_its_end: ClassVar[bool] = False
+    begins_anew: ClassVar[bool] = False
 
     def why_not(self, training: Training) -> str | None:
         """A sentence when this has no room in the training, else None. Asked when planning, and before step 1."""

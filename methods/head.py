@@ -45,6 +45,14 @@ class TrainedHead:
         for name, parameter in self.parameters.items():
             parameter.copy_(tensors[f"head.{name}"])
 
+    def remember(self) -> None:
+        """Keep a copy of the first values, for `begin_anew`."""
+        self._first = {name: tensor.clone() for name, tensor in self.tensors().items()}
+
+    def begin_anew(self) -> None:
+        """Back to the values that were remembered."""
+        self.restore(self._first)
+
     def count(self) -> int:
         return sum(parameter.numel() for parameter in self.parameters.values())
 

@@ -50,12 +50,14 @@ class Change:
     """What a step changed beside the values of parameters, and so what the loop has to do.
 
     forget: parameters that stay, and whose optimizer state is dropped. replaced: those that others took the place of;
-    `groups` is asked again, and the rest keeps its state. event: what to log; its key "event" says what it is.
+    `groups` is asked again, and the rest keeps its state. anew: the training begins again, so that the head goes back
+    to its first values and the optimizer to none of its state. event: what to log; its key "event" says what it is.
     """
 
     forget: tuple[nn.Parameter, ...] = ()
     replaced: tuple[Replaced, ...] = ()
     event: Mapping[str, Any] | None = None
+    anew: bool = False
 
 
 NO_CHANGE = Change()
@@ -84,7 +86,7 @@ class Method(Protocol):
     def groups(self, lr: float, head_lr: float, weight_decay: float) -> list[dict[str, Any]]:
         """Optimizer groups {"name", "params", "lr", "weight_decay"}; asked again after parameters were replaced.
 
-        Names: adapter, adapter_b, gate (never decayed), base, base_no_decay, head, head_no_decay.
+        Names: adapter, adapter_b, gate, selection (never decayed), base, base_no_decay, head, head_no_decay.
         A group with "constant": True keeps its lr through warm-up and decay.
         """
         ...

@@ -64,6 +64,44 @@ class Gated(SiteUpdateSpec):
 
 
 @dataclass(frozen=True)
+class Weighted(SiteUpdateSpec):
+    """ΔW = s·B·diag(softmax(w))·A with selection variables w, one for each component (AutoLoRA, arXiv:2403.09113).
+
+    betas: of Adam for w, whose rate is `rates.gate` all the time.
+    """
+
+    kind: Literal["weighted"]
+    rank: int = field(metadata={"min": 1})
+    alpha: float = field(metadata={"above": 0})
+    betas: tuple[float, ...] = field(metadata={"items": (2, 2), "min": 0, "below": 1})
+
+
+@dataclass(frozen=True)
+class Select(ScheduleSpec):
+    """Selection variables are learned on rows held out of train, then all is trained anew at the ranks they select.
+
+    search: share of the training's steps. held_out: share of the training rows whose loss moves the selection
+    variables in the search; the factors and the head are trained on the rest there, and on all rows afterwards.
+    """
+
+    kind: Literal["select"]
+    search: float = field(metadata={"above": 0, "below": 1})
+    held_out: float = field(metadata={"above": 0, "below": 1})
+    acts_on: ClassVar = ("weighted",)
+    to_its_end: ClassVar = True
+    begins_anew: ClassVar = True
+
+    def search_steps(self, total: int) -> int:
+        """Optimizer steps of the search, of `total` in all."""
+        return round(self.search * total)
+
+    def why_not(self, training: Training) -> str | None:
+        if 0 < self.search_steps(training.total) < training.total:
+            return None
+        return f"a search and a training at its ranks need a step each; the run has {training.total} in all."
+
+
+@dataclass(frozen=True)
 class Grow(ScheduleSpec):
     """The rank rises from that of the update to `max_rank`; what was learned stays, and new components add nothing yet.
 

@@ -12,11 +12,12 @@ from methods.families import ScheduleSpec as ScheduleSpec
 from methods.families import SiteUpdateSpec as SiteUpdateSpec
 from methods.families import UpdateSpec as UpdateSpec
 from methods.kinds import Kind as Kind
-from methods.rank_spec import Gated, Grow, Nested, Reassign, Sinc, Sine
+from methods.rank_spec import Gated, Grow, Nested, Reassign, Select, Sinc, Sine, Weighted
 from methods.squeeze_spec import InSqueeze as InSqueeze
 from methods.squeeze_spec import PostSqueeze as PostSqueeze
 
-RANK_KINDS = (Gated, Grow, Nested, Reassign, Sinc, Sine)  # of `methods.rank_spec`: known as soon as this file is
+# Known as soon as this file is.
+RANK_KINDS = (Gated, Grow, Nested, Reassign, Select, Sinc, Sine, Weighted)
 Init = Literal["zero", "kaiming_uniform", "normal", "orthonormal"]
 
 
@@ -117,7 +118,7 @@ class Rates:
 
     group: Literal["full", "head", "adapter"]
     b_over_a: float = field(metadata={"above": 0})  # LoRA+: learning rate of B over that of A
-    gate: float | None = field(default=None, metadata={"neutral": None, "above": 0})  # of gates, constant; null: as A's
+    gate: float | None = field(default=None, metadata={"neutral": None, "above": 0})  # constant; null: as A's
 
 
 @dataclass(frozen=True)

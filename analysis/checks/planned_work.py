@@ -11,43 +11,67 @@ from analysis.checks.evidence import Evidence, value
 
 @dataclass(frozen=True)
 class Work:
-    """Optimizer steps of a whole training, and those after which the validation split is evaluated."""
+    """Optimizer steps of a whole training, and those after which the validation split is evaluated.
+
+    search: steps of a search for ranks, on `search_examples` rows, after which rates and epochs begin anew; 0: none.
+    """
 
     recipe: Mapping[str, Any]
     examples: int
     steps_per_epoch: int
     total: int
     evaluations: tuple[int, ...]
+    search: int = 0
+    search_examples: int = 0
 
     def lr(self, step: int) -> float:
         """The learning rate of optimizer step `step`, from 1: warm-up, then the recipe's schedule."""
-        recipe, before = self.recipe, step - 1
+        recipe, before, total = self.recipe, step - 1, self.total
         steps = recipe.get("warmup_steps")
-        warmup = round(recipe["warmup_ratio"] * self.total) if steps is None else steps
+        warmup = round(recipe["warmup_ratio"] * total) if steps is None else steps
+        if self.search:
+            searching = step <= self.search
+            before, total = (before, self.search) if searching else (before - self.search, total - self.search)
+            warmup, step = round(warmup * total / self.total), before + 1
         if before < warmup:
             return recipe["lr"] * step / (warmup + 1)
-        past = (before - warmup) / max(1, self.total - warmup)
+        past = (before - warmup) / max(1, total - warmup)
         fall = {"constant": 1.0, "linear": 1 - past, "cosine": (1 + math.cos(math.pi * past)) / 2}[recipe["schedule"]]
         final = 1.0 if recipe["schedule"] == "constant" else recipe["final_lr_ratio"]
         return recipe["lr"] * (final + (1 - final) * fall)
 
     def examples_by(self, step: int) -> tuple[int, int]:
         """(fewest, most) examples that so many steps can see: the order of a short last batch is drawn."""
-        batch = self.recipe["batch_size"] * self.recipe["accumulate"]
-        epochs, rest = divmod(step, self.steps_per_epoch)
-        seen, short = epochs * self.examples, self.steps_per_epoch * batch - self.examples
-        return seen + max(0, rest * batch - short), seen + min(self.examples, rest * batch)
+        searched = _examples_by(min(step, self.search), self.search_examples, self.recipe)
+        trained = _examples_by(max(step - self.search, 0), self.examples, self.recipe)
+        return searched[0] + trained[0], searched[1] + trained[1]
+
+
+def _examples_by(step: int, examples: int, recipe: Mapping[str, Any]) -> tuple[int, int]:
+    """(fewest, most) of so many steps over `examples` rows."""
+    if not step:
+        return 0, 0
+    batch, per_epoch = recipe["batch_size"] * recipe["accumulate"], _per_epoch(examples, recipe)
+    epochs, rest = divmod(step, per_epoch)
+    seen, short = epochs * examples, per_epoch * batch - examples
+    return seen + max(0, rest * batch - short), seen + min(examples, rest * batch)
+
+
+def _per_epoch(examples: int, recipe: Mapping[str, Any]) -> int:
+    return math.ceil(math.ceil(examples / recipe["batch_size"]) / recipe["accumulate"])
 
 
 def work_of(run: Evidence) -> Work:
     """Raises Unproved where the record does not say how large its train split is."""
     recipe, examples = run.recipe, int(run.split("train")["n"])
-    per_epoch = math.ceil(math.ceil(examples / recipe["batch_size"]) / recipe["accumulate"])
+    per_epoch, schedule = _per_epoch(examples, recipe), run.record.spec["method"]["schedule"]
     total = max(1, round(recipe["epochs"] * per_epoch))
     total = total if recipe["max_steps"] is None else min(total, recipe["max_steps"])
     count = recipe["evaluations"]
     spaced = {max(1, round(i * total / count)) for i in range(1, count + 1)} | {total}
-    return Work(recipe, examples, per_epoch, total, tuple(sorted(spaced)))
+    search = round(schedule["search"] * total) if schedule["kind"] == "select" else 0
+    inner = examples - round(schedule["held_out"] * examples) if search else 0
+    return Work(recipe, examples, per_epoch, total, tuple(sorted(spaced)), search, inner)
 
 
 def planned_work(run: Evidence) -> Iterator[str]:
@@ -106,10 +130,10 @@ def _selected(run: Evidence) -> Iterator[str]:
 
 
 def _selectable(run: Evidence) -> Sequence[Any]:
-    """The validation points that may be chosen: of In-Squeeze, those of its last rank."""
-    if run.record.spec["method"]["schedule"]["kind"] != "in_squeeze":
+    """The validation points that may be chosen: of In-Squeeze and of a search, those of the last rank."""
+    if run.record.spec["method"]["schedule"]["kind"] not in ("in_squeeze", "select"):
         return run.record.curve
-    last = max((int(entry["step"]) for entry in run.record.links), default=0)
+    last = max((int(entry["step"]) for entry in run.record.links if "step" in entry), default=0)
     return [point for point in run.record.curve if point.step >= last] or run.record.curve
 
 

@@ -22,6 +22,7 @@ VERBS = {
     "advise": ("analysis.verbs:advise", "which method, under a budget, by the evidence"),
     "audit": ("analysis.verbs:audit", "what is wrong or suspicious in a sweep's records"),
     "probe": ("harness.cli.probe:main", "time and memory of a training step, methods side by side"),
+    "search": ("harness.cli.search:main", "ranks of each weight under a budget, searched on validation"),
     "export": ("harness.cli.export:export", "a run's update as a standard PEFT adapter"),
     "merge": ("harness.cli.export:merge", "a run's model with the update merged in"),
     "squeeze": ("harness.cli.squeeze:main", "any PEFT LoRA adapter at a lower rank, without training"),

@@ -39,6 +39,20 @@ Only what is missing is run. Exit code 1 when a run failed.
 {WORDS}
   --json   the summary of the report
 """,
+    "search": f"""\
+peftlab search [WORDS] [search.KEY=VALUE …] [--json]
+
+  peftlab search method=lora model=minilm dataset=stdlib_docs search.trials=20 search.parameters=50000
+  peftlab search method=lora model=minilm dataset=trec50 search.per=layer 'search.rungs=[50,150,450]'
+
+Every trial is a run. The same command goes on where it was; started several times, it works on one study.
+
+{WORDS}
+  search.strategy=tpe|evolution|reinforce   search.per=kind|layer   search.ranks=[1,2,4,8,16,32]
+  search.parameters=N   no trial has more in its adapters     search.trials=N   runs in all
+  search.rungs=[N,…]    optimizer steps: the best 1 in search.keep go on to the next     search.seed=N
+  --json   all trials, the best, and what they took
+""",
     "plan": f"""\
 peftlab plan [WORDS] [--no-estimate] [--json]
 

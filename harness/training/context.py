@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,24 @@ from harness.measure.contention import Contention
 from harness.measure.memory import Memory
 from harness.measure.precision import autocast
 from harness.models.load import LoadedModel
-from harness.tasks.task import Task
+from harness.tasks.task import Batch, Task
 from harness.training.loader import DataLoader
 from methods.method import Method
+
+
+class Procedure(Protocol):
+    """A training whose gradients are of more than the loss of one batch (`harness.training.procedures`)."""
+
+    @property
+    def passes(self) -> float:
+        """Forward and backward passes of an optimizer step, in the mean over the training."""
+        ...
+
+    def backward(
+        self, context: "RunContext", optimizer: torch.optim.Optimizer, window: list[Batch], step: int
+    ) -> Tensor:
+        """Leave every gradient of optimizer step `step` (from 0); returns the training loss, on the device."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -46,6 +61,7 @@ class RunContext:
     contention: Contention
     events: Events
     source: Path | None = None  # adapter/ of the run that this one starts from
+    procedure: Procedure | None = None  # None: the gradients are of the training loss
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 where the recipe and the device have it, else nothing."""

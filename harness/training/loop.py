@@ -15,7 +15,7 @@ from harness.tasks.task import Batch, Prediction
 from harness.training.checkpoint import save_checkpoint
 from harness.training.context import Best, Diverged, RunContext, Stop, Stopped, TrainState
 from harness.training.evaluate import predict, score
-from harness.training.optimizer import apply_change, optimizer_groups, set_rate, trained
+from harness.training.optimizer import apply_change, clip, optimizer_groups, set_rate
 from harness.training.schedule import TrainSchedule
 from methods.method import Progress
 
@@ -123,11 +123,12 @@ def _step(
 ) -> Tensor:
     """One optimizer step over its micro-batches; returns the loss of `backward`, on the device."""
     step = state.step
-    _seed(context.device, context.seeds.of("dropout", step))  # the same masks for every method, and after a restart
+    seed_dropout(context, step)
     set_rate(optimizer, schedule.rate(step))
-    total = backward(context, window)
+    procedure = context.procedure
+    total = backward(context, window) if procedure is None else procedure.backward(context, optimizer, window, step)
     if (limit := context.spec.recipe.clip_norm) is not None:
-        torch.nn.utils.clip_grad_norm_(trained(optimizer), limit)
+        clip(optimizer, limit)
     optimizer.step()
     scores = _validation_scores(context, state)
     change = context.method.after_step(Progress(step + 1, schedule.total, schedule.steps_per_epoch, scores))
@@ -144,11 +145,14 @@ def _validation_scores(context: RunContext, state: TrainState) -> tuple[float, .
     return tuple(point.val[dataset.metric] * (1 if dataset.direction == "max" else -1) for point in state.curve)
 
 
-def _seed(device: torch.device, seed: int) -> None:
-    """The generators that dropout draws from. torch.manual_seed would queue a call, with its stack, for every device
-    that is not in use: a third of a millisecond a step."""
+def seed_dropout(context: RunContext, step: int) -> None:
+    """The generators that dropout draws from: the same masks for every method, and after a restart.
+
+    torch.manual_seed would queue a call, with its stack, for every device that is not in use: a third of a millisecond.
+    """
+    seed = context.seeds.of("dropout", step)
     torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
+    if context.device.type == "cuda":
         torch.cuda.manual_seed(seed)
 
 

@@ -9,6 +9,7 @@ from harness.ledger.spec import RecipeSpec
 from methods.method import Change, Method, Replaced
 
 Groups = list[dict[str, Any]]
+SELECTION = "selection"  # the group whose gradients are of another loss than the others
 _SQUARES = "exp_avg_sq"  # what torch calls moments of squared gradients
 
 
@@ -35,6 +36,8 @@ def apply_change(optimizer: torch.optim.Optimizer, change: Change, groups: Calla
 
     groups: the method's groups as they are now; asked for only when parameters were replaced.
     """
+    if change.anew:
+        optimizer.state.clear()
     for parameter in change.forget:
         optimizer.state.pop(parameter, None)
     if not change.replaced:
@@ -61,6 +64,12 @@ def _hand_over(optimizer: torch.optim.Optimizer, replaced: Replaced) -> None:
 def trained(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
     """Every parameter that the optimizer moves."""
     return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def clip(optimizer: torch.optim.Optimizer, limit: float) -> None:
+    """Scale the gradients of the training loss so that their norm is at most `limit`."""
+    groups = [group for group in optimizer.param_groups if group["name"] != SELECTION]
+    torch.nn.utils.clip_grad_norm_([parameter for group in groups for parameter in group["params"]], limit)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:

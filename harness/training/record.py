@@ -40,7 +40,10 @@ class TestResult:
 
 
 def profile_first_step(context: RunContext, optimizer: torch.optim.Optimizer) -> StepProfile:
-    """The exact ledger and the FLOPs of a step over the reference batch; training state is left as it was."""
+    """The exact ledger and the FLOPs of a step over the reference batch; training state is left as it was.
+
+    Where a procedure goes through several batches in some steps, the FLOPs are those of its mean step.
+    """
     window = context.loader.reference()
 
     def forward_backward() -> Tensor:
@@ -48,7 +51,10 @@ def profile_first_step(context: RunContext, optimizer: torch.optim.Optimizer) ->
 
     context.model.train()
     ledger = measure_ledger(context.model, forward_backward, optimizer)
-    return StepProfile(ledger, step_flops(context.model, forward_backward, trained(optimizer)))
+    flops = step_flops(context.model, forward_backward, trained(optimizer))
+    if context.procedure is not None:
+        flops = replace(flops, value=flops.value * context.procedure.passes)
+    return StepProfile(ledger, flops)
 
 
 def done_record(

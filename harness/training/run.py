@@ -37,6 +37,7 @@ from harness.training.failures import failure_of, is_node_trouble, message_of
 from harness.training.loader import DataLoader
 from harness.training.loop import predict_split, score_split, train
 from harness.training.optimizer import build_optimizer
+from harness.training.procedures.bilevel import with_search
 from harness.training.record import TestResult, done_record, failed_record, profile_first_step, summary
 from harness.training.schedule import train_schedule
 from harness.training.source import start_from_source
@@ -91,6 +92,7 @@ def _live(
         context = replace(context, source=RunPaths(folder.folder.with_name(planned.source)).adapter)
         start_from_source(context)
     schedule = train_schedule(spec.recipe, context.loader.steps_per_epoch)
+    context, schedule = with_search(context, schedule)
     context.method.begin(Training(schedule.total, schedule.steps_per_epoch, spec.recipe.lr))
     profile = profile_first_step(context, optimizer := build_optimizer(context.method, spec.recipe))
     try:

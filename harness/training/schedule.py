@@ -1,7 +1,7 @@
 """When things happen in a training: pure functions of the step, so restarts and all methods share one clockwork."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from harness.ledger.spec import RecipeSpec
 
@@ -16,9 +16,14 @@ class TrainSchedule:
     evaluations: frozenset[int]  # steps after which the validation split is evaluated; `total` is one of them
     schedule: str
     final_ratio: float
+    anew_at: int = 0  # the step at which the rates begin anew; both parts have the same share of warm-up
 
     def rate(self, step: int) -> float:
         """What every learning rate is multiplied by in step `step` (from 0); 1.0 is the recipe's own value."""
+        if self.anew_at:
+            first, end = (self.anew_at, self.total) if step >= self.anew_at else (0, self.anew_at)
+            warmup = round(self.warmup * (end - first) / self.total)
+            return replace(self, total=end - first, warmup=warmup, anew_at=0).rate(step - first)
         if step < self.warmup:
             return (step + 1) / (self.warmup + 1)
         if self.schedule == "constant":

@@ -3,12 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from methods.rank_spec import Grow, Reassign
+from methods.rank_spec import Grow, Reassign, Select
 from methods.schedule.base import Schedule
 from methods.schedule.chain import ChainSchedule
 from methods.schedule.constant import ConstantSchedule
 from methods.schedule.grow import GrowSchedule
 from methods.schedule.reassign import ReassignSchedule
+from methods.schedule.select import SelectSchedule
 from methods.schedule.squeeze import InSqueezeSchedule, PostSqueezeSchedule
 from methods.spec import Chain, Constant, InSqueeze, PostSqueeze, ScheduleSpec
 
@@ -18,6 +19,7 @@ _MAKERS: dict[type, Callable[[Any], Schedule]] = {
     InSqueeze: InSqueezeSchedule,
     PostSqueeze: PostSqueezeSchedule,
     Reassign: ReassignSchedule,
+    Select: SelectSchedule,
 }
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from methods.rank_spec import Gated, Nested, Sinc, Sine
+from methods.rank_spec import Gated, Nested, Sinc, Sine, Weighted
 from methods.sites import AdapterSite
 from methods.spec import BaSparse, Columns, LowRank, SiteUpdateSpec
 from methods.update.ba_sparse import BaSparseUpdate
@@ -14,6 +14,7 @@ from methods.update.low_rank import LowRankUpdate
 from methods.update.nested import NestedUpdate
 from methods.update.sinc import SincUpdate
 from methods.update.sine import SineUpdate
+from methods.update.weighted import WeightedUpdate
 
 _MAKERS: dict[type, Callable[[Any, AdapterSite], SiteUpdate]] = {
     LowRank: LowRankUpdate,
@@ -23,6 +24,7 @@ _MAKERS: dict[type, Callable[[Any, AdapterSite], SiteUpdate]] = {
     Nested: NestedUpdate,
     Sinc: SincUpdate,
     Sine: SineUpdate,
+    Weighted: WeightedUpdate,
 }
 
 

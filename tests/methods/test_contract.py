@@ -8,7 +8,7 @@ from methods.errors import MethodError
 from methods.method import Layout
 
 FAMILIES = ("bert", "roberta", "deberta", "vit", "gpt2", "llama")
-RANKED = ("sine_lora", "lr_lora", "dylora", "sora", "l1ra")
+RANKED = ("sine_lora", "lr_lora", "dylora", "sora", "l1ra", "autolora")
 ADAPTERS = ("lora", "lora_plus", "asym", "cola", "rac", "cla", "r_cla", "c3la", "r_c3la", "paca", "asym_b", "rac_b",
             "dpaca", "cpaca", "dcpaca", "ba_sparse_lora", "ba_sparse_final", "ba_sparse_fix_mask", *RANKED)  # fmt: skip
 METHODS = (*ADAPTERS, "full", "head")

@@ -230,3 +230,42 @@ def test_a_schedule_of_ranks_says_what_it_cannot_change(lab):
     assert "10 rounds need as many optimizer steps; the run has 9." in why_not_train(
         lab.spec("l1ra", rounds=10), Training(9, 3, 1e-3)
     )
+
+
+# AutoLoRA
+
+
+def test_autolora_weighs_its_components_by_softmax(lab):
+    _, method = attached(lab, "autolora")
+    update = next(iter(method.updates.values()))
+    assert torch.equal(update.selection, torch.ones(4))
+    with torch.no_grad():
+        update.selection.copy_(torch.tensor([0.0, 1.0, -1.0, 2.0]))
+    shares = torch.tensor([0.0, 1.0, -1.0, 2.0], dtype=torch.float64).exp()
+    expected = 2.0 * update.b @ torch.diag(shares / shares.sum()) @ update.a
+    assert torch.allclose(update.delta(), expected, atol=1e-12)
+
+
+def test_autolora_selects_what_weighs_at_least_a_fair_share_and_begins_anew(lab):
+    """The function is that at attach, no moment is left, and the selection variables are gone from the groups."""
+    tiny = lab.tiny("llama", dtype=torch.float64)
+    start = tiny.logits().detach()
+    method = lab.attach(tiny, lab.spec("autolora"))
+    paths = list(method.updates)
+    wanted = {path: number % 4 + 1 for number, path in enumerate(paths)}
+
+    def weigh(step):
+        if step < 4:
+            for path in paths:
+                values = torch.arange(4) < wanted[path]
+                method.updates[path].selection.data = values.double()
+
+    optimizer = lab.train(tiny, method, 3, total=8, watch=weigh)
+    assert not torch.equal(tiny.logits(), start)
+    for group in optimizer.param_groups:
+        group["lr"] = 0.0 if group["name"] == "selection" else group["lr"]
+    lab.train(tiny, method, 4, first=3, total=8, optimizer=optimizer)
+    assert torch.equal(tiny.logits(), start)
+    assert {path: update.a.shape[0] for path, update in method.updates.items()} == wanted
+    assert not optimizer.state and "selection" not in {group["name"] for group in optimizer.param_groups}
+    assert method.history()[0]["ranks"] == wanted

@@ -28,7 +28,7 @@ OF_OPTIMIZER, OF_LOADER = ("tests/training/test_optimizer.py",), ("tests/trainin
 OF_SCHEDULE, OF_SPLITS = ("tests/training/test_schedule.py",), ("tests/data/test_splits.py",)
 
 TRAINING = (
-    Fault("clipping is off", LOOP, "torch.nn.utils.clip_grad_norm_(trained(optimizer), limit)", "pass", OF_STEP),
+    Fault("clipping is off", LOOP, "clip(optimizer, limit)", "pass", OF_STEP),
     Fault("dropout has one seed for all steps", LOOP, '.of("dropout", step)', '.of("dropout", 0)', OF_STEP),
     Fault("gradients are gone before a method sees them", LOOP,
           "    optimizer.step()\n", "    optimizer.step()\n    optimizer.zero_grad(set_to_none=True)\n", OF_GRADIENTS),

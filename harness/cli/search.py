@@ -1,0 +1,113 @@
+"""`peftlab search`: ranks per kind or per layer, under a parameter budget, chosen on validation."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from harness.cli.arguments import flags_of
+from harness.cli.present_data import of_present_data
+from harness.config.overrides import Assignment, assign, parse_words
+from harness.config.resolve import Resolver
+from harness.config.settings import Settings, settings_from
+from harness.data.hub import require
+from harness.execution.queue import do
+from harness.ledger.errors import SpecError
+from harness.ledger.parse import parse
+from harness.ledger.plan import Planned
+from harness.ledger.spec import RunSpec
+from harness.ledger.store import Store
+from harness.planning.plan import PlanRequest, plan_one, read_request
+from harness.planning.search.search_spec import SearchSpec, read_search
+from harness.planning.search.space import Space, Trial
+
+PREFIX = "search."
+
+
+def main(argv: list[str]) -> int:
+    """Do trials until there are `search.trials`, or as many as the space has; the same command again goes on.
+
+    Any number of these commands may run at once on one store: they share the study. Exit code 1 when no trial is done.
+    """
+    flags, words = flags_of(argv, ("--json",))
+    spec = read_search(_typed(words))
+    request = read_request([word for word in words if not word.startswith(PREFIX)])
+    settings = settings_from(request.config)
+    base = plan_one(request, Resolver())
+    run = parse(RunSpec, base.spec, "run")
+    if run.method.ranks or run.method.update.kind != "low_rank" or run.method.schedule.kind != "constant":
+        raise SpecError(f"{run.method.name}: a search sets method.ranks of a plain low_rank update, as in method=lora.")
+    require(run.model, run.dataset, settings.cache)
+    from harness.planning.search.weights import space_of
+
+    trials, name = _work(request, spec, space_of(run, spec), base, settings)
+    _show(name, spec, trials, as_json="--json" in flags)
+    return 0 if any(trial.state == "done" for trial in trials) else 1
+
+
+def _typed(words: Sequence[str]) -> dict[str, Any]:
+    """The values of the words of the search, by key."""
+    typed = {}
+    for override in parse_words([word for word in words if word.startswith(PREFIX)]):
+        if override.is_sweep_override():
+            raise SpecError(f"{override.input_line}: one search has one value; a list is written [1,2,4].")
+        typed[override.key_or_group.removeprefix(PREFIX)] = override.value()
+    return typed
+
+
+def _work(
+    request: PlanRequest, spec: SearchSpec, space: Space, base: Planned, settings: Settings
+) -> tuple[list[Trial], str]:
+    """One trial after the other: those that nobody finished first. Returns all, and the study's name."""
+    try:
+        from harness.planning.search.study import next_trial, planned_trials, study_name, trial_of, write_study
+    except ModuleNotFoundError as error:
+        raise SpecError(f"search needs {error.name}: pip install 'peftlab[search]'.") from None
+    from harness.training.run import run_one
+
+    store, name = Store(settings.runs), study_name(base, spec)
+    busy: set[str] = set()
+    while True:
+        runs = planned_trials(store, name)
+        trials = [trial_of(run, store) for run in runs]
+        todo = next((r for r, t in zip(runs, trials, strict=True) if t.state == "open" and t.id not in busy), None)
+        if todo is None:
+            proposal = next_trial(spec, space, trials) if len(trials) < spec.trials else None
+            if proposal is None:
+                write_study(store, name, spec, runs)
+                return trials, name
+            todo = _planned(request, *proposal, store, settings)
+            write_study(store, name, spec, [*runs, todo])
+        outcome = do(todo, {todo.id: todo}, store, lambda run, leased: run_one(run, leased, settings))
+        busy |= {todo.id} if outcome in ("held", "later") else set()
+
+
+def _planned(request: PlanRequest, ranks: Any, steps: int | None, store: Store, settings: Settings) -> Planned:
+    """The run of a trial: the base with its ranks."""
+    words: dict[str, tuple[Assignment, ...]] = {"method.ranks": (assign("method.ranks", dict(ranks), "++"),)}
+    if steps is not None:
+        words["recipe.max_steps"] = (assign("recipe.max_steps", steps),)
+    asked = replace(request, axes={**request.axes, **words})
+    return of_present_data((plan_one(asked, Resolver()),), store, settings)[-1]
+
+
+def _show(name: str, spec: SearchSpec, trials: Sequence[Trial], *, as_json: bool) -> None:
+    from harness.planning.search.study import best_of
+
+    best = best_of(trials)
+    seconds = sum(trial.train_seconds for trial in trials)
+    if as_json:
+        fields = {"study": name, "trials": [vars(t) for t in trials], "best": best and vars(best)}
+        print(json.dumps(fields | {"train_seconds": seconds}, default=dict, indent=2))
+        return
+    for trial in trials:
+        steps = "" if trial.steps is None else f"{trial.steps:>6} steps  "
+        score = trial.state if trial.score is None else f"{trial.score:.4f}"
+        print(f"{trial.id}  {steps}{score:>8}  {_text(trial)}")
+    print(f"{len(trials)} trials of {name} ({spec.strategy}) took {seconds:.1f} s of training in all")
+    if best is not None:
+        print(f"best on validation: {_text(best)}")
+
+
+def _text(trial: Trial) -> str:
+    return assign("method.ranks", dict(trial.ranks), "+").word
