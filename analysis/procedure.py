@@ -5,6 +5,15 @@ from typing import Any
 
 # in reading order; `direct` is any low-rank method that keeps its rank
 PROCEDURES = ("direct", "post", "cont", "in-standard", "in-minimum")
+_GIVEN = (
+    "low_rank",
+    "columns",
+    "ba_sparse",
+    "nested",
+    "full",
+    "head",
+    "peft",
+)  # updates of the rank that their spec says
 
 
 def procedure(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -16,6 +25,11 @@ def procedure(spec: Mapping[str, Any]) -> dict[str, Any]:
     if update.get("kind") == "low_rank" and isinstance(rank, int) and not spec["method"].get("ranks"):
         found |= _of_schedule(schedule, rank)
     return found | {"own_steps": _number(spec["recipe"].get("max_steps"))}
+
+
+def learns_ranks(spec: Mapping[str, Any]) -> bool:
+    """Whether a run's weights may end with ranks that its spec does not say."""
+    return spec["method"]["update"].get("kind") not in _GIVEN
 
 
 def _of_schedule(schedule: Mapping[str, Any], rank: int) -> dict[str, Any]:
