@@ -16,11 +16,13 @@ from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
 from analysis.figures.heat import heat_map
 from analysis.figures.kept import kept_against_lost
+from analysis.figures.learned_ranks import rank_map, side_bars
 from analysis.figures.ranks import rank_diagram
 from analysis.figures.size import size_curves
 from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
 from analysis.frame import Frame
+from analysis.learned_ranks import learned_ranks
 from analysis.load import load
 from analysis.published import published
 from analysis.render import html as _html
@@ -34,6 +36,7 @@ from analysis.tables.fronts import fronts_table
 from analysis.tables.pooled import pooled_table
 from analysis.tables.published import beside_published
 from analysis.tables.ranking import pair_table, rank_table
+from analysis.tables.ranks import side_table, strategy_table
 from analysis.tables.relative import relative_memory, relative_time
 from analysis.tables.squeeze import gains_table, procedure_table
 from analysis.tables.squeeze_evidence import squeeze_evidence
@@ -63,6 +66,7 @@ __all__ = [
     "gains_table",
     "heat_map",
     "kept_against_lost",
+    "learned_ranks",
     "learning_curves",
     "ledger_bars",
     "load",
@@ -72,13 +76,17 @@ __all__ = [
     "procedure_table",
     "published",
     "rank_diagram",
+    "rank_map",
     "rank_table",
     "relative_memory",
     "relative_time",
     "score_against",
+    "side_bars",
+    "side_table",
     "size_curves",
     "squeeze_evidence",
     "squeeze_table",
+    "strategy_table",
     "table2",
     "table3",
     "time_bars",

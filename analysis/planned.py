@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.procedure import only_source, procedure
+from analysis.procedure import learns_ranks, only_source, procedure
 from harness.ledger.plan import Plan
 
 AXES = ("method", "model", "dataset", "seed")
@@ -92,6 +92,7 @@ def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "formula_params": _parameters(method, model),
         "setting": "",
         "skip": "",
+        "learns_ranks": learns_ranks(spec),
     } | procedure(spec)
 
 
@@ -110,7 +111,7 @@ def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], 
     row |= {
         key: methods.get(method, {}).get(key, method) for key in ("method", "method_name", "plain_label", "variant")
     }
-    return row | {"id": "", "model_size": "full", "seed": -1, "skip": why}
+    return row | {"id": "", "model_size": "full", "seed": -1, "skip": why, "learns_ranks": False}
 
 
 def _unique_labels(frame: pd.DataFrame, label: str, name: str) -> pd.Series:

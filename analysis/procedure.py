@@ -7,6 +7,15 @@ import pandas as pd
 
 # in reading order; `direct` is any low-rank method that keeps its rank
 PROCEDURES = ("direct", "post", "cont", "in-standard", "in-minimum")
+_GIVEN = (
+    "low_rank",
+    "columns",
+    "ba_sparse",
+    "nested",
+    "full",
+    "head",
+    "peft",
+)  # updates of the rank that their spec says
 
 
 def procedure(spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -28,6 +37,11 @@ def only_source(rows: pd.DataFrame) -> pd.Series:
     direct, is_source = rows["procedure"] == "direct", rows["id"].isin(set(rows["source"]) - {""})
     shortest = rows[direct & ~is_source].groupby("block")["own_steps"].min()
     return direct & is_source & (rows["own_steps"] < rows["block"].map(shortest))
+
+
+def learns_ranks(spec: Mapping[str, Any]) -> bool:
+    """Whether a run's weights may end with ranks that its spec does not say."""
+    return spec["method"]["update"].get("kind") not in _GIVEN
 
 
 def _of_schedule(schedule: Mapping[str, Any], rank: int) -> dict[str, Any]:

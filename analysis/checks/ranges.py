@@ -33,6 +33,7 @@ METRICS = {
 }
 _ROUNDING = 1e-6
 _ALL_USED = ("low_rank", "columns", "head")  # updates without a parameter that no forward pass uses
+_RESIZED = ("in_squeeze", "grow")  # schedules that end with another rank than the first step has
 
 
 def metrics(run: Evidence) -> Iterator[str]:
@@ -104,6 +105,6 @@ def parameters(run: Evidence) -> Iterator[str]:
         yield f"{adapter:.0f} adapter and {head:.0f} head parameters are not {trainable:.0f} trainable ones"
     gradients, spec = value(run.record.ledger, "gradients"), run.record.spec
     exact = spec["model"].get("dtype") == "float32" and spec["method"]["update"]["kind"] in _ALL_USED
-    exact = exact and spec["method"]["schedule"]["kind"] != "in_squeeze"  # the ledger is of its first, widest rank
+    exact = exact and spec["method"]["schedule"]["kind"] not in _RESIZED  # the ledger is of its first rank
     if gradients is not None and exact and gradients != 4 * trainable:
         yield f"float32 gradients of {gradients:.0f} bytes for {trainable:.0f} trainable parameters"

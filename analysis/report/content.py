@@ -9,6 +9,7 @@ from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
 from analysis.figures.heat import heat_map
 from analysis.figures.kept import kept_against_lost
+from analysis.figures.learned_ranks import rank_map, side_bars
 from analysis.figures.ranks import rank_diagram
 from analysis.figures.size import size_curves
 from analysis.figures.style import Picture
@@ -23,6 +24,7 @@ from analysis.tables.fronts import fronts_table
 from analysis.tables.pooled import comparison, pooled_table
 from analysis.tables.published import beside_published
 from analysis.tables.ranking import pair_table, rank_table
+from analysis.tables.ranks import side_table, strategy_table
 from analysis.tables.relative import relative_memory, relative_time
 from analysis.tables.squeeze import gains_table, procedure_table
 from analysis.tables.squeeze_published import TABLES, squeeze_table
@@ -52,6 +54,7 @@ def sections(frame: Frame) -> tuple[Section, ...]:
         _control(chosen),
         _blocks(chosen),
         _costs(chosen),
+        _ranks(chosen),
         _curves(frame),
         _study(chosen),
         _squeeze(frame),
@@ -105,6 +108,12 @@ def _costs(frame: Frame) -> Section:
     )
     tables = _some(relative_time(frame)) + _some(relative_memory(frame))
     return Section("costs", "Time and memory", lead, tables, (ledger_bars(frame), time_bars(frame)))
+
+
+def _ranks(frame: Frame) -> Section:
+    lead = "What each strategy scored at what price, and where learned rank went: layer by module, mean over seeds."
+    tables = _some(strategy_table(frame)) + _some(side_table(frame))
+    return Section("ranks", "Rank: how much, and where", lead, tables, _some(rank_map(frame)) + _some(side_bars(frame)))
 
 
 def _curves(frame: Frame) -> Section:

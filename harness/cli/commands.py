@@ -26,6 +26,10 @@ VERBS = {
     "export": ("harness.cli.export:export", "a run's update as a standard PEFT adapter"),
     "merge": ("harness.cli.export:merge", "a run's model with the update merged in"),
     "squeeze": ("harness.cli.squeeze:main", "any PEFT LoRA adapter at a lower rank, without training"),
+    "recommend-rank": (
+        "harness.cli.recommend_rank:main",
+        "what rank each weight is recommended, and by what evidence",
+    ),
     "show": ("harness.cli.show:main", "the first examples of a dataset, as a model sees them"),
     "fetch": ("harness.cli.fetch:main", "download what a sweep needs, for jobs without network"),
     "doctor": ("harness.cli.doctor:main", "whether this machine can do a sweep"),

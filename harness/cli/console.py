@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from harness.execution.launcher import Machine
@@ -59,7 +60,7 @@ def print_plan(plan: Plan, store: Store, needs: Sequence[CostEstimate] = (), mac
         extra = " ".join(f"{k}={v}" for k, v in choices.items() if k not in (*axes, "seed"))
         found = _needs(needs[number], machine) if needs else ()
         seeds = _seeds([run.choices["seed"] for run in runs])
-        table.add_row(*(str(choices[axis]) for axis in axes), seeds, *found, extra)
+        table.add_row(*(str(choices[axis]) for axis in axes), seeds, *found, escape(extra))
     wide = console if console.is_terminal else Console(highlight=False, width=200)
     wide.print(table)
     for skipped in plan.skipped:

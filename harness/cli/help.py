@@ -180,6 +180,24 @@ The closest adapter of a lower rank, by singular values: a PEFT LoRA folder, wit
   --uniform      with --keep: one rank for all, that of the module that needs most
   --backend      qr never forms the product and is exact; exact and randomised (Algorithm 1 of LoRA-Squeeze) form it
 """,
+    "recommend-rank": f"""\
+peftlab recommend-rank model=NAME [dataset=NAME] [WORDS] [--energy SHARE] [--json]
+peftlab recommend-rank --from RUN [--energy SHARE] [--json]
+peftlab recommend-rank sweep=rank_recommend
+
+  peftlab recommend-rank model=minilm dataset=stdlib_docs recipe=quick_text
+  peftlab recommend-rank --from 3cfba37c --energy 0.95
+
+The rank of each weight that holds a share of its spectrum (Σ s, and Σ s²), of the first gradient's and of a trained
+wide adapter's, and the rank that the information bottleneck prefers; with a picture, and what the store's sweep
+rank_recommend says of how good such advice was. Of data, train alone is read.
+
+  --energy SHARE   that a rank has to hold (default: 0.9)
+  --from RUN       a finished run of a low-rank method: its model, data and adapter; the answer is also kept beside it
+  sweep=NAME       one for the widest run of the first seed of each model and dataset
+  --runs DIR       the same as runs=DIR
+
+{WORDS}""",
     "show": """\
 peftlab show dataset=NAME[,NAME …] [--json]
 

@@ -9,6 +9,7 @@ import pytest
 
 import analysis
 from harness.ledger.record import Record
+from tests.analysis.rank_store import write_ranks
 from tests.analysis.squeeze_store import write_squeezed
 
 nbformat = pytest.importorskip("nbformat", reason="nbformat is not installed (extra: notebooks)")
@@ -19,8 +20,8 @@ ROOT = Path(analysis.__file__ or "").parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def test_the_four_notebooks_are_there() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["beyond_lora", "quickstart", "reanalysis", "squeeze"]
+def test_the_five_notebooks_are_there() -> None:
+    assert [path.stem for path in NOTEBOOKS] == ["beyond_lora", "quickstart", "rank", "reanalysis", "squeeze"]
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -75,6 +76,15 @@ def test_the_squeeze_notebook_makes_its_tables_and_curves_from_records(
     for title in ("printed differences over tasks", "Procedures of LoRA-Squeeze", "What Post-Squeeze gains"):
         assert title in said
     assert all(f"LoRA-Squeeze, Table {number}" in said for number in (1, 6, 7, 8))
+
+
+@pytest.mark.slow
+def test_the_rank_notebook_makes_its_tables_and_pictures_from_records(
+    on_path: None, study_records: Callable[..., Record], tmp_path: Path
+) -> None:
+    write_ranks(tmp_path / "runs", study_records, name="rank_strategies_tiny")
+    said = shown(ROOT / "notebooks" / "rank.ipynb", tmp_path)
+    assert said.count("<svg") == 2 and "Rank strategies" in said and "Attention against MLP" in said
 
 
 @pytest.mark.slow

@@ -87,6 +87,12 @@ def test_multirun_flags_are_the_sweep_verb(tmp_path, peftlab_cache, capsys):
     assert _verb_of(words) == ("run", words)
 
 
+def test_a_list_of_targets_is_shown_whole_in_a_plan(tmp_path, capsys):
+    words = ["model=vit_micro", "dataset=digits", "method=lora", "method.targets=[q,o]", "method.update.rank=1,2"]
+    assert main(["plan", *words, "--no-estimate", f"runs={tmp_path}"]) == 0
+    assert "method.targets=[q,o]" in capsys.readouterr().out
+
+
 def test_show_answers_in_json(capsys):
     from harness.cli.show import main as show
 

@@ -1,0 +1,70 @@
+"""Tables and pictures of learned ranks, against numbers that are known."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import analysis
+from analysis.figures.learned_ranks import rank_data
+from analysis.learned_ranks import place_of
+from analysis.report.content import sections
+from analysis.tables.ranks import more_rank, sides
+from tests.analysis.rank_store import SEEDS, TARGETS, rank_of, write_ranks
+
+
+@pytest.fixture(scope="module")
+def frame(study_records, tmp_path_factory):
+    runs = tmp_path_factory.mktemp("ranks")
+    write_ranks(runs, study_records)
+    return analysis.load("ranks", runs, allow_mixed=True)
+
+
+def test_weights_are_named_by_layer_and_module_and_the_longest_address_wins():
+    for target, address in TARGETS.items():
+        assert place_of(f"bert.encoder.layer.11.{address}", TARGETS) == (11, target)
+    assert place_of("h.3.attn.c_attn[1/3]", {"q": "attn.c_attn[0/3]", "k": "attn.c_attn[1/3]"}) == (3, "k")
+    assert place_of("bert.pooler.dense", TARGETS) is None
+
+
+def test_the_map_is_the_mean_over_seeds_of_each_weight(frame):
+    data = rank_data(frame)
+    assert set(data["label"]) == {"SoRA", "LR-LoRA (reading)"} and set(data["n"]) == {3}
+    for row in data.itertuples():
+        name = "sora" if row.label == "SoRA" else "lr_lora"
+        assert row.rank == pytest.approx(np.mean([rank_of(name, s, row.layer, row.target) for s in SEEDS]))
+        assert row.measure == ("rank" if name == "sora" else "stable_rank")
+    picture = analysis.rank_map(frame)
+    assert "most in down of layer 1, 5.0" in picture.alt and "stable rank" in picture.svg
+
+
+def test_attention_less_mlp_has_the_t_interval_over_seeds_of_scipy(frame):
+    data = sides(frame).set_index("label")
+    values = []
+    for seed in SEEDS:
+        ranks = {t: [rank_of("sora", seed, layer, t) for layer in range(2)] for t in TARGETS}
+        values.append(np.mean([ranks[t] for t in ("q", "v", "o")]) - np.mean(ranks["down"]))
+    low, high = stats.t.interval(0.95, 2, np.mean(values), stats.sem(values))
+    row = data.loc["SoRA"]
+    assert (row["difference"], row["low"], row["high"]) == pytest.approx((np.mean(values), low, high))
+    table = analysis.side_table(frame)
+    assert [row[-1].text for row in table.rows] == ["MLP", "not told apart"]
+    assert more_rank(float("nan"), float("nan")) == "not enough runs" and more_rank(0.1, 0.2) == "attention"
+    assert "SoRA" in analysis.side_bars(frame).svg
+
+
+def test_the_table_of_strategies_has_score_cost_and_the_mean_learned_rank(frame):
+    table = analysis.strategy_table(frame)
+    ranks = [rank_of("sora", s, layer, t) for s in SEEDS for layer in range(2) for t in TARGETS]
+    learned = {row[1].text: row[-1].value for row in table.rows}
+    assert learned == {
+        "LoRA": None, "SoRA": pytest.approx(np.mean(ranks)), "LR-LoRA (reading)": pytest.approx(1.5)
+    }  # fmt: skip
+    assert all(row[2].value is not None and row[3].value for row in table.rows) and len(table.data) == 9
+
+
+def test_the_report_has_the_section_only_where_ranks_were_learned(frame, study_records, tmp_path):
+    assert "ranks" in [section.key for section in sections(frame)]
+    write_ranks(tmp_path, study_records, methods=("lora",), name="plain")
+    plain = analysis.load("plain", tmp_path, allow_mixed=True)
+    assert "ranks" not in [section.key for section in sections(plain)]
+    assert analysis.strategy_table(plain) is analysis.side_table(plain) is analysis.rank_map(plain) is None

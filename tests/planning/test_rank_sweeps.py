@@ -1,0 +1,68 @@
+"""Sweeps about rank: every cell is planned, and what they call equal is equal, by the cards' own widths."""
+
+from fractions import Fraction
+
+import pytest
+
+from harness.config.resolve import Resolver
+from harness.planning.plan import plan_sweep, read_request
+from methods.ranks import rank_of
+
+
+def plan_of(name, *words):
+    return plan_sweep(read_request([f"sweep={name}", *words]), Resolver())
+
+
+def weights(model):
+    """(in + out) of each target."""
+    hidden, inner = model["config"]["hidden_size"], model["config"]["intermediate_size"]
+    return dict.fromkeys("qkvo", 2 * hidden) | dict.fromkeys(("up", "down"), hidden + inner)
+
+
+def final_rank(method):
+    """Of all weights alike, where nothing is learned."""
+    schedule, update = method["schedule"], method["update"]
+    if schedule["kind"] == "in_squeeze":
+        return schedule["ranks"][-1]
+    if update["kind"] == "peft":
+        return update["options"]["target_r"]
+    return schedule.get("max_rank", update.get("rank"))
+
+
+def parameters(spec):
+    """r·(in + out) of the adapter when it is used, summed over weights; without gates and shape numbers."""
+    method, depth = spec["method"], spec["model"]["config"]["num_hidden_layers"]
+    sizes = weights(spec["model"])
+    return sum(
+        rank_of(method.get("ranks", {}), final_rank(method), target, layer, depth) * sizes[target]
+        for layer in range(depth)
+        for target in method["targets"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "budget"), [("rank_strategies_tiny", 9, 14_336), ("rank_strategies", 11, 1_327_104)]
+)
+def test_every_strategy_has_the_budget_and_the_steps_that_the_sweep_states(name, cells, budget):
+    plan = plan_of(name, "seed=0")
+    assert not plan.skipped
+    datasets = {run.choices["dataset"] for run in plan.runs}
+    assert len(plan.runs) == cells * len(datasets) and not any(run.source for run in plan.runs)
+    assert {parameters(run.spec) for run in plan.runs} == {budget}
+    recipes = {(r["max_steps"], r["epochs"], r["batch_size"]) for r in (run.spec["recipe"] for run in plan.runs)}
+    assert len(recipes) == 1, "equal compute: the same steps of the same batches"
+
+
+def test_ranks_from_1_to_64_have_one_scale():
+    plan = plan_of("lora_rank", "seed=0", "dataset=mrpc")
+    updates = [run.spec["method"]["update"] for run in plan.runs]
+    assert [update["rank"] for update in updates] == [1, 2, 4, 8, 16, 32, 64]
+    assert {Fraction(update["alpha"]) / update["rank"] for update in updates} == {2}
+
+
+def test_combinations_of_targets_have_one_budget_and_one_scale():
+    plan = plan_of("lora_targets", "seed=0", "dataset=rte")
+    assert not plan.skipped and len({tuple(run.spec["method"]["targets"]) for run in plan.runs}) == 12
+    assert {parameters(run.spec) for run in plan.runs} == {12 * 92_160}
+    scales = {Fraction(m["alpha"]) / m["rank"] for m in (run.spec["method"]["update"] for run in plan.runs)}
+    assert scales == {2}
