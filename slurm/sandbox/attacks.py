@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from random import Random
 
 from harness.execution.lease import Holder, look, process_lives
@@ -36,6 +37,11 @@ class AttackTarget:
     random: Random
     stopped: list[int] = field(default_factory=list)  # processes that stand still
     down: list[str] = field(default_factory=list)  # nodes
+
+    @property
+    def ballast(self) -> Path:
+        """What fills the disk of the store."""
+        return self.store.root / ".ballast"
 
     def submit(self) -> str:
         """The command a person issues again and again."""
@@ -73,6 +79,7 @@ class AttackTarget:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGCONT)
         self.stopped.clear()
+        self.ballast.unlink(missing_ok=True)
         while self.down:
             self.sandbox.start_node(self.down.pop())
 
@@ -139,6 +146,26 @@ def _damage(target: AttackTarget) -> str:
     return f"{file.name} got bad bytes"
 
 
+def _skew(target: AttackTarget) -> str:
+    """A heartbeat as a node writes it whose clock is an hour behind or ahead."""
+    if (holder := target.holder()) is None:
+        return "nobody works"
+    hours = target.random.choice((-1, 1))
+    for own in target.store.root.glob(f"*/.lease.{holder.nonce}"):
+        with suppress(FileNotFoundError):
+            os.utime(own, (time.time() + 3600 * hours,) * 2)
+    return f"a heartbeat {'ahead' if hours > 0 else 'behind'}"
+
+
+def _full_disk(target: AttackTarget) -> str:
+    if not os.path.ismount(target.store.root):
+        return "the store has no disk of its own"
+    with suppress(OSError), target.ballast.open("wb", buffering=0) as file:
+        while True:
+            file.write(bytes(1 << 16))
+    return "full, and room again"
+
+
 def _two_submitters(target: AttackTarget) -> str:
     with ThreadPoolExecutor(2) as shells:
         outcomes = sorted(each.result() for each in [shells.submit(target.submit) for _ in range(2)])
@@ -153,5 +180,7 @@ ATTACKS: dict[str, Callable[[AttackTarget], str]] = {
     "node": _node,
     "controller": _controller,
     "bad bytes": _damage,
+    "clock": _skew,
+    "full disk": _full_disk,
     "two submitters": _two_submitters,
 }

@@ -1,17 +1,20 @@
 """`python -m slurm.sandbox.chaos [--runs 500] [--seed 0]`: a sweep on a SLURM of its own, attacked at random.
 
 The runs do nothing (`sleepy`). Workers are killed or stopped for a while, jobs requeued and cancelled, nodes and the
-controller go away and come back, files of the store are damaged, and two shells submit at once. At the end each run
-must be done exactly once, with the score of an undisturbed sweep, and what `status` says must agree with the files.
+controller go away and come back, files of the store are damaged, its disk is full for a while (where a tmpfs can be
+mounted for it), clocks are wrong, and two shells submit at once. At the end each run must be done exactly once, with
+the score of an undisturbed sweep, and what `status` says must agree with the files.
 """
 
 import argparse
 import logging
+import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -25,11 +28,34 @@ from slurm.sandbox.attacks import ATTACKS, AttackTarget
 from slurm.sandbox.cluster import Sandbox, pointed_at
 
 EVERY = 1.0  # seconds between attacks
+DISK = "64m"  # of the store: soon full
 QUIET = 300  # looks at a store in which nothing moves before the soak gives up
 
 
 def soak(sandbox: Sandbox, runs: Path, count: int, seed: int, emit: Callable[[str], None]) -> list[str]:
-    """Attack until every run has its record; returns what is wrong at the end, [] when nothing is."""
+    """Attack until every run has its record; returns what is wrong at the end, [] when nothing is.
+
+    `runs` is no folder yet, or an empty one.
+    """
+    with small_disk(runs):
+        return _soak(sandbox, runs, count, seed, emit)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[None]:
+    """A disk of its own for the folder, where this machine lets us mount one; else it is a plain folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={DISK}", "peftlab", str(folder)], capture_output=True, check=False
+    )
+    try:
+        yield
+    finally:
+        if mounted.returncode == 0:
+            subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def _soak(sandbox: Sandbox, runs: Path, count: int, seed: int, emit: Callable[[str], None]) -> list[str]:
     plan, store, random = sleepy.plan(count, steps=4, seconds=0.25, name="chaos"), Store(runs), Random(seed)
     write_plan(runs, plan)
     target = AttackTarget(sandbox, store, plan, random)
