@@ -47,6 +47,8 @@ class RecipeSpec:
     train_loss: bool  # evaluate the whole training split at the selected checkpoint (for G(W))
     about: Mapping[str, Any] = field(metadata={"science": False})
     warmup_steps: int | None = field(default=None, metadata={"neutral": None, "min": 0})  # instead of the ratio
+    # adafactor: betas and eps are not used; see harness/training/adafactor.py
+    optimizer: Literal["adamw", "adafactor"] = field(default="adamw", metadata={"neutral": "adamw"})
 
 
 @dataclass(frozen=True)

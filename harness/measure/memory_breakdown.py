@@ -68,13 +68,14 @@ def optimizer_bytes(optimizer: torch.optim.Optimizer) -> int:
 
 
 def _state_after_a_step(optimizer: torch.optim.Optimizer) -> Mapping[Any, Mapping[str, Any]]:
-    """The state of a twin of `optimizer` that steps on shapes alone. Kernel choices that need a real device are off."""
+    """The state of a twin of `optimizer` that steps on shapes alone, without what needs a real device or numbers."""
+    off = {"fused": None, "foreach": False, "scale_parameter": False}
     groups = []
     for group in optimizer.param_groups:
         twins = [torch.empty_like(p, device="meta", requires_grad=True) for p in group["params"]]
         for twin in twins:
             twin.grad = torch.empty_like(twin)
-        groups.append({**group, "params": twins, "fused": None, "foreach": False})
+        groups.append({**group, "params": twins, **off})
     build: Any = type(optimizer)
     twin = build(groups)
     twin.step()

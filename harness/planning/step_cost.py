@@ -26,6 +26,7 @@ from harness.models.load import build_from_config
 from harness.planning.step_cost_cache import StepCost, reads_last_token, rows_of
 from harness.probe.backbone import Backbone
 from harness.probe.entrants import Entrant, method_entrant
+from harness.training.adafactor import adafactor
 from methods.errors import MethodError
 from methods.ranks import largest, names_layers
 from methods.spec import Constant, MethodSpec
@@ -102,6 +103,9 @@ def _entrant(spec: RunSpec, layers: int) -> Entrant:
     backbone = Backbone(model, layout_of(spec.model, task), inputs, targets, targets.numel())
     cuda = partial(cuda_semantics, bfloat16=spec.recipe.precision != "float32")
     entrant = method_entrant(spec.method, backbone, cuda, spec.seed)
+    if spec.recipe.optimizer == "adafactor":
+        groups = [{key: group[key] for key in ("name", "params")} for group in entrant.optimizer.param_groups]
+        entrant = replace(entrant, optimizer=adafactor(groups))
     if spec.recipe.gradient_checkpointing:
         checkpoint_blocks(entrant.model, context_fn=lambda: (nullcontext(), cuda()))
     return entrant

@@ -24,6 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COUNTS = (  # files and folders whose code decides what is counted
     "methods", "harness/models", "harness/probe/backbone.py", "harness/probe/entrants.py", "harness/measure/flops.py",
     "harness/measure/meta_device.py", "harness/measure/memory_breakdown.py", "harness/planning/step_cost.py",
+    "harness/training/adafactor.py",
 )  # fmt: skip
 PACKAGES = ("torch", "transformers", "peft")
 
@@ -82,7 +83,8 @@ def shape_of(plain: Mapping[str, Any]) -> dict[str, Any]:
             "images": recipe["batch_size"] if isinstance(task, VisionLanguage) else 0,
             "last_token": reads_last_token(task),
         },
-        "recipe": {key: recipe[key] for key in ("accumulate", "gradient_checkpointing", "precision")},
+        "recipe": {key: recipe[key] for key in ("accumulate", "gradient_checkpointing", "precision")}
+        | {"optimizer": recipe.get("optimizer", "adamw")},
     }
 
 

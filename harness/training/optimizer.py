@@ -1,4 +1,4 @@
-"""AdamW over the groups that a method names, and what the loop does to it."""
+"""The recipe's optimizer over the groups that a method names, and what the loop does to it."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from harness.ledger.spec import RecipeSpec
+from harness.training.adafactor import adafactor, turned
 from methods.method import Change, Method, Replaced
 
 Groups = list[dict[str, Any]]
@@ -13,9 +14,11 @@ SELECTION = "selection"  # the group whose gradients are of another loss than th
 _SQUARES = "exp_avg_sq"  # what torch calls moments of squared gradients
 
 
-def build_optimizer(method: Method, recipe: RecipeSpec) -> torch.optim.AdamW:
+def build_optimizer(method: Method, recipe: RecipeSpec) -> torch.optim.Optimizer:
     """One parameter group per group of the method."""
     groups = optimizer_groups(method, recipe)
+    if recipe.optimizer == "adafactor":
+        return adafactor(groups)
     return torch.optim.AdamW(groups, betas=(recipe.betas[0], recipe.betas[1]), eps=recipe.eps, fused=True)
 
 
@@ -54,11 +57,17 @@ def _hand_over(optimizer: torch.optim.Optimizer, replaced: Replaced) -> None:
     state = optimizer.state.pop(replaced.old, None)
     if not state or (moments := replaced.moments) is None:
         return
-    turn = {_SQUARES: replaced.squares or moments}
+    squares = replaced.squares or moments
+    turn = {_SQUARES: squares}
     optimizer.state[replaced.new] = {
-        name: turn.get(name, moments)(value).contiguous() if value.shape == replaced.old.shape else value
+        name: turn.get(name, moments)(value).contiguous() if _like(value, replaced.old) else value
         for name, value in state.items()
-    }
+    } | turned(state, squares)
+
+
+def _like(value: Any, parameter: torch.Tensor) -> bool:
+    """Whether a slot of the state has a number for each of the parameter."""
+    return isinstance(value, torch.Tensor) and value.shape == parameter.shape
 
 
 def trained(optimizer: torch.optim.Optimizer) -> list[torch.nn.Parameter]:
@@ -76,3 +85,7 @@ def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> N
     """Moments and step counts only: rates are functions of the step."""
     own = optimizer.state_dict()
     optimizer.load_state_dict({"state": state["state"], "param_groups": own["param_groups"]})
+    for number, parameter in enumerate(trained(optimizer)):
+        for name, value in state["state"].get(number, {}).items():
+            if isinstance(value, torch.Tensor) and value.dtype != optimizer.state[parameter][name].dtype:
+                optimizer.state[parameter][name] = value  # Adafactor's are float32, also of a bfloat16 parameter

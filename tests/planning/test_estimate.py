@@ -73,6 +73,15 @@ def test_the_ledger_on_paper_is_the_ledger_of_the_run(ran, tmp_path, method, pre
     assert one.bytes == sum(quantity.value for quantity in record.ledger.values())
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_adafactors_state_on_paper_is_that_of_the_run(ran, method, needs):
+    words = (f"method={method}", "+recipe.optimizer=adafactor")
+    record = ran(*words)
+    on_paper, with_adamw = (needs(*WORDS, f"method={method}", *more)[0] for more in (words[1:], ()))
+    assert on_paper.ledger["optimizer"] == record.ledger["optimizer"].value < with_adamw.ledger["optimizer"] / 2
+    assert on_paper.ledger["gradients"] == with_adamw.ledger["gradients"]
+
+
 def test_eight_billion_parameters_are_counted_without_weights(tmp_path, needs):
     (one,) = needs("method=lora", "model=llama3_8b", "dataset=openbookqa", "recipe=study_llama3")
     without_lm_head = 8_030_261_248 - 128_256 * 4096  # published size; the classifier stands in the LM head's place

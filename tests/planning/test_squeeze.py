@@ -86,3 +86,13 @@ def test_a_sweep_of_the_paper_plans_every_cell_and_shares_its_sources(name, runs
     assert len({run.source for run in plan.runs if run.source}) == sources
     shorter = {run.source for run in plan.runs if run.choices["method"] == "squeeze_cont"}
     assert {steps(run) for run in plan.runs if run.id not in shorter} == {10_000}
+
+
+def test_the_papers_optimizer_is_a_recipe_and_adamw_is_the_run_of_before():
+    words = ("model=vit_micro", "dataset=digits", "method=lora")
+    plain = one(*words)
+    assert one(*words, "+recipe.optimizer=adamw").id == plain.id and "optimizer" not in plain.spec["recipe"]
+    assert one(*words, "+recipe.optimizer=adafactor").id != plain.id
+    recipe = one("model=gemma3_4b", "dataset=boolq", "method=lora", "recipe=squeeze_gemma_adafactor").spec["recipe"]
+    told = [recipe[key] for key in ("optimizer", "lr", "schedule", "warmup_steps", "max_steps", "batch_size")]
+    assert told == ["adafactor", 0.01, "constant", 1000, 10_000, 8]

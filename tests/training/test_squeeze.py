@@ -61,8 +61,17 @@ def planned(tmp_path, peftlab_cache):
     return plan
 
 
-def test_stages_of_one_run_end_at_the_last_rank_and_are_resumed_bit_for_bit(planned, monkeypatch):
-    words = ("method=squeeze_in", "method.schedule.ranks=[16,4,1]", "recipe.max_steps=21")
+ADAFACTOR = (
+    "+recipe.optimizer=adafactor",
+    "recipe.lr=3e-2",
+    "recipe.clip_norm=null",
+    "method.schedule.moments=projected",
+)
+
+
+@pytest.mark.parametrize("more", [(), ADAFACTOR], ids=["adamw", "adafactor"])
+def test_stages_of_one_run_end_at_the_last_rank_and_are_resumed_bit_for_bit(planned, monkeypatch, more):
+    words = ("method=squeeze_in", "method.schedule.ranks=[16,4,1]", "recipe.max_steps=21", *more)
     plan, straight_store, settings = planned(*words)
     straight = run_one(plan, straight_store, settings)
     assert straight.failure is None, straight.failure
