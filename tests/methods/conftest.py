@@ -92,12 +92,14 @@ def _plain(name: str) -> Any:
 
 
 def spec(name: str, **changes: Any) -> MethodSpec:
-    """conf/method/<name>.yaml at rank 4 and s = 2, with two rounds; keys of it and of its parts may be changed."""
+    """conf/method/<name>.yaml at rank 4 and s = 2, its schedule short; keys of it and of its parts may be changed."""
     raw = {**_plain(name), "update": dict(_plain(name)["update"]), "schedule": dict(_plain(name)["schedule"])}
     if raw["update"]["kind"] not in ("full", "head", "peft"):
         raw["update"] |= {"rank": 4, "alpha": 8.0}
-    if raw["schedule"]["kind"] == "reassign":
-        raw["schedule"] |= {"rounds": 2}
+    small = {"reassign": {"rounds": 2}, "post_squeeze": {"rank": 2}}
+    raw["schedule"] |= small.get(raw["schedule"]["kind"], {}) | (
+        {"minimum": 1} if raw["schedule"].get("minimum") else {}
+    )
     for key, value in changes.items():
         where = next(part for part in (raw["update"], raw["schedule"], raw["rates"], raw) if key in part)
         if where is raw["rates"]:

@@ -6,13 +6,46 @@ import torch
 from methods.build import build
 from methods.errors import MethodError
 from methods.method import Layout
+from methods.training import Training
+from methods.why_not import why_not_train
+from tests.methods.conftest import CONF
+from tests.methods.conftest import spec as card
 
 FAMILIES = ("bert", "roberta", "deberta", "vit", "gpt2", "llama")
-RANKED = ("sine_lora", "lr_lora", "dylora", "sora", "l1ra", "autolora")
-ADAPTERS = ("lora", "lora_plus", "asym", "cola", "rac", "cla", "r_cla", "c3la", "r_c3la", "paca", "asym_b", "rac_b",
-            "dpaca", "cpaca", "dcpaca", "ba_sparse_lora", "ba_sparse_final", "ba_sparse_fix_mask", *RANKED)  # fmt: skip
+NAMES = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))  # every card: none escapes
+SHORT = {"grow": {"every": 3, "max_rank": 8, "add": 2}}
+SPECS = {name: card(name, **SHORT.get(name, {})) for name in NAMES}
+LIBRARY = {
+    name for name, of_card in SPECS.items() if of_card.update.kind == "peft"
+}  # tests/methods/test_peft_library.py
+ADAPTERS = tuple(name for name in SPECS if name not in {*LIBRARY, "full", "head"})
 METHODS = (*ADAPTERS, "full", "head")
-PARTS = ("lora", "cola", "c3la", "cpaca", "ba_sparse_lora", *RANKED)  # one of each update, chained where it can be
+TRAINED = tuple(name for name in ADAPTERS if why_not_train(SPECS[name], Training(10, 2, 1e-2)) is None)
+
+
+def one_of_each(names):
+    """A name for each pair of an update and a schedule; plain ones before their variants."""
+    plain = ("lora", "cola", "c3la", "cpaca", "ba_sparse_lora")
+    pairs = {(SPECS[name].update.kind, SPECS[name].schedule.kind): name for name in reversed((*plain, *names))}
+    return tuple(dict.fromkeys((*plain, *pairs.values())))
+
+
+PARTS = one_of_each(TRAINED)
+
+
+def attached(lab, tiny, name, seed=0):
+    """As a run does it: one that starts from a run starts, here from a source that was not trained."""
+    method = lab.attach(tiny, SPECS[name], seed=seed)
+    if SPECS[name].schedule.of_source:
+        method.start({path: tensor.clone() for path, tensor in method.tensors().items()})
+    return method
+
+
+def test_every_card_is_held_to_the_contract_or_is_of_the_peft_library_or_trains_nothing():
+    assert set(SPECS) == LIBRARY | set(METHODS) and set(ADAPTERS) - set(TRAINED) == {"squeeze_post"}
+    assert {(s.update.kind, s.schedule.kind) for s in map(SPECS.get, TRAINED)} == {
+        (SPECS[name].update.kind, SPECS[name].schedule.kind) for name in PARTS
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -21,7 +54,7 @@ def test_the_output_is_unchanged_at_attach(lab, family, name):
     tiny = lab.tiny(family)
     with torch.no_grad():
         before = tiny.logits()
-        lab.attach(tiny, lab.spec(name))
+        attached(lab, tiny, name)
         assert torch.equal(tiny.logits(), before)
 
 
@@ -31,7 +64,7 @@ def test_merge_leaves_the_function_and_only_plain_modules(lab, family, name):
     tiny = lab.tiny(family)
     kinds = [type(module) for module in tiny.model.modules()]
     start = tiny.logits().detach()
-    method = lab.attach(tiny, lab.spec(name))
+    method = attached(lab, tiny, name)
     lab.train(tiny, method, 5)
     with torch.no_grad():
         trained = tiny.model.eval()(**tiny.inputs).logits
@@ -47,7 +80,7 @@ def test_merge_leaves_the_function_and_only_plain_modules(lab, family, name):
 def test_everything_frozen_stays_bit_identical(lab, family, name):
     tiny = lab.tiny(family)
     before = {n: p.clone() for n, p in tiny.model.named_parameters()}
-    method = lab.attach(tiny, lab.spec(name))
+    method = attached(lab, tiny, name)
     sites = {site.module_path for site in method.sites}
     lab.train(tiny, method, 5)
     method.merge()
@@ -57,10 +90,10 @@ def test_everything_frozen_stays_bit_identical(lab, family, name):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("name", ADAPTERS)
+@pytest.mark.parametrize("name", TRAINED)
 def test_every_trained_tensor_gets_a_gradient(lab, family, name):
     tiny = lab.tiny(family)
-    method = lab.attach(tiny, lab.spec(name))
+    method = attached(lab, tiny, name)
     lab.train(tiny, method, 8 if name == "dylora" else 1, total=10)  # once both factors are off zero
     tiny.loss().backward()
     for group in method.groups(1.0, 1.0, 0.0):
@@ -74,13 +107,13 @@ def test_a_fresh_model_restored_in_mid_chain_goes_on_bit_for_bit(lab, family, na
     if (family, name) == ("gpt2", "head"):
         return  # a tied head: the test below
     first, second = lab.tiny(family), lab.tiny(family)
-    method = lab.attach(first, lab.spec(name))
+    method = attached(lab, first, name)
     optimizer = lab.train(first, method, 5, total=8)
     kept, facts = {n: t.clone() for n, t in method.tensors().items()}, method.facts()
     moments = {k: {n: v.clone() for n, v in s.items()} for k, s in optimizer.state_dict()["state"].items()}
     lab.train(first, method, 8, first=5, optimizer=optimizer)
 
-    resumed = lab.attach(second, lab.spec(name), seed=0)
+    resumed = attached(lab, second, name)
     resumed.restore(kept, facts)
     again = torch.optim.AdamW(resumed.groups(1e-2, 1e-2, 0.0))
     again.load_state_dict({"state": moments, "param_groups": again.state_dict()["param_groups"]})
@@ -92,7 +125,7 @@ def test_a_fresh_model_restored_in_mid_chain_goes_on_bit_for_bit(lab, family, na
 @pytest.mark.parametrize("name", (*PARTS, "full", "head"))
 def test_going_back_to_an_earlier_state_is_bit_for_bit(lab, name):
     tiny = lab.tiny()
-    method = lab.attach(tiny, lab.spec(name))
+    method = attached(lab, tiny, name)
     optimizer = lab.train(tiny, method, 2, total=8)
     then = tiny.logits().detach()
     kept, facts = {n: t.clone() for n, t in method.tensors().items()}, method.facts()
@@ -105,7 +138,7 @@ def test_going_back_to_an_earlier_state_is_bit_for_bit(lab, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_the_whole_head_is_trained_and_nothing_else_beside_the_adapter(lab, name):
     tiny = lab.tiny("deberta")
-    method = lab.attach(tiny, lab.spec(name))
+    method = attached(lab, tiny, name)
     counts = method.counts()
     assert counts["head"] == 32 * 32 + 32 + 3 * 32 + 3
     free = sum(p.numel() for p in tiny.model.parameters() if p.requires_grad)
