@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tomllib
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.arguments import flags_of
 from harness.cli.launchers import known_launchers, launcher_for
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
@@ -31,7 +31,7 @@ from harness.execution.launcher import CheckResult
 from harness.ledger.dataset_spec import DatasetSpec, Generation
 from harness.ledger.errors import SpecError
 from harness.ledger.model_spec import BuiltinModel, ModelSpec
-from harness.planning.plan import PlanRequest, read_request
+from harness.planning.plan import PlanRequest, request_of
 from harness.planning.requirements import distinct_specs, required_artifacts
 
 LEAST_DISK = 2 * 2**30  # bytes: records and adapters of a sweep are small; models are as large as their cards say
@@ -39,12 +39,11 @@ NVIDIA = Path("/proc/driver/nvidia/gpus")
 INSTALL = "pip install -c constraints.txt -e ."
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """`peftlab doctor [sweep=NAME …] [--json]`: 0 when this machine can do it, else 1 with what is missing."""
-    flags, words = flags_of(argv, ("--json",))
-    request = read_request(words)
-    found = examine(request, asked=bool(words))
-    if "--json" in flags:
+    request = request_of(given.overrides)
+    found = examine(request, asked=bool(given.overrides))
+    if given.json:
         print(json.dumps([vars(one) for one in found]))
     else:
         _print(found)

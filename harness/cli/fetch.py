@@ -7,6 +7,7 @@ files, `<hub id>/[config/]split-*.parquet`, for PEFTLAB_MIRROR. Every new file i
 import json
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from harness.cli.arguments import flags_of
 from harness.config.resolve import Resolver
 from harness.data.hub import Unavailable, download, unreachable
 from harness.data.hub_cache import Artifact, cache_folder, locate, mirror_of, missing_files
 from harness.data.mirror import check_blobs, write_mirror
 from harness.ledger.errors import DataError, SpecError
-from harness.planning.plan import read_request
+from harness.planning.plan import request_of
 from harness.planning.requirements import required_artifacts
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -38,19 +38,18 @@ class Outcome:
     todo: str = ""
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """`peftlab fetch sweep=NAME | model=… dataset=… [--mirror DIR] [--json]`: 0 when all of it is at hand, else 1."""
-    words, mirror = _mirror_word(argv)
-    flags, words = flags_of(words, ("--json", "--mirror"))
-    if not words:
+    if not given.overrides:
         raise SpecError("fetch takes what to fetch, as in sweep=beyond_lora, model=roberta_base or dataset=paws.")
-    found = fetch(required_artifacts(read_request(words), Resolver()), mirror)
-    if "--json" in flags:
-        plain = [vars(each) | {"one": None, "kind": each.one.kind, "id": each.one.address} for each in found]
+    mirror = given.mirror.expanduser().resolve() if given.mirror else None
+    outcomes = fetch(required_artifacts(request_of(given.overrides), Resolver()), mirror)
+    if given.json:
+        plain = [vars(each) | {"one": None, "kind": each.one.kind, "id": each.one.address} for each in outcomes]
         print(json.dumps([{key: value for key, value in row.items() if key != "one"} for row in plain]))
     else:
-        _print(found)
-    return 0 if all(not each.todo for each in found) else 1
+        _print(outcomes)
+    return 0 if all(not each.todo for each in outcomes) else 1
 
 
 def fetch(ones: Sequence[Artifact], mirror: Path | None = None) -> list[Outcome]:
@@ -102,17 +101,6 @@ def _refused(one: Artifact, error: DataError) -> Outcome:
         gate = one.gate if error.gated else None
         return Outcome(one, "gated" if error.gated else "missing", str(error), gate or error.todo)
     return Outcome(one, "missing", str(error), "run this command again")
-
-
-def _mirror_word(argv: Sequence[str]) -> tuple[list[str], Path | None]:
-    """`--mirror DIR` or `--mirror=DIR`, and the other words."""
-    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--mirror=") else [word])]
-    if "--mirror" not in words:
-        return words, None
-    at = words.index("--mirror")
-    if at + 1 == len(words):
-        raise SpecError("--mirror takes the folder of the mirror: --mirror DIR.")
-    return words[:at] + words[at + 2 :], Path(words[at + 1]).expanduser().resolve()
 
 
 @contextmanager

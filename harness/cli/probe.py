@@ -2,26 +2,25 @@
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 
-from harness.cli.arguments import flags_of
 from harness.config.settings import default_cache
 from harness.ledger.quantity import Measured, Quantity
 from harness.planning.estimate import PROBES
 from harness.planning.history import keep_probe
-from harness.probe.request import read_request
+from harness.probe.request import request_of
 from harness.probe.result import EntrantRow, Probe, Ratio, probe_to_json
 
 MIB = 2**20
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """Print a table, or with --json the whole result; 1 when an entrant could not be measured.
 
     Raises SpecError for an unknown key or choice.
     """
-    flags, words = flags_of(argv, ("--json",))
-    request = read_request(words)
+    request = request_of(given.overrides)
     from harness.probe.run import probe  # torch, once the request is known to be sound
 
     emit: Callable[[str], None] = lambda line: print(f"\r\033[K{line}", end="", file=sys.stderr)  # noqa: E731
@@ -31,7 +30,7 @@ def main(argv: list[str]) -> int:
     plain = probe_to_json(found)
     if not request.options.counts:
         keep_probe(default_cache() / PROBES, plain, request.model.size)  # `peftlab plan` estimates times from it
-    if "--json" in flags:
+    if given.json:
         print(json.dumps(plain, indent=1))
     else:
         print_probe(found)

@@ -1,9 +1,8 @@
 """`peftlab status [SWEEP]`: the matrix of done, running, pending, failed and skipped, and the time left."""
 
-import argparse
 import json
 import time
-from collections.abc import Sequence
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -11,8 +10,6 @@ from typing import Any
 
 from harness.cli.launchers import queue_of
 from harness.execution.sweep_state import STAGES, Survey, survey
-from harness.ledger.arguments import Parser
-from harness.ledger.errors import SpecError, nearest
 from harness.ledger.lookup import plans, sweeps
 from harness.ledger.plan import read_plan
 from harness.ledger.quantity import Measured
@@ -22,12 +19,9 @@ WATCH_SECONDS = 2.0
 SAMPLE = 30  # done records that the time left is estimated from
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """Exit code 0; the states are in the answer."""
-    parser = Parser("status")
-    parser.add_argument("--watch", action="store_true", help="again every two seconds, until nothing runs or waits")
-    given, words = parse_args(parser, argv, ("sweep",))
-    sweep = words.get("sweep")
+    sweep = given.sweep
     if sweep is None:
         sweeps(given.runs)  # raises when there is none
     if given.json:
@@ -44,24 +38,6 @@ def main(argv: list[str]) -> int:
         WATCH_SECONDS,
     )
     return 0
-
-
-def parse_args(
-    parser: argparse.ArgumentParser, argv: Sequence[str], keys: Sequence[str]
-) -> tuple[argparse.Namespace, dict[str, str]]:
-    """The options all verbs of this room share, and words like sweep=NAME or a bare value for the first key."""
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the store (default: ./runs)")
-    parser.add_argument("words", nargs="*", help=f"{keys[0]}=NAME, or just NAME")
-    given = parser.parse_intermixed_args(argv)
-    words = {}
-    for word in given.words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            key, value = keys[0], word
-        if key not in keys:
-            raise SpecError(f"{key}: unknown word.{nearest(key, (*keys, 'runs'))}")
-        words[key] = value
-    return given, words
 
 
 def _surveys(sweep: str | None, runs: Path) -> list[Survey]:

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -18,10 +19,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from harness.cli.arguments import flags_of
 from harness.config.settings import settings_from
 from harness.ledger.store import Store
-from harness.planning.plan import read_request
+from harness.planning.plan import request_of
 from harness.trackers.wandb_mirror import unreachable
 
 console = Console(highlight=False, soft_wrap=True)
@@ -29,13 +29,12 @@ AT_ONCE = 50  # folders handed to one process of W&B's tool: it takes two second
 CUT_OFF = "ends with an incomplete record"  # the tool's own words
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """`peftlab sync [runs=DIR] [--json]`: 0 when every finished run is up there, 1 when one is not."""
-    flags, words = flags_of(argv, ("--json",))
-    store = Store(settings_from(read_request(words).config).runs)
+    store = Store(settings_from(request_of(given.overrides).config).runs)
     runs = waiting(store)
     left, why = _uploaded(runs, store) if runs else ([], "")
-    if "--json" in flags:
+    if given.json:
         print(json.dumps({"runs": str(store.root), "waiting": _ids(runs), "left": _ids(left), "why": why}, indent=2))
     elif not runs:
         console.print(f"{store.root}: no offline W&B run is waiting.", markup=False)
