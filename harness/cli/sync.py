@@ -60,12 +60,12 @@ def _ids(runs: Sequence[Sequence[Path]]) -> list[str]:
 
 def waiting(store: Store) -> list[list[Path]]:
     """For each run that has a record, its offline folders that are not up there yet, oldest first."""
-    found: dict[Path, list[Path]] = {}
+    folders_of: dict[Path, list[Path]] = {}
     for file in sorted(store.root.glob("*/wandb/offline-run-*/*.wandb")):
         run = file.parents[2]
         if not _mark(file).exists() and store.status(run.name) in ("done", "failed"):
-            found.setdefault(run, []).append(file.parent)
-    return list(found.values())
+            folders_of.setdefault(run, []).append(file.parent)
+    return list(folders_of.values())
 
 
 def rounds(runs: Sequence[Sequence[Path]]) -> list[list[Path]]:

@@ -117,6 +117,16 @@ def test_what_is_no_launcher_is_one_sentence(spool, kind, sentence):
         launcher_for(kind)
 
 
+@pytest.mark.parametrize("kind", ["../evil", "a/b", "..", "two words", "Spool", "-x"])
+def test_a_launcher_whose_name_is_no_file_name_is_refused_and_nothing_leaves_the_store(spool, store, capsys, kind):
+    points = spool / "others-1.0.dist-info" / "entry_points.txt"
+    points.write_text(f"[{GROUP}]\n{kind} = spool\n")
+    assert main(["sweep", *SWEEP, f"runs={store.root}", f"cluster.kind='{kind}'"]) == 2
+    sentence = capsys.readouterr().err
+    assert f"'{kind}'" in sentence and "small letters" in sentence and sentence.count("\n") == 1
+    assert not store.root.exists() and not (store.root.parent / "evil").exists()
+
+
 def test_a_card_without_a_kind_is_one_sentence_and_nothing_is_planned(spool, store, capsys):
     with pytest.raises(SpecError, match="no launcher 'None'"):
         launcher_of({"name": "mine"})
