@@ -1,4 +1,4 @@
-"""The verbs of the command line that read records: report, compare, advise, audit. Each is main(argv) -> exit code."""
+"""The verbs of the command line that read records. Each takes its parsed arguments and returns an exit code."""
 
 import json
 import sys
@@ -14,22 +14,8 @@ if TYPE_CHECKING:  # named only: pandas and rich load when a verb is called
     from analysis.table import Table
 
 
-def report(argv: list[str]) -> int:
+def report(given: "Namespace") -> int:
     """`peftlab report NAME [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-mixed] [--json]`."""
-    from analysis.arguments import parser
-
-    made = parser("report", runs=True, sweep=True)
-    made.add_argument("--out", type=Path, default=Path("report"), help="folder of the reports (default: report)")
-    made.add_argument("--partial", action="store_true", help="show holes instead of refusing an incomplete sweep")
-    made.add_argument(
-        "--allow-mixed",
-        action="store_true",
-        help="environments as blocks of their own, and settings that differ as a note, instead of a refusal",
-    )
-    made.add_argument(
-        "--from", dest="source", nargs=2, metavar=("wandb", "PROJECT"), help="W&B instead of the runs folder"
-    )
-    given = made.parse_args(argv)
     frame = _frame(given)
     if not given.json:
         _answer(frame, given.out)
@@ -54,19 +40,12 @@ def _frame(given: "Namespace") -> "Frame":
     return from_wandb(given.sweep, project, given.runs, partial=given.partial, allow_mixed=given.allow_mixed)
 
 
-def compare(argv: list[str]) -> int:
+def compare(given: "Namespace") -> int:
     """`peftlab compare TABLE [--metric NAME] [--direction max|min] [--control METHOD] [--json]`: ranking tests."""
-    from analysis.arguments import parser
     from analysis.compare import as_json, compare_csv, control_of
     from analysis.tables.differences import difference_table
     from analysis.tables.ranking import pair_table, rank_table
 
-    made = parser("compare")
-    made.add_argument("table", type=Path, help="CSV, Markdown or LaTeX: model, dataset, method, metric, value, or wide")
-    made.add_argument("--direction", choices=("max", "min"), default="", help="for metrics whose name is not known")
-    made.add_argument("--metric", default="", help="what a wide table holds, such as accuracy")
-    made.add_argument("--control", default="", help="the method that the others are tested against")
-    given = made.parse_args(argv)
     comparison = compare_csv(given.table, given.direction, given.metric)
     control = control_of(comparison, given.control)
     if given.json:
@@ -75,45 +54,37 @@ def compare(argv: list[str]) -> int:
     return _print_tables([rank_table(comparison, control), pair_table(comparison), *([sizes] if sizes else [])])
 
 
-def audit(argv: list[str]) -> int:
+def audit(given: "Namespace") -> int:
     """`peftlab audit NAME [--runs DIR] [--json]`: what is suspicious; exit code 1 when there is a finding."""
-    from analysis.arguments import parser
     from analysis.audit import audit as findings_of
     from analysis.audit import audit_table
     from analysis.load import load
 
-    given = parser("audit", runs=True, sweep=True).parse_args(argv)
     frame = load(given.sweep, given.runs, partial=True, allow_mixed=True)
-    found = findings_of(frame)
+    findings = findings_of(frame)
     if given.json:
-        _print_json({"sweep": frame.name, "findings": [vars(f) for f in found]})
+        _print_json({"sweep": frame.name, "findings": [vars(finding) for finding in findings]})
     else:
-        _print_tables([audit_table(frame, found)])
-    return 1 if found else 0
+        _print_tables([audit_table(frame, findings)])
+    return 1 if findings else 0
 
 
-def advise(argv: list[str]) -> int:
+def advise(given: "Namespace") -> int:
     """`peftlab advise [--max-gb N] [--max-hours N] [task=… model=… dataset=… method=…] [--runs DIR] [--json]`."""
     from analysis.advise import advise as options_of
     from analysis.advise import as_json as plain
     from analysis.advise import everything, limits, sentences
-    from analysis.arguments import above_zero, parser, wanted
     from analysis.tables.advice import advice_table
 
-    made = parser("advise", runs=True)
-    made.add_argument("wanted", nargs="*", metavar="task=text", help="task=, model=, dataset=, method=")
-    made.add_argument("--max-gb", type=above_zero, help="peak memory while training, 10^9 bytes")
-    made.add_argument("--max-hours", type=above_zero, help="training and evaluation of a run")
-    given = made.parse_intermixed_args(argv)
     frame = everything(given.runs)
-    options = options_of(frame, wanted(given.wanted), given.max_gb, given.max_hours)
+    options = options_of(frame, dict(given.wanted), given.max_gb, given.max_hours)
     if given.json:
-        said = {
+        answer = {
             "options": plain(options),
             "advice": list(sentences(frame, options)),
             "limits": list(limits(frame, options)),
         }
-        return _print_json(said)
+        return _print_json(answer)
     budget = [f"{given.max_gb:g} GB"] if given.max_gb is not None else []
     budget += [f"{given.max_hours:g} h"] if given.max_hours is not None else []
     for sentence in sentences(frame, options):

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 
-from harness.cli.commands import VERBS, load
+from harness.cli.commands import VERBS
 
 USAGE = """\
 peftlab: which fine-tuning method should I use, and what does it cost?
@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         ):  # a terminal or pipe that is not UTF-8 gets a ? for what it cannot show
             stream.reconfigure(errors="replace")
     if not words or words[0] in (*HELP, "help"):
-        print(USAGE + "\n".join(f"  {verb:<8} {what}" for verb, (_, what) in VERBS.items()))
+        print(USAGE + "\n".join(f"  {name:<8} {verb.about}" for name, verb in VERBS.items()))
         return 0
     if words[0] == "--version":
         from importlib.metadata import version
@@ -47,7 +47,9 @@ def main(argv: list[str] | None = None) -> int:
         verb, rest = _verb_of(words)
         if HELP & set(rest):
             return _help(verb)
-        return load(VERBS[verb][0])(rest)
+        from harness.cli.arguments import call
+
+        return call(verb, rest)
     except HarnessError as error:
         print(f"peftlab: {error}", file=sys.stderr)
         return 2
@@ -75,9 +77,9 @@ def _check_environment() -> None:
 
 
 def _help(verb: str) -> int:
-    from harness.cli.help import usage
+    from harness.cli.arguments import Parser
 
-    print(f"{VERBS[verb][1]}\n\n{usage(verb)}", end="")
+    print(Parser(verb).format_help(), end="")
     return 0
 
 

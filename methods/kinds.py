@@ -4,11 +4,13 @@ Another package adds a kind by an entry point of the group `peftlab.methods`, wh
 its dataclass: `gated = "my_module:Gated"`. It is imported when a config names it, never before. Standard library only.
 """
 
+import re
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Self, get_args, get_type_hints
 
 GROUP = "peftlab.methods"
+NAME = re.compile(r"[a-z][a-z0-9_-]*")
 OWN = ("methods.spec", "methods.rank_spec", "methods.squeeze_spec")  # where the project's own kinds are
 
 
@@ -55,6 +57,8 @@ def _registered() -> dict[str, EntryPoint]:
 @cache
 def _load(family: type, kind: str) -> type:
     point = _registered()[kind]
+    if not NAME.fullmatch(kind):
+        raise LookupError(f"'{kind}' ({point.value}) is no name of a kind: small letters, digits, - and _")
     try:
         loaded = point.load()
     except Exception as error:  # broad: it is another's module, and may raise anything while it is imported

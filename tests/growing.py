@@ -92,6 +92,7 @@ def install(folder: Path) -> None:
     facts.mkdir()
     (facts / "METADATA").write_text("Metadata-Version: 2.1\nName: others\nVersion: 1.0\n")
     points = "gated_low_rank = gated:GatedLowRank\nhalved = halved:Halved\nbroken = no_such_module:Broken\n"
+    points += "../no/name = gated:GatedLowRank\nTwo Words = gated:GatedLowRank\n"
     (facts / "entry_points.txt").write_text(f"[peftlab.methods]\n{points}mistaken = halved:halve\n")
     (folder / "conf" / "method").mkdir(parents=True)
     for name, (update, schedule) in METHODS.items():

@@ -1,42 +1,243 @@
-"""The verbs of the command line: name -> "module:function" and what it does. The one table that names every room.
+"""The verbs of the command line, each with its arguments. The one table that names every room.
 
-Each is imported when it is called, so that no room imports another for it, and `--help` loads nothing.
+A verb's module is imported when it is called, so that no room imports another for it, and `--help` loads nothing.
 """
 
-from collections.abc import Callable
-from importlib import import_module
+from pathlib import Path
+
+from harness.cli.grammar import (
+    ANY_SWEEP,
+    FAILED,
+    FROM_WANDB,
+    JSON,
+    NEW_FOLDER,
+    OUT,
+    RUN,
+    RUN_HELP,
+    RUN_OR_SWEEP,
+    RUNS,
+    SWEEP,
+    Verb,
+    above_zero,
+    arg,
+    keyed,
+    run_id,
+)
+
+WORDS = "[WORDS]"
+STORE = "[runs=DIR]"
+BACKENDS = ("qr", "exact", "randomised")
 
 VERBS = {
-    "run": ("harness.cli.sweep:run", "do one run, or answer from its record"),
-    "sweep": ("harness.cli.sweep:sweep", "do every run of a grid that is missing, then show the answer"),
-    "plan": ("harness.cli.sweep:plan", "show what a sweep would run, and what it leaves out and why"),
-    "status": ("harness.cli.status:main", "the state of every planned run"),
-    "explain": ("harness.cli.explain:explain", "why a run would be done again, or not"),
-    "diff": ("harness.cli.explain:diff", "what differs between the specs of two runs"),
-    "retry": ("harness.cli.control:retry", "make failed runs missing, so that the next sweep does them"),
-    "cancel": ("harness.cli.control:cancel", "stop the live jobs of a sweep"),
-    "logs": ("harness.cli.control:logs", "what a run printed"),
-    "sync": ("harness.cli.sync:main", "upload offline W&B runs"),
-    "report": ("analysis.verbs:report", "tables, figures and a page, from records alone"),
-    "compare": ("analysis.verbs:compare", "statistics of any table of published numbers"),
-    "advise": ("analysis.verbs:advise", "which method, under a budget, by the evidence"),
-    "audit": ("analysis.verbs:audit", "what is wrong or suspicious in a sweep's records"),
-    "probe": ("harness.cli.probe:main", "time and memory of a training step, methods side by side"),
-    "search": ("harness.cli.search:main", "ranks of each weight under a budget, searched on validation"),
-    "export": ("harness.cli.export:export", "a run's update as a standard PEFT adapter"),
-    "merge": ("harness.cli.export:merge", "a run's model with the update merged in"),
-    "squeeze": ("harness.cli.squeeze:main", "any PEFT LoRA adapter at a lower rank, without training"),
-    "recommend-rank": (
+    "run": Verb(
+        "harness.cli.sweep:run",
+        "do one run, or answer from its record",
+        (arg("--json", action="store_true", help="the record, as docs/record.schema.json describes it"),),
+        WORDS,
+    ),
+    "sweep": Verb(
+        "harness.cli.sweep:sweep",
+        "do every run of a grid that is missing, then show the answer",
+        (arg("--json", action="store_true", help="the summary of the report"),),
+        WORDS,
+    ),
+    "plan": Verb(
+        "harness.cli.sweep:plan",
+        "show what a sweep would run, and what it leaves out and why",
+        (arg("--no-estimate", action="store_true", help="without memory and time: nothing is counted anew"), JSON),
+        WORDS,
+    ),
+    "status": Verb(
+        "harness.cli.status:main",
+        "the state of every planned run",
+        (
+            ANY_SWEEP,
+            arg("--watch", action="store_true", help="again every two seconds, until nothing runs or waits"),
+            RUNS,
+            JSON,
+        ),
+    ),
+    "explain": Verb(
+        "harness.cli.explain:explain",
+        "why a run would be done again, or not",
+        (arg("run", nargs="?", help=RUN_HELP), JSON),
+        WORDS,
+    ),
+    "diff": Verb(
+        "harness.cli.explain:diff",
+        "what differs between the specs of two runs",
+        (RUN, arg("other", help="another one"), JSON),
+        STORE,
+    ),
+    "retry": Verb(
+        "harness.cli.control:retry",
+        "make failed runs missing, so that the next sweep does them",
+        (
+            RUN_OR_SWEEP,
+            FAILED,
+            RUNS,
+            JSON,
+        ),
+    ),
+    "cancel": Verb(
+        "harness.cli.control:cancel",
+        "stop the live jobs of a sweep",
+        (ANY_SWEEP, RUNS, JSON),
+    ),
+    "logs": Verb(
+        "harness.cli.control:logs",
+        "what a run printed",
+        (
+            arg("run", type=run_id, help=RUN_HELP),
+            arg("--follow", "-f", action="store_true", help="go on until the run has its record, or has stopped"),
+            RUNS,
+        ),
+    ),
+    "sync": Verb(
+        "harness.cli.sync:main",
+        "upload offline W&B runs",
+        (JSON,),
+        STORE,
+    ),
+    "report": Verb(
+        "analysis.verbs:report",
+        "tables, figures and a page, from records alone",
+        (
+            SWEEP,
+            FROM_WANDB,
+            RUNS,
+            OUT,
+            arg("--partial", action="store_true", help="show holes instead of refusing an incomplete sweep"),
+            arg(
+                "--allow-mixed",
+                action="store_true",
+                help="environments as blocks of their own, and settings that differ as a note, instead of a refusal",
+            ),
+            JSON,
+        ),
+    ),
+    "compare": Verb(
+        "analysis.verbs:compare",
+        "statistics of any table of published numbers",
+        (
+            arg(
+                "table",
+                type=Path,
+                help="CSV, Markdown or LaTeX with the columns model, dataset, method, metric, value; or a wide one",
+            ),
+            arg("--metric", metavar="NAME", default="", help="what a wide table holds, such as accuracy"),
+            arg(
+                "--direction",
+                metavar="max|min",
+                choices=("max", "min"),
+                default="",
+                help="for a metric whose name is not known",
+            ),
+            arg(
+                "--control",
+                metavar="METHOD",
+                default="",
+                help="test the others against it alone: fewer comparisons than all pairs",
+            ),
+            JSON,
+        ),
+    ),
+    "advise": Verb(
+        "analysis.verbs:advise",
+        "which method, under a budget, by the evidence",
+        (
+            arg(
+                "wanted",
+                nargs="*",
+                metavar="task=text",
+                type=keyed("task", "model", "dataset", "method"),
+                help="only this task=, model=, dataset= or method=",
+            ),
+            arg("--max-gb", metavar="N", type=above_zero, help="peak memory while training, in 10^9 bytes"),
+            arg("--max-hours", metavar="N", type=above_zero, help="wall-clock hours of a run"),
+            RUNS,
+            JSON,
+        ),
+    ),
+    "audit": Verb(
+        "analysis.verbs:audit",
+        "what is wrong or suspicious in a sweep's records",
+        (SWEEP, RUNS, JSON),
+    ),
+    "probe": Verb(
+        "harness.cli.probe:main",
+        "time and memory of a training step, methods side by side",
+        (JSON,),
+        "[method=… model=… KEY=VALUE …]",
+    ),
+    "search": Verb(
+        "harness.cli.search:main",
+        "ranks of each weight under a budget, searched on validation",
+        (arg("--json", action="store_true", help="all trials, the best, and what they took"),),
+        "[WORDS] [search.KEY=VALUE …]",
+    ),
+    "export": Verb(
+        "harness.cli.export:export",
+        "a run's update as a standard PEFT adapter",
+        (RUN, NEW_FOLDER, JSON),
+        STORE,
+    ),
+    "merge": Verb(
+        "harness.cli.export:merge",
+        "a run's model with the update merged in",
+        (RUN, NEW_FOLDER, JSON),
+        STORE,
+    ),
+    "squeeze": Verb(
+        "harness.cli.squeeze:main",
+        "any PEFT LoRA adapter at a lower rank, without training",
+        (
+            arg("adapter", type=Path, help="the folder of a PEFT LoRA adapter"),
+            arg("out", type=Path, help="a new folder"),
+            arg("--rank", metavar="N", type=int, help="the rank of every module (of those above it)"),
+            arg("--keep", metavar="SHARE", type=float, help="of the variance (squared singular values) of each module"),
+            arg("--uniform", action="store_true", help="with --keep: one rank for all, that of the neediest module"),
+            arg(
+                "--backend",
+                metavar="|".join(BACKENDS),
+                choices=BACKENDS,
+                default="qr",
+                help="qr (default) is exact and never forms the product; exact and randomised (LoRA-Squeeze's) form it",
+            ),
+            JSON,
+        ),
+    ),
+    "recommend-rank": Verb(
         "harness.cli.recommend_rank:main",
         "what rank each weight is recommended, and by what evidence",
+        (
+            arg("--energy", metavar="SHARE", type=float, default=0.9, help="that a rank has to hold (default: 0.9)"),
+            arg(
+                "--from",
+                metavar="RUN",
+                dest="source",
+                help="a finished run of a low-rank method: its model, data and adapter; the answer is kept beside it",
+            ),
+            JSON,
+        ),
+        WORDS,
     ),
-    "show": ("harness.cli.show:main", "the first examples of a dataset, as a model sees them"),
-    "fetch": ("harness.cli.fetch:main", "download what a sweep needs, for jobs without network"),
-    "doctor": ("harness.cli.doctor:main", "whether this machine can do a sweep"),
+    "show": Verb(
+        "harness.cli.show:main",
+        "the first examples of a dataset, as a model sees them",
+        (JSON,),
+        "dataset=NAME[,NAME …]",
+    ),
+    "fetch": Verb(
+        "harness.cli.fetch:main",
+        "download what a sweep needs, for jobs without network",
+        (arg("--mirror", metavar="DIR", type=Path, help="also a tree of plain files for PEFTLAB_MIRROR"), JSON),
+        "sweep=NAME | model=… dataset=…",
+    ),
+    "doctor": Verb(
+        "harness.cli.doctor:main",
+        "whether this machine can do a sweep",
+        (JSON,),
+        "[sweep=NAME | WORDS]",
+    ),
 }
-
-
-def load(target: str) -> Callable[..., int]:
-    """The function that "module:function" names. Verbs are found by name, so that no room imports another for them."""
-    module, _, name = target.partition(":")
-    return getattr(import_module(module), name)

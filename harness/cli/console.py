@@ -58,9 +58,9 @@ def print_plan(plan: Plan, store: Store, needs: Sequence[CostEstimate] = (), mac
     for number, runs in enumerate(cells.values()):
         choices = runs[0].choices
         extra = " ".join(f"{k}={v}" for k, v in choices.items() if k not in (*axes, "seed"))
-        found = _needs(needs[number], machine) if needs else ()
+        need = _needs(needs[number], machine) if needs else ()
         seeds = _seeds([run.choices["seed"] for run in runs])
-        table.add_row(*(str(choices[axis]) for axis in axes), seeds, *found, escape(extra))
+        table.add_row(*(str(choices[axis]) for axis in axes), seeds, *need, escape(extra))
     wide = console if console.is_terminal else Console(highlight=False, width=200)
     wide.print(table)
     for skipped in plan.skipped:
@@ -110,8 +110,8 @@ def show(quantity: Quantity) -> str:
 
 def _row(quantities: Mapping[str, Quantity]) -> str:
     missing = {q.why for q in quantities.values() if isinstance(q, NotMeasured)}
-    found = [f"{name} {show(q)}" for name, q in quantities.items() if isinstance(q, Measured)]
-    return "  ".join(found + [f"({why})" for why in sorted(missing)])
+    shown = [f"{name} {show(q)}" for name, q in quantities.items() if isinstance(q, Measured)]
+    return "  ".join(shown + [f"({why})" for why in sorted(missing)])
 
 
 def _words(choices: Mapping[str, object]) -> str:

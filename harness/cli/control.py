@@ -2,15 +2,14 @@
 
 import json
 import time
+from argparse import Namespace
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import get_args
 
 from harness.cli.launchers import launcher_for, launchers_used
-from harness.cli.status import parse_args
 from harness.execution.reconcile import scan, set_record_aside
 from harness.execution.sweep_state import holder_of
-from harness.ledger.arguments import Parser
 from harness.ledger.errors import PlanError, RecordError, SpecError, nearest
 from harness.ledger.lookup import find_run, plans, sweeps
 from harness.ledger.plan import plan_path, read_plan
@@ -20,20 +19,15 @@ from harness.ledger.store import Store
 FOLLOW_SECONDS = 0.5
 
 
-def retry(argv: list[str]) -> int:
+def retry(given: Namespace) -> int:
     """`peftlab retry SWEEP | RUN [--failed KIND]`: make failed runs missing, so that the next sweep does them; with
     a source run, those that failed because it did."""
-    parser = Parser("retry")
-    parser.add_argument(
-        "--failed", metavar="KIND", help=f"only failures of this kind: {', '.join(get_args(FailureKind))}"
-    )
-    given, words = parse_args(parser, argv, ("run", "sweep"))
     if given.failed and given.failed not in get_args(FailureKind):
         raise SpecError(f"--failed: unknown kind '{given.failed}'.{nearest(given.failed, get_args(FailureKind))}")
     store = Store(given.runs)
-    if "run" in words and plan_path(given.runs, words["run"]).is_file():  # `peftlab retry quickstart`
-        words["sweep"] = words.pop("run")
-    ids = (find_run(store, words["run"]),) if "run" in words else read_plan(given.runs, _sweep(given.runs, words)).ids
+    key, name = given.target or ("sweep", "")
+    of_sweep = key == "sweep" or plan_path(given.runs, name).is_file()  # `peftlab retry quickstart`
+    ids = read_plan(given.runs, _sweep(given.runs, name)).ids if of_sweep else (find_run(store, name),)
     states = scan(store, ids)
     chosen = [i for i in ids if states[i].status == "failed" and given.failed in (None, states[i].kind)]
     chosen += _starting_from(store, chosen)
@@ -69,11 +63,9 @@ def _starting_from(store: Store, sources: Sequence[str]) -> list[str]:
     return freed[len(sources) :]
 
 
-def cancel(argv: list[str]) -> int:
+def cancel(given: Namespace) -> int:
     """`peftlab cancel SWEEP`: end its jobs and local runs. They keep their checkpoints; a new sweep goes on."""
-    parser = Parser("cancel")
-    given, words = parse_args(parser, argv, ("sweep",))
-    name, store = _sweep(given.runs, words), Store(given.runs)
+    name, store = _sweep(given.runs, given.sweep), Store(given.runs)
     ids = frozenset(read_plan(given.runs, name).ids)
     launchers, troubles = launchers_used(given.runs)
     jobs: list[str] = []
@@ -94,17 +86,10 @@ def cancel(argv: list[str]) -> int:
     return 0
 
 
-def logs(argv: list[str]) -> int:
+def logs(given: Namespace) -> int:
     """`peftlab logs RUN [-f]`: what a run printed; `-f` follows it to its end. A prefix of its id will do."""
-    parser = Parser("logs", json=False)
-    parser.add_argument(
-        "--follow", "-f", action="store_true", help="go on until the run has its record, or has stopped"
-    )
-    given, words = parse_args(parser, argv, ("run",))
-    if "run" not in words:
-        raise SpecError("logs needs a run: peftlab logs RUN; `peftlab status --json` lists their ids.")
     store = Store(given.runs)
-    run_id = find_run(store, words["run"])
+    run_id = find_run(store, given.run)
     sources = logs_of(store, run_id)
     if not sources and not given.follow:
         raise RecordError(f"run {run_id} has said nothing yet; `peftlab status` shows whether it runs.")
@@ -140,11 +125,11 @@ def logs_of(store: Store, run_id: str) -> list[Path]:
     return [path for path in dict.fromkeys((folder.events, folder.log, *besides)) if path.is_file()]
 
 
-def _sweep(runs: Path, words: dict[str, str]) -> str:
+def _sweep(runs: Path, name: str | None) -> str:
     """The sweep that was named; the only one when none was. Raises PlanError when that is not clear."""
     known = sweeps(runs)
-    if "sweep" in words:
-        return words["sweep"]
+    if name:
+        return name
     if len(known) > 1:
         raise PlanError(f"which sweep? sweep=NAME with one of: {', '.join(known)}")
     return known[0]

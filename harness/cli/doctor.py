@@ -12,6 +12,7 @@ import re
 import shutil
 import sys
 import tomllib
+from argparse import Namespace
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,6 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.arguments import flags_of
 from harness.cli.launchers import known_launchers, launcher_for
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
@@ -31,7 +31,7 @@ from harness.execution.launcher import CheckResult
 from harness.ledger.dataset_spec import DatasetSpec, Generation
 from harness.ledger.errors import SpecError
 from harness.ledger.model_spec import BuiltinModel, ModelSpec
-from harness.planning.plan import PlanRequest, read_request
+from harness.planning.plan import PlanRequest, request_of
 from harness.planning.requirements import distinct_specs, required_artifacts
 
 LEAST_DISK = 2 * 2**30  # bytes: records and adapters of a sweep are small; models are as large as their cards say
@@ -39,16 +39,15 @@ NVIDIA = Path("/proc/driver/nvidia/gpus")
 INSTALL = "pip install -c constraints.txt -e ."
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """`peftlab doctor [sweep=NAME …] [--json]`: 0 when this machine can do it, else 1 with what is missing."""
-    flags, words = flags_of(argv, ("--json",))
-    request = read_request(words)
-    found = examine(request, asked=bool(words))
-    if "--json" in flags:
-        print(json.dumps([vars(one) for one in found]))
+    request = request_of(given.overrides)
+    checks = examine(request, asked=bool(given.overrides))
+    if given.json:
+        print(json.dumps([vars(check) for check in checks]))
     else:
-        _print(found)
-    return 1 if any(one.ok is False for one in found) else 0
+        _print(checks)
+    return 1 if any(check.ok is False for check in checks) else 0
 
 
 def examine(request: PlanRequest, *, asked: bool) -> list[CheckResult]:
@@ -61,7 +60,7 @@ def examine(request: PlanRequest, *, asked: bool) -> list[CheckResult]:
         graphics = pool.submit(_gpu, settings)
         here = [_packages(), _disk(settings), _token(), _wandb(settings), _mirror()]
         chosen = distinct_specs(request, resolver := Resolver()) if asked else []
-        needed = [_at_hand(one, silence) for one in required_artifacts(request, resolver)] if asked else []
+        needed = [_at_hand(artifact, silence) for artifact in required_artifacts(request, resolver)] if asked else []
         needed += _extras(chosen)
         hub = CheckResult("hub", silence.result() or "answers")
         queues = [line for launcher in launchers for line in launcher.result()]
@@ -78,8 +77,8 @@ def _packages() -> CheckResult:
         elif _numbers(held[name] or "") < _numbers(least):
             wrong.append(f"{name} {held[name]} is older than {least}")
     named = ", ".join(f"{name} {held[name]}" for name in ("torch", "transformers", "peft") if held.get(name))
-    said = "; ".join(wrong) or f"Python {platform.python_version()}, {named}; all {len(held)} as required"
-    return CheckResult("packages", said, not wrong, INSTALL if wrong else "")
+    text = "; ".join(wrong) or f"Python {platform.python_version()}, {named}; all {len(held)} as required"
+    return CheckResult("packages", text, not wrong, INSTALL if wrong else "")
 
 
 def _required() -> dict[str, str]:
@@ -89,21 +88,21 @@ def _required() -> dict[str, str]:
     except importlib.metadata.PackageNotFoundError:
         text = (Path(__file__).resolve().parents[2] / "pyproject.toml").read_text(encoding="utf-8")
         lines = tomllib.loads(text)["project"]["dependencies"]
-    found = (re.fullmatch(r"([\w.-]+)>=([\d.]+)", line.replace(" ", "")) for line in lines)
-    return {match[1]: match[2] for match in found if match}
+    matches = (re.fullmatch(r"([\w.-]+)>=([\d.]+)", line.replace(" ", "")) for line in lines)
+    return {match[1]: match[2] for match in matches if match}
 
 
 def _gpu(settings: Settings) -> CheckResult:
     names = [_model_of(path) for path in sorted(NVIDIA.glob("*/information"))] or _listed_by_driver()
     built_for_cpu = "+cpu" in (_version("torch") or "")
     if names and built_for_cpu:
-        said, todo = f"{', '.join(names)}, but torch is a CPU build", "install torch for CUDA"
-        return CheckResult("GPU", said, False if settings.device == "cuda" else None, todo)
+        text, todo = f"{', '.join(names)}, but torch is a CPU build", "install torch for CUDA"
+        return CheckResult("GPU", text, False if settings.device == "cuda" else None, todo)
     if names:
         return CheckResult("GPU", ", ".join(names), True)
-    wanted_one = settings.device == "cuda"
+    is_wanted = settings.device == "cuda"
     return CheckResult(
-        "GPU", "none: runs are done on the CPU", False if wanted_one else None, "use device=auto" if wanted_one else ""
+        "GPU", "none: runs are done on the CPU", False if is_wanted else None, "use device=auto" if is_wanted else ""
     )
 
 
@@ -113,17 +112,17 @@ def _model_of(information: Path) -> str:
 
 
 def _listed_by_driver() -> list[str]:
-    said = answer("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
-    return said.splitlines() if said else []
+    text = answer("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
+    return text.splitlines() if text else []
 
 
 def _disk(settings: Settings) -> CheckResult:
     """Free space where runs and prepared data go."""
     free = {name: _free(path) for name, path in (("runs", settings.runs), ("cache", settings.cache))}
     short = [name for name, count in free.items() if count < LEAST_DISK]
-    said = ", ".join(f"{name} {count / 2**30:.0f} GiB" for name, count in free.items())
+    text = ", ".join(f"{name} {count / 2**30:.0f} GiB" for name, count in free.items())
     todo = f"make room, or move them: {' '.join(f'{name}=DIR' for name in short)}" if short else ""
-    return CheckResult("disk free", said, not short, todo)
+    return CheckResult("disk free", text, not short, todo)
 
 
 def _free(path: Path) -> int:
@@ -152,9 +151,9 @@ def _wandb(settings: Settings) -> CheckResult:
     mode = "disabled" if settings.wandb is None else settings.wandb["mode"]
     netrc = Path(os.environ.get("NETRC") or "~/.netrc").expanduser()
     key = bool(os.environ.get("WANDB_API_KEY")) or (netrc.is_file() and "wandb" in netrc.read_text(errors="replace"))
-    said = f"{_version('wandb') or 'not installed'}, key: {'yes' if key else 'no'}, mode: {mode}"
+    text = f"{_version('wandb') or 'not installed'}, key: {'yes' if key else 'no'}, mode: {mode}"
     missing = mode == "online" and not key
-    return CheckResult("W&B", said, False if missing else None, "wandb login, or wandb.mode=offline" if missing else "")
+    return CheckResult("W&B", text, False if missing else None, "wandb login, or wandb.mode=offline" if missing else "")
 
 
 def _mirror() -> CheckResult:
@@ -167,12 +166,12 @@ def _mirror() -> CheckResult:
     )
 
 
-def _at_hand(one: Artifact, silence: Future[str | None]) -> CheckResult:
+def _at_hand(artifact: Artifact, silence: Future[str | None]) -> CheckResult:
     """A model or dataset of the cells: here, to be had, or neither."""
-    what, place = f"{one.kind} {one.name}", locate(one, mirror_of())
+    what, place = f"{artifact.kind} {artifact.name}", locate(artifact, mirror_of())
     if place is not None:
         return CheckResult(what, f"at hand: {place}", True)
-    todo = f"peftlab fetch {one.kind}={one.name}" + (f" ({one.gate})" if one.gate else "")
+    todo = f"peftlab fetch {artifact.kind}={artifact.name}" + (f" ({artifact.gate})" if artifact.gate else "")
     if (reason := silence.result()) is not None:
         return CheckResult(what, f"not here, and {reason}", False, f"where there is a network: {todo}")
     return CheckResult(what, "not here yet; the hub answers", None, todo)
@@ -205,12 +204,12 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", version.partition("+")[0]))
 
 
-def _print(found: Sequence[CheckResult]) -> None:
+def _print(checks: Sequence[CheckResult]) -> None:
     marks = {True: "[green]ok[/]", False: "[red]missing[/]", None: ""}
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
-    for one in found:
-        table.add_row(marks[one.ok], one.what, one.said + (f"  → {one.todo}" if one.todo else ""))
+    for check in checks:
+        table.add_row(marks[check.ok], check.what, check.said + (f"  → {check.todo}" if check.todo else ""))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)
     console.print(table)
-    missing = sum(one.ok is False for one in found)
+    missing = sum(check.ok is False for check in checks)
     console.print(f"{missing} thing{'s' if missing != 1 else ''} missing." if missing else "This machine can do it.")

@@ -1,46 +1,42 @@
 """`peftlab explain` and `peftlab diff`: why a run would be done, or not, and what tells two runs apart."""
 
 import json
-from collections.abc import Mapping, Sequence
+from argparse import Namespace
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.arguments import flags_of
 from harness.cli.launchers import queue_of
 from harness.cli.present_data import of_present_data
 from harness.config.resolve import PARTS, Resolver
 from harness.config.settings import Settings, settings_from
 from harness.execution.sweep_state import RunRow, survey
-from harness.ledger.errors import RecordError, SpecError
+from harness.ledger.errors import RecordError
 from harness.ledger.lookup import find_run, plans
 from harness.ledger.plan import Plan, Planned, lineage
 from harness.ledger.store import Store
-from harness.planning.plan import PlanRequest, plan_one, read_request
+from harness.planning.plan import PlanRequest, plan_one, request_of
 
 console = Console(highlight=False, soft_wrap=True)
 
 
-def explain(argv: list[str]) -> int:
+def explain(given: Namespace) -> int:
     """`peftlab explain RUN` or `peftlab explain method=… seed=…`: its state, why it would be done (or not), and how the
     nearest run differs."""
-    flags, words = flags_of(argv, ("--json",))
-    ids, words = _sorted(words)
-    if len(ids) > 1:
-        raise SpecError(f"explain takes one run, not {len(ids)}: {' '.join(ids)}.")
-    request = read_request(words)
+    request = request_of(given.overrides)
     settings = settings_from(request.config)
     store = Store(settings.runs)
-    planned = planned_run(store, ids[0]) if ids else _asked(request, store, settings)
-    found = {"id": planned.id, "choices": dict(planned.choices)} | _reason(planned, store)
-    if "--json" in flags:
-        print(json.dumps(found))
+    planned = planned_run(store, given.run) if given.run else _asked(request, store, settings)
+    reason = _reason(planned, store)
+    if given.json:
+        print(json.dumps({"id": planned.id, "choices": dict(planned.choices)} | reason))
         return 0
     words = [f"{key}={value}" for key, value in planned.choices.items()]
-    console.print(f"run {planned.id} ({' '.join(words)}) is {found['status']}: {found['why']}", markup=False)
-    for key, (here, there) in found.get("differs", {}).items():
-        console.print(f"  {key}: {here!r} here, {there!r} in {found['nearest']}", markup=False)
+    console.print(f"run {planned.id} ({' '.join(words)}) is {reason['status']}: {reason['why']}", markup=False)
+    for key, (here, there) in reason.get("differs", {}).items():
+        console.print(f"  {key}: {here!r} here, {there!r} in {reason['nearest']}", markup=False)
     return 0
 
 
@@ -48,22 +44,18 @@ def _asked(request: PlanRequest, store: Store, settings: Settings) -> Planned:
     return of_present_data(lineage(plan_one(request, Resolver())), store, settings)[-1]
 
 
-def diff(argv: list[str]) -> int:
+def diff(given: Namespace) -> int:
     """`peftlab diff RUN RUN [runs=DIR]`: every setting of the two specs that is not equal."""
-    flags, words = flags_of(argv, ("--json",))
-    ids, words = _sorted(words)
-    if len(ids) != 2:
-        raise SpecError("diff takes two run ids (prefixes will do), as `peftlab status` lists them.")
-    store = Store(settings_from(read_request(words).config).runs)
-    runs = [planned_run(store, word) for word in ids]
-    found = differences(runs[0].spec, runs[1].spec)
-    if "--json" in flags:
-        print(json.dumps(found))
+    store = Store(settings_from(request_of(given.overrides).config).runs)
+    runs = [planned_run(store, run) for run in (given.run, given.other)]
+    unequal = differences(runs[0].spec, runs[1].spec)
+    if given.json:
+        print(json.dumps(unequal))
         return 0
     table = Table("setting", *(run.id for run in runs), box=None, padding=(0, 2, 0, 0))
-    for key, values in found.items():
+    for key, values in unequal.items():
         table.add_row(key, *map(repr, values))
-    console.print(table if found else "the two specs are equal.")
+    console.print(table if unequal else "the two specs are equal.")
     return 0
 
 
@@ -79,14 +71,9 @@ def planned_run(store: Store, word: str) -> Planned:
     return Planned(run_id, {axis: spec[axis]["name"] for axis in PARTS} | {"seed": spec["seed"]}, spec)
 
 
-def _sorted(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Run ids, or prefixes of one; and override words."""
-    return [word for word in words if "=" not in word], [word for word in words if "=" in word]
-
-
-def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
     """Dotted keys whose values differ; what is for people (`about`) is left out."""
-    first, second = _flat(one), _flat(other)
+    first, second = _flat(left), _flat(right)
     return {k: (first.get(k), second.get(k)) for k in sorted(first | second) if first.get(k) != second.get(k)}
 
 
@@ -117,7 +104,7 @@ def _why(row: RunRow) -> str:
 
 def _nearest(planned: Planned, store: Store, remark: str) -> dict[str, Any]:
     near = min(
-        ((len(found := differences(planned.spec, record.spec)), record.id, found) for record in store.records()),
+        ((len(unequal := differences(planned.spec, record.spec)), record.id, unequal) for record in store.records()),
         default=None,
         key=lambda entry: entry[:2],
     )

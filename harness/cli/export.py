@@ -2,11 +2,11 @@
 
 import json
 import re
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.arguments import flags_of
 from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.lookup import find_run
@@ -16,7 +16,7 @@ from harness.ledger.paths import to_json, write_whole
 from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
-from harness.planning.plan import read_request
+from harness.planning.plan import request_of
 from methods.errors import MethodError
 
 if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
@@ -24,9 +24,9 @@ if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
     from methods.method import Method
 
 
-def export(argv: list[str]) -> int:
+def export(given: Namespace) -> int:
     """`peftlab export RUN DIR`: adapter_config.json and adapter_model.safetensors that peft loads."""
-    asked = _asked(argv, "export")
+    asked = _asked(given)
     loaded, method = restored(asked.run_id, asked.settings)
     from methods.export import peft_adapter
 
@@ -42,9 +42,9 @@ def export(argv: list[str]) -> int:
     return _event_log(asked, f"{kind}; load it with peft.PeftModel.from_pretrained(model, DIR).", rank=config.get("r"))
 
 
-def merge(argv: list[str]) -> int:
+def merge(given: Namespace) -> int:
     """`peftlab merge RUN_ID DIR`: the model with the update in its weights, loadable by transformers alone."""
-    asked = _asked(argv, "merge")
+    asked = _asked(given)
     loaded, method = restored(asked.run_id, asked.settings)
     try:
         method.merge()
@@ -98,16 +98,12 @@ class _Asked:
     as_json: bool
 
 
-def _asked(argv: list[str], verb: str) -> _Asked:
-    flags, words = flags_of(argv, ("--json",))
-    plain = [word for word in words if "=" not in word]
-    if len(plain) != 2:
-        raise SpecError(f"{verb} takes a run id and a folder: peftlab {verb} RUN_ID DIR [runs=DIR].")
-    settings = settings_from(read_request([word for word in words if "=" in word]).config)
-    folder = Path(plain[1])
+def _asked(given: Namespace) -> _Asked:
+    settings = settings_from(request_of(given.overrides).config)
+    folder = given.folder
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise SpecError(f"{folder} is there already and is no empty folder; name another one.")
-    return _Asked(find_run(Store(settings.runs), plain[0]), folder, settings, "--json" in flags)
+    return _Asked(find_run(Store(settings.runs), given.run), folder, settings, given.json)
 
 
 def _make(folder: Path) -> None:

@@ -7,6 +7,7 @@ files, `<hub id>/[config/]split-*.parquet`, for PEFTLAB_MIRROR. Every new file i
 import json
 import sys
 import threading
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,13 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 
-from harness.cli.arguments import flags_of
 from harness.config.resolve import Resolver
 from harness.data.hub import Unavailable, download, unreachable
 from harness.data.hub_cache import Artifact, cache_folder, locate, mirror_of, missing_files
 from harness.data.mirror import check_blobs, write_mirror
 from harness.ledger.errors import DataError, SpecError
-from harness.planning.plan import read_request
+from harness.planning.plan import request_of
 from harness.planning.requirements import required_artifacts
 
 console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
@@ -32,87 +32,79 @@ console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isat
 class Outcome:
     """What became of one repository. todo: what a person does next; empty when it is at hand."""
 
-    one: Artifact
+    artifact: Artifact
     state: str  # at hand, fetched, missing, gated
     note: str
     todo: str = ""
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """`peftlab fetch sweep=NAME | model=… dataset=… [--mirror DIR] [--json]`: 0 when all of it is at hand, else 1."""
-    words, mirror = _mirror_word(argv)
-    flags, words = flags_of(words, ("--json", "--mirror"))
-    if not words:
+    if not given.overrides:
         raise SpecError("fetch takes what to fetch, as in sweep=beyond_lora, model=roberta_base or dataset=paws.")
-    found = fetch(required_artifacts(read_request(words), Resolver()), mirror)
-    if "--json" in flags:
-        plain = [vars(each) | {"one": None, "kind": each.one.kind, "id": each.one.address} for each in found]
-        print(json.dumps([{key: value for key, value in row.items() if key != "one"} for row in plain]))
+    mirror = given.mirror.expanduser().resolve() if given.mirror else None
+    outcomes = fetch(required_artifacts(request_of(given.overrides), Resolver()), mirror)
+    if given.json:
+        plain = [vars(each) | {"kind": each.artifact.kind, "id": each.artifact.address} for each in outcomes]
+        print(json.dumps([{key: value for key, value in row.items() if key != "artifact"} for row in plain]))
     else:
-        _print(found)
-    return 0 if all(not each.todo for each in found) else 1
+        _print(outcomes)
+    return 0 if all(not each.todo for each in outcomes) else 1
 
 
-def fetch(ones: Sequence[Artifact], mirror: Path | None = None) -> list[Outcome]:
+def fetch(artifacts: Sequence[Artifact], mirror: Path | None = None) -> list[Outcome]:
     """Each repository in turn; one that cannot be had stops no other. Without a network it is over in seconds."""
     reason: str | None = None
     asked = False
-    found = []
+    outcomes = []
     with _progress() as progress:
-        whole = progress.add_task("repositories", total=len(ones))
-        for one in ones:
-            place = locate(one, mirror or mirror_of())
+        whole = progress.add_task("repositories", total=len(artifacts))
+        for artifact in artifacts:
+            place = locate(artifact, mirror or mirror_of())
             if place is None and not asked:
                 reason, asked = unreachable(), True
-            found.append(_one(one, place, reason, mirror, progress))
+            outcomes.append(_had(artifact, place, reason, mirror, progress))
             progress.advance(whole)
-    return found
+    return outcomes
 
 
-def _one(one: Artifact, place: Path | None, reason: str | None, mirror: Path | None, progress: Progress) -> Outcome:
-    outcome = Outcome(one, "at hand", str(place))
+def _had(
+    artifact: Artifact, place: Path | None, reason: str | None, mirror: Path | None, progress: Progress
+) -> Outcome:
+    outcome = Outcome(artifact, "at hand", str(place))
     if place is None:
         if reason is not None:
-            gate = f"; first {one.gate}" if one.gate else ""
-            return Outcome(one, "missing", reason, f"run this command where there is a network{gate}")
-        outcome = _download(one, progress)
+            gate = f"; first {artifact.gate}" if artifact.gate else ""
+            return Outcome(artifact, "missing", reason, f"run this command where there is a network{gate}")
+        outcome = _download(artifact, progress)
         place = Path(outcome.note)
     if outcome.todo or mirror is None or place.is_relative_to(mirror):
         return outcome
     try:
-        return Outcome(one, "fetched", str(write_mirror(one, place, mirror)))
+        return Outcome(artifact, "fetched", str(write_mirror(artifact, place, mirror)))
     except (DataError, OSError) as error:
-        return Outcome(one, "missing", f"not mirrored: {error}", "make room or correct the card, then run this again")
+        return Outcome(
+            artifact, "missing", f"not mirrored: {error}", "make room or correct the card, then run this again"
+        )
 
 
-def _download(one: Artifact, progress: Progress) -> Outcome:
-    with _arriving(one, progress):
+def _download(artifact: Artifact, progress: Progress) -> Outcome:
+    with _arriving(artifact, progress):
         try:
-            place = download(one.repo, one.kind, one.revision, list(one.patterns))
+            place = download(artifact.repo, artifact.kind, artifact.revision, list(artifact.patterns))
             check_blobs(place)
         except DataError as error:
-            return _refused(one, error)
-    if absent := missing_files(one, place):
-        return Outcome(one, "missing", f"the repository has no {', '.join(absent)}", "correct the card")
-    return Outcome(one, "fetched", str(place))
+            return _refused(artifact, error)
+    if absent := missing_files(artifact, place):
+        return Outcome(artifact, "missing", f"the repository has no {', '.join(absent)}", "correct the card")
+    return Outcome(artifact, "fetched", str(place))
 
 
-def _refused(one: Artifact, error: DataError) -> Outcome:
+def _refused(artifact: Artifact, error: DataError) -> Outcome:
     if isinstance(error, Unavailable):
-        gate = one.gate if error.gated else None
-        return Outcome(one, "gated" if error.gated else "missing", str(error), gate or error.todo)
-    return Outcome(one, "missing", str(error), "run this command again")
-
-
-def _mirror_word(argv: Sequence[str]) -> tuple[list[str], Path | None]:
-    """`--mirror DIR` or `--mirror=DIR`, and the other words."""
-    words = [part for word in argv for part in (word.split("=", 1) if word.startswith("--mirror=") else [word])]
-    if "--mirror" not in words:
-        return words, None
-    at = words.index("--mirror")
-    if at + 1 == len(words):
-        raise SpecError("--mirror takes the folder of the mirror: --mirror DIR.")
-    return words[:at] + words[at + 2 :], Path(words[at + 1]).expanduser().resolve()
+        gate = artifact.gate if error.gated else None
+        return Outcome(artifact, "gated" if error.gated else "missing", str(error), gate or error.todo)
+    return Outcome(artifact, "missing", str(error), "run this command again")
 
 
 @contextmanager
@@ -123,14 +115,14 @@ def _progress() -> Iterator[Progress]:
 
 
 @contextmanager
-def _arriving(one: Artifact, progress: Progress) -> Iterator[None]:
+def _arriving(artifact: Artifact, progress: Progress) -> Iterator[None]:
     """A line that shows how many bytes of a repository have come, read off the cache's own files."""
-    place, stop = cache_folder(one) / "blobs", threading.Event()
-    task = progress.add_task(one.repo, total=None)
+    place, stop = cache_folder(artifact) / "blobs", threading.Event()
+    task = progress.add_task(artifact.repo, total=None)
 
     def watch() -> None:
         while not stop.wait(0.5):
-            progress.update(task, description=f"{one.repo}  {_held(place) / 2**20:,.0f} MiB")
+            progress.update(task, description=f"{artifact.repo}  {_held(place) / 2**20:,.0f} MiB")
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -149,15 +141,15 @@ def _held(place: Path) -> int:
         return 0
 
 
-def _print(found: Sequence[Outcome]) -> None:
+def _print(outcomes: Sequence[Outcome]) -> None:
     table = Table("", "what", "hub id", "where, or why not", box=None, padding=(0, 2, 0, 0))
-    for each in found:
-        table.add_row(each.state, f"{each.one.kind} {each.one.name}", each.one.address, each.note)
-    if found:
+    for each in outcomes:
+        table.add_row(each.state, f"{each.artifact.kind} {each.artifact.name}", each.artifact.address, each.note)
+    if outcomes:
         console.print(table)
-    for todo in dict.fromkeys(each.todo for each in found if each.todo):
-        names = ", ".join(each.one.name for each in found if each.todo == todo)
+    for todo in dict.fromkeys(each.todo for each in outcomes if each.todo):
+        names = ", ".join(each.artifact.name for each in outcomes if each.todo == todo)
         console.print(f"{names}: {todo}", markup=False)
-    ready = sum(not each.todo for each in found)
-    offline = "; jobs can run with HF_HUB_OFFLINE=1" if ready == len(found) else ""
-    console.print(f"{ready} of {len(found)} repositories at hand{offline}.", markup=False)
+    ready = sum(not each.todo for each in outcomes)
+    offline = "; jobs can run with HF_HUB_OFFLINE=1" if ready == len(outcomes) else ""
+    console.print(f"{ready} of {len(outcomes)} repositories at hand{offline}.", markup=False)

@@ -3,6 +3,7 @@
 The one file of this room that names the slurm room, so that a laptop needs none of it.
 """
 
+import re
 from collections.abc import Mapping
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -14,6 +15,7 @@ from harness.ledger.errors import SpecError, nearest
 
 GROUP = "peftlab.launchers"
 # The same two are declared in pyproject.toml; an installation may be older than this file.
+NAME = re.compile(r"[a-z][a-z0-9_-]*")  # a kind is a file name in the stores that use it
 BUILT_IN = {"local": "harness.execution.local", "slurm": "slurm.launcher"}
 
 
@@ -46,6 +48,9 @@ def launcher_for(kind: str) -> Launcher:
     known = known_launchers()
     if kind not in known:
         raise SpecError(f"cluster.kind: no launcher '{kind}'.{nearest(kind, known)}")
+    if not NAME.fullmatch(kind):
+        naming = "small letters, digits, - and _, a letter first"
+        raise SpecError(f"{_whose(known[kind])} has a name that is none: {naming}.{_others(kind, known)}")
     try:
         launcher = known[kind].load()
     except Exception as error:  # broad: it is another's module, and may raise anything while it is imported

@@ -2,40 +2,39 @@
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Callable
 
-from harness.cli.arguments import flags_of
 from harness.config.settings import default_cache
 from harness.ledger.quantity import Measured, Quantity
 from harness.planning.estimate import PROBES
 from harness.planning.history import keep_probe
-from harness.probe.request import read_request
+from harness.probe.request import request_of
 from harness.probe.result import EntrantRow, Probe, Ratio, probe_to_json
 
 MIB = 2**20
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """Print a table, or with --json the whole result; 1 when an entrant could not be measured.
 
     Raises SpecError for an unknown key or choice.
     """
-    flags, words = flags_of(argv, ("--json",))
-    request = read_request(words)
+    request = request_of(given.overrides)
     from harness.probe.run import probe  # torch, once the request is known to be sound
 
     emit: Callable[[str], None] = lambda line: print(f"\r\033[K{line}", end="", file=sys.stderr)  # noqa: E731
-    found = probe(request, emit if sys.stderr.isatty() else lambda line: None)
+    result = probe(request, emit if sys.stderr.isatty() else lambda line: None)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    plain = probe_to_json(found)
+    plain = probe_to_json(result)
     if not request.options.counts:
         keep_probe(default_cache() / PROBES, plain, request.model.size)  # `peftlab plan` estimates times from it
-    if "--json" in flags:
+    if given.json:
         print(json.dumps(plain, indent=1))
     else:
-        print_probe(found)
-    return 1 if any(row.why for row in found.rows) else 0
+        print_probe(result)
+    return 1 if any(row.why for row in result.rows) else 0
 
 
 def print_probe(probe: Probe) -> None:
@@ -77,8 +76,8 @@ _LINK_END = "link_end_ms_median"
 
 
 def _step(_: Probe, row: EntrantRow) -> str:
-    found = [row.speed.get(f"step_ms_{part}") for part in ("median", "p5", "p95")]
-    values = [q.value for q in found if isinstance(q, Measured)]
+    quantities = [row.speed.get(f"step_ms_{part}") for part in ("median", "p5", "p95")]
+    values = [q.value for q in quantities if isinstance(q, Measured)]
     return f"{values[0]:.1f} [{values[1]:.1f}, {values[2]:.1f}]" if len(values) == 3 else "–"
 
 

@@ -4,22 +4,22 @@ With `sweep=rank_recommend`, one recommendation for each of its blocks, beside i
 the evidence is made of.
 """
 
-import argparse
 import json
 import statistics
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.commands import load
 from harness.cli.export import restored
+from harness.cli.grammar import load
+from harness.config.overrides import assign
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
-from harness.ledger.arguments import Parser
 from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.lookup import find_run
 from harness.ledger.parse import parse
@@ -27,7 +27,7 @@ from harness.ledger.plan import read_plan
 from harness.ledger.side_record import SideRecord, write
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
-from harness.planning.plan import PlanRequest, plan_one, read_request
+from harness.planning.plan import PlanRequest, plan_one, request_of
 
 if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
     from harness.probe.rank_advice import Question, SiteAdvice
@@ -60,10 +60,9 @@ class Advised:
     run_id: str | None
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """Print a table of ranks by layer and kind, write it and a picture, and quote the evidence of the store."""
-    given = _parse(argv)
-    request = read_request(given.words)
+    request = request_of(given.overrides)
     settings = settings_from(request.config)
     if not 0 < given.energy <= 1:
         raise SpecError(f"--energy {given.energy}: a share is above 0 and at most 1, as in --energy 0.9.")
@@ -85,17 +84,6 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("recommend-rank")
-    parser.add_argument("words", nargs="*")
-    parser.add_argument("--energy", type=float, default=0.9)
-    parser.add_argument("--from", dest="source")
-    parser.add_argument("--runs")
-    given = parser.parse_intermixed_args(argv)
-    given.words += [f"runs={given.runs}"] if given.runs else []
-    return given
-
-
 def _asked(request: PlanRequest, source: str | None, settings: Settings) -> list[tuple[RunSpec, str | None, bool]]:
     """(spec, run whose adapter is looked at, whether data is read) of each recommendation."""
     store, axes = Store(settings.runs), {key.split(".")[0] for key in request.axes}
@@ -113,7 +101,7 @@ def _asked(request: PlanRequest, source: str | None, settings: Settings) -> list
     if "dataset" in axes:
         return [(parse(RunSpec, plan_one(request, Resolver()).spec, "run"), None, True)]
     model = Resolver().part("model", request.axes["model"]).spec
-    stand_in = read_request([*(w.word for ws in request.axes.values() for w in ws), f"dataset={STAND_IN[model.kind]}"])
+    stand_in = replace(request, axes={**request.axes, "dataset": (assign("dataset", STAND_IN[model.kind]),)})
     return [(parse(RunSpec, plan_one(stand_in, Resolver()).spec, "run"), None, False)]
 
 

@@ -1,13 +1,15 @@
 """`peftlab search`: ranks per kind or per layer, under a parameter budget, chosen on validation."""
 
 import json
+from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from harness.cli.arguments import flags_of
+from hydra.core.override_parser.types import Override
+
 from harness.cli.present_data import of_present_data
-from harness.config.overrides import Assignment, assign, parse_words
+from harness.config.overrides import Assignment, assign
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import require
@@ -17,21 +19,21 @@ from harness.ledger.parse import parse
 from harness.ledger.plan import Planned
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
-from harness.planning.plan import PlanRequest, plan_one, read_request
+from harness.planning.plan import PlanRequest, plan_one, request_of
 from harness.planning.search.search_spec import SearchSpec, read_search
 from harness.planning.search.space import Space, Trial
 
 PREFIX = "search."
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """Do trials until there are `search.trials`, or as many as the space has; the same command again goes on.
 
     Any number of these commands may run at once on one store: they share the study. Exit code 1 when no trial is done.
     """
-    flags, words = flags_of(argv, ("--json",))
-    spec = read_search(_typed(words))
-    request = read_request([word for word in words if not word.startswith(PREFIX)])
+    own = [override for override in given.overrides if override.key_or_group.startswith(PREFIX)]
+    spec = read_search(_typed(own))
+    request = request_of([override for override in given.overrides if override not in own])
     settings = settings_from(request.config)
     base = plan_one(request, Resolver())
     run = parse(RunSpec, base.spec, "run")
@@ -41,14 +43,14 @@ def main(argv: list[str]) -> int:
     from harness.planning.search.weights import space_of
 
     trials, name = _work(request, spec, space_of(run, spec), base, settings)
-    _show(name, spec, trials, as_json="--json" in flags)
+    _show(name, spec, trials, as_json=given.json)
     return 0 if any(trial.state == "done" for trial in trials) else 1
 
 
-def _typed(words: Sequence[str]) -> dict[str, Any]:
-    """The values of the words of the search, by key."""
+def _typed(overrides: Sequence[Override]) -> dict[str, Any]:
+    """The values of the overrides of the search, by key."""
     typed = {}
-    for override in parse_words([word for word in words if word.startswith(PREFIX)]):
+    for override in overrides:
         if override.is_sweep_override():
             raise SpecError(f"{override.input_line}: one search has one value; a list is written [1,2,4].")
         typed[override.key_or_group.removeprefix(PREFIX)] = override.value()

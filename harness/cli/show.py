@@ -5,24 +5,23 @@ Text, not token ids: templates are filled in and nothing is shortened, as no tok
 
 import json
 import sys
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from itertools import product
 from typing import Any
 
-from harness.cli.arguments import flags_of
 from harness.config.overrides import Assignment
 from harness.config.resolve import Resolver
 from harness.ledger.dataset_spec import DatasetSpec, VisionLanguage
 from harness.ledger.errors import DataError, SpecError
-from harness.planning.plan import read_request
+from harness.planning.plan import request_of
 
 EXAMPLES = 3
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """`peftlab show dataset=… [--json]`; several may be named, and their settings changed. 2 when one is not here."""
-    flags, words = flags_of(argv, ("--json",))
-    axes = {key: given for key, given in read_request(words).axes.items() if key.split(".")[0] == "dataset"}
+    axes = {key: words for key, words in request_of(given.overrides).axes.items() if key.split(".")[0] == "dataset"}
     if "dataset" not in axes:
         raise SpecError("show takes the dataset to show, as in dataset=cola.")
     resolver, code, shown = Resolver(), 0, []
@@ -33,9 +32,9 @@ def main(argv: list[str]) -> int:
             print(f"peftlab: {_named(error, chosen)}\n", file=sys.stderr)
             code = 2
             continue
-        if "--json" not in flags:
+        if not given.json:
             print(as_text(shown[-1]), end="\n\n", flush=True)
-    if "--json" in flags:
+    if given.json:
         print(json.dumps(shown, indent=2, ensure_ascii=False))
     return code
 

@@ -1,11 +1,11 @@
 """`peftlab squeeze ADAPTER_DIR OUT_DIR --rank 8`: any PEFT LoRA adapter at a lower rank, without training."""
 
-import argparse
 import csv
 import json
 import os
 import shutil
 import uuid
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.commands import load
-from harness.ledger.arguments import Parser
+from harness.cli.grammar import load
 from harness.ledger.errors import SpecError
 
 if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
@@ -25,9 +24,8 @@ if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
 PICTURE = "analysis.figures.spectrum:draw_spectrum"
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """Write the squeezed adapter with `squeeze.csv` (a row a module) and `spectrum.png`; print a table by kind."""
-    given = _parse(argv)
     _check(given)
     from harness.models.lora_folder import open_lora
     from harness.models.squeeze import RankTarget, squeeze
@@ -44,18 +42,7 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    parser = Parser("squeeze")
-    parser.add_argument("adapter", type=Path)
-    parser.add_argument("out", type=Path)
-    parser.add_argument("--rank", type=int)
-    parser.add_argument("--keep", type=float)
-    parser.add_argument("--uniform", action="store_true")
-    parser.add_argument("--backend", choices=("qr", "exact", "randomised"), default="qr")
-    return parser.parse_intermixed_args(argv)
-
-
-def _check(given: argparse.Namespace) -> None:
+def _check(given: Namespace) -> None:
     if (given.rank is None) == (given.keep is None):
         raise SpecError("squeeze: give one of --rank N and --keep SHARE.")
     if given.rank is not None and given.rank < 1:

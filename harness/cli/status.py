@@ -1,9 +1,8 @@
 """`peftlab status [SWEEP]`: the matrix of done, running, pending, failed and skipped, and the time left."""
 
-import argparse
 import json
 import time
-from collections.abc import Sequence
+from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
@@ -11,8 +10,6 @@ from typing import Any
 
 from harness.cli.launchers import queue_of
 from harness.execution.sweep_state import STAGES, Survey, survey
-from harness.ledger.arguments import Parser
-from harness.ledger.errors import SpecError, nearest
 from harness.ledger.lookup import plans, sweeps
 from harness.ledger.plan import read_plan
 from harness.ledger.quantity import Measured
@@ -22,46 +19,25 @@ WATCH_SECONDS = 2.0
 SAMPLE = 30  # done records that the time left is estimated from
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """Exit code 0; the states are in the answer."""
-    parser = Parser("status")
-    parser.add_argument("--watch", action="store_true", help="again every two seconds, until nothing runs or waits")
-    given, words = parse_args(parser, argv, ("sweep",))
-    sweep = words.get("sweep")
+    sweep = given.sweep
     if sweep is None:
         sweeps(given.runs)  # raises when there is none
     if given.json:
-        print(json.dumps([to_plain(found, given.runs) for found in _surveys(sweep, given.runs)]))
+        print(json.dumps([to_plain(state, given.runs) for state in _surveys(sweep, given.runs)]))
         return 0
     from harness.cli.status_view import show, watch  # rich is loaded only for people
 
     if not given.watch:
-        for found in _surveys(sweep, given.runs):
-            show(found, seconds_left(found, Store(given.runs)))
+        for state in _surveys(sweep, given.runs):
+            show(state, seconds_left(state, Store(given.runs)))
         return 0
     watch(
-        lambda: [(found, seconds_left(found, Store(given.runs))) for found in _surveys(sweep, given.runs)],
+        lambda: [(state, seconds_left(state, Store(given.runs))) for state in _surveys(sweep, given.runs)],
         WATCH_SECONDS,
     )
     return 0
-
-
-def parse_args(
-    parser: argparse.ArgumentParser, argv: Sequence[str], keys: Sequence[str]
-) -> tuple[argparse.Namespace, dict[str, str]]:
-    """The options all verbs of this room share, and words like sweep=NAME or a bare value for the first key."""
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="the store (default: ./runs)")
-    parser.add_argument("words", nargs="*", help=f"{keys[0]}=NAME, or just NAME")
-    given = parser.parse_intermixed_args(argv)
-    words = {}
-    for word in given.words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            key, value = keys[0], word
-        if key not in keys:
-            raise SpecError(f"{key}: unknown word.{nearest(key, (*keys, 'runs'))}")
-        words[key] = value
-    return given, words
 
 
 def _surveys(sweep: str | None, runs: Path) -> list[Survey]:
@@ -71,11 +47,11 @@ def _surveys(sweep: str | None, runs: Path) -> list[Survey]:
     return [survey(plan, Store(runs), queue) for plan in wanted]
 
 
-def seconds_left(found: Survey, store: Store) -> float | None:
+def seconds_left(state: Survey, store: Store) -> float | None:
     """Of the whole sweep at its present width; None when nothing runs, or nothing is known yet."""
-    running = [row for row in found.rows if row.stage == "running"]
-    waiting = found.count("pending") + (found.count("missing") if running else 0)
-    typical = _typical_seconds(found, store)
+    running = [row for row in state.rows if row.stage == "running"]
+    waiting = state.count("pending") + (state.count("missing") if running else 0)
+    typical = _typical_seconds(state, store)
     if not running or (waiting and typical is None):
         return None
     now = [row.progress.seconds_left for row in running if row.progress and row.progress.seconds_left is not None]
@@ -83,23 +59,23 @@ def seconds_left(found: Survey, store: Store) -> float | None:
     return (max(now) if now else 0.0) + rest if now or rest else None
 
 
-def _typical_seconds(found: Survey, store: Store) -> float | None:
-    done = [row.id for row in found.rows if row.stage == "done"]
+def _typical_seconds(state: Survey, store: Store) -> float | None:
+    done = [row.id for row in state.rows if row.stage == "done"]
     sample = done[:: max(1, len(done) // SAMPLE)][:SAMPLE]
     walls = [record.seconds.get("wall") for record in store.records(sample)]
     seconds = [wall.value for wall in walls if isinstance(wall, Measured)]
     return median(seconds) if seconds else None
 
 
-def to_plain(found: Survey, runs: Path) -> dict[str, Any]:
+def to_plain(state: Survey, runs: Path) -> dict[str, Any]:
     """JSON-ready."""
     return {
-        "sweep": found.name,
-        "digest": found.digest,
+        "sweep": state.name,
+        "digest": state.digest,
         "time": time.time(),
-        "scheduler_answers": found.scheduler_answers,
-        "counts": {stage: found.count(stage) for stage in STAGES} | {"skipped": len(found.skipped)},
-        "seconds_left": seconds_left(found, Store(runs)),
-        "runs": [asdict(row) for row in found.rows],
-        "skipped": [{"choices": dict(each.choices), "why": each.why} for each in found.skipped],
+        "scheduler_answers": state.scheduler_answers,
+        "counts": {stage: state.count(stage) for stage in STAGES} | {"skipped": len(state.skipped)},
+        "seconds_left": seconds_left(state, Store(runs)),
+        "runs": [asdict(row) for row in state.rows],
+        "skipped": [{"choices": dict(each.choices), "why": each.why} for each in state.skipped],
     }

@@ -19,46 +19,46 @@ STYLES = {"done": "green", "running": "cyan", "failed": "red", "damaged": "red",
 MOST = 20  # lines of one kind; --json has them all
 
 
-def show(found: Survey, seconds_left: float | None) -> None:
-    Console(highlight=False).print(_page(found, seconds_left), crop=False)
+def show(state: Survey, seconds_left: float | None) -> None:
+    Console(highlight=False).print(_page(state, seconds_left), crop=False)
 
 
 def watch(look: Callable[[], Sequence[tuple[Survey, float | None]]], every: float) -> None:
     """Redraw until nothing runs or waits, or until Ctrl-C."""
     with Live(console=Console(highlight=False), auto_refresh=False) as live:
         while True:
-            found = look()
-            live.update(Group(*(_page(each, left) for each, left in found)), refresh=True)
-            if all(each.over for each, _ in found):
+            states = look()
+            live.update(Group(*(_page(each, left) for each, left in states)), refresh=True)
+            if all(each.over for each, _ in states):
                 return
             time.sleep(every)
 
 
-def _page(found: Survey, left: float | None) -> RenderableType:
-    counts = [f"{count} {stage}" for stage in STAGES if (count := found.count(stage))]
-    counts += [f"{len(found.skipped)} cells skipped"] if found.skipped else []
-    title = f"{found.name}: {', '.join(counts)}" + (f"; about {_span(left)} left" if left is not None else "")
-    parts: list[RenderableType] = [Text(title, style="bold"), _matrix(found), Text(_legend(found), style="dim")]
+def _page(state: Survey, left: float | None) -> RenderableType:
+    counts = [f"{count} {stage}" for stage in STAGES if (count := state.count(stage))]
+    counts += [f"{len(state.skipped)} cells skipped"] if state.skipped else []
+    title = f"{state.name}: {', '.join(counts)}" + (f"; about {_span(left)} left" if left is not None else "")
+    parts: list[RenderableType] = [Text(title, style="bold"), _matrix(state), Text(_legend(state), style="dim")]
     hidden = "what waits in its queue is shown as missing or stopped."
-    parts += [Text(f"{why}: {hidden}", style="yellow") for why in found.silent]
-    parts += _lines([row for row in found.rows if row.stage == "running"], _running, "cyan")
-    parts += _lines([row for row in found.rows if row.stage == "failed"], _failed, "red")
-    parts += _lines([row for row in found.rows if row.stage == "missing" and row.message], _lost, "yellow")
-    skipped = Counter(each.why for each in found.skipped)
+    parts += [Text(f"{why}: {hidden}", style="yellow") for why in state.silent]
+    parts += _lines([row for row in state.rows if row.stage == "running"], _running, "cyan")
+    parts += _lines([row for row in state.rows if row.stage == "failed"], _failed, "red")
+    parts += _lines([row for row in state.rows if row.stage == "missing" and row.message], _lost, "yellow")
+    skipped = Counter(each.why for each in state.skipped)
     parts += [Text(f"skipped ({count}): {why}", style="dim") for why, count in skipped.most_common(MOST)]
     return Group(*parts)
 
 
-def _matrix(found: Survey) -> Table:
+def _matrix(state: Survey) -> Table:
     """Methods down, model and dataset across; each cell says how many of its runs are where."""
     columns: dict[str, None] = {}
     cells: dict[str, dict[str, Counter[str]]] = {}
-    for row in found.rows:
+    for row in state.rows:
         line, column = _place(row.choices)
         columns.setdefault(column)
         stage = f"failed:{row.why}" if row.stage == "failed" else row.stage
         cells.setdefault(line, {}).setdefault(column, Counter())[stage] += 1
-    for each in found.skipped:
+    for each in state.skipped:
         line, column = _place(each.choices)
         columns.setdefault(column)
         cells.setdefault(line, {}).setdefault(column, Counter())["skipped"] += 1
@@ -90,8 +90,8 @@ def _cell(counts: Counter[str]) -> Text:
     return text
 
 
-def _legend(found: Survey) -> str:
-    return "  ".join(f"{MARKS[stage]} {stage}" for stage in STAGES if found.count(stage))
+def _legend(state: Survey) -> str:
+    return "  ".join(f"{MARKS[stage]} {stage}" for stage in STAGES if state.count(stage))
 
 
 def _lines(rows: list[RunRow], line: Callable[[RunRow], str], style: str) -> list[RenderableType]:

@@ -1,10 +1,10 @@
-"""The verbs that plan and run: they parse a command line, call one function, and print what it said."""
+"""The verbs that plan and run: each takes its parsed arguments, calls one function, and prints the answer."""
 
 import json
+from argparse import Namespace
 from dataclasses import replace
 
-from harness.cli.arguments import flags_of
-from harness.cli.commands import VERBS, load
+from harness.cli.arguments import call
 from harness.cli.console import print_record, print_sweep_end
 from harness.cli.launchers import check_card, launcher_of, machine_of
 from harness.cli.present_data import of_present_data
@@ -21,13 +21,12 @@ from harness.ledger.record import record_to_json
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.planning.order import work_order
-from harness.planning.plan import plan_one, plan_sweep, read_request
+from harness.planning.plan import plan_one, plan_sweep, request_of
 
 
-def run(argv: list[str]) -> int:
+def run(given: Namespace) -> int:
     """`peftlab run …`: a run that has a record is answered from it, without loading torch."""
-    flags, words = flags_of(argv, ("--json",))
-    request = read_request(words)
+    request = request_of(given.overrides)
     check_card(request.config["cluster"])
     settings = settings_from(request.config)
     store = Store(settings.runs)
@@ -35,17 +34,16 @@ def run(argv: list[str]) -> int:
     if not is_settled(store, planned.id):
         _do(planned, store, settings)
     record = store.read(planned.id)
-    if "--json" in flags:
+    if given.json:
         print(json.dumps(record_to_json(record), indent=2))
     else:
         print_record(record, store)
     return 0 if record.status == "done" else 1
 
 
-def sweep(argv: list[str]) -> int:
+def sweep(given: Namespace) -> int:
     """`peftlab sweep …`: reconcile the plan with the store, run what is missing, show the answer."""
-    flags, words = flags_of(argv, ("--json",))
-    request = read_request(words)
+    request = request_of(given.overrides)
     cluster = request.config["cluster"]
     check_card(cluster)  # before anything is planned
     launcher = launcher_of(cluster)
@@ -66,7 +64,7 @@ def sweep(argv: list[str]) -> int:
             "--partial",
             "--allow-mixed",
         ]
-        load(VERBS["report"][0])(report + (["--json"] if "--json" in flags else []))
+        call("report", report + ["--json"] * given.json)
         print_sweep_end(plan, Store(settings.runs))
         if plan.about["tune"]:
             from harness.planning.tuning import finish
@@ -75,31 +73,30 @@ def sweep(argv: list[str]) -> int:
     return code
 
 
-def plan(argv: list[str]) -> int:
+def plan(given: Namespace) -> int:
     """`peftlab plan …`: what `sweep` would run and what it would need; no run is written or started.
 
     --no-estimate leaves the needs out: shapes that were never counted on this machine then load no torch.
     """
-    flags, words = flags_of(argv, ("--json", "--no-estimate"))
-    request = read_request(words)
+    request = request_of(given.overrides)
     check_card(request.config["cluster"])
-    found = plan_sweep(request, Resolver())
+    plan = plan_sweep(request, Resolver())
     settings = settings_from(request.config)
     store = Store(settings.runs)
-    found = replace(found, runs=of_present_data(found.runs, store, settings))
+    plan = replace(plan, runs=of_present_data(plan.runs, store, settings))
     needs, machine = [], machine_of(request.config["cluster"])
-    if "--no-estimate" not in flags:
+    if not given.no_estimate:
         from harness.planning.estimate import estimates
 
-        needs = estimates(found, store, settings.cache, machine)
-    if "--json" in flags:
+        needs = estimates(plan, store, settings.cache, machine)
+    if given.json:
         from harness.planning.estimate import estimate_to_json
 
-        print(json.dumps(plan_to_json(found) | {"estimates": [estimate_to_json(one) for one in needs]}))
+        print(json.dumps(plan_to_json(plan) | {"estimates": [estimate_to_json(estimate) for estimate in needs]}))
     else:
         from harness.cli.console import print_plan
 
-        print_plan(found, store, needs, machine)
+        print_plan(plan, store, needs, machine)
     return 0
 
 

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from argparse import Namespace
 from collections.abc import Sequence
 from itertools import zip_longest
 from pathlib import Path
@@ -18,10 +19,9 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import track
 
-from harness.cli.arguments import flags_of
 from harness.config.settings import settings_from
 from harness.ledger.store import Store
-from harness.planning.plan import read_request
+from harness.planning.plan import request_of
 from harness.trackers.wandb_mirror import unreachable
 
 console = Console(highlight=False, soft_wrap=True)
@@ -29,13 +29,12 @@ AT_ONCE = 50  # folders handed to one process of W&B's tool: it takes two second
 CUT_OFF = "ends with an incomplete record"  # the tool's own words
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """`peftlab sync [runs=DIR] [--json]`: 0 when every finished run is up there, 1 when one is not."""
-    flags, words = flags_of(argv, ("--json",))
-    store = Store(settings_from(read_request(words).config).runs)
+    store = Store(settings_from(request_of(given.overrides).config).runs)
     runs = waiting(store)
     left, why = _uploaded(runs, store) if runs else ([], "")
-    if "--json" in flags:
+    if given.json:
         print(json.dumps({"runs": str(store.root), "waiting": _ids(runs), "left": _ids(left), "why": why}, indent=2))
     elif not runs:
         console.print(f"{store.root}: no offline W&B run is waiting.", markup=False)
@@ -61,12 +60,12 @@ def _ids(runs: Sequence[Sequence[Path]]) -> list[str]:
 
 def waiting(store: Store) -> list[list[Path]]:
     """For each run that has a record, its offline folders that are not up there yet, oldest first."""
-    found: dict[Path, list[Path]] = {}
+    folders_of: dict[Path, list[Path]] = {}
     for file in sorted(store.root.glob("*/wandb/offline-run-*/*.wandb")):
         run = file.parents[2]
         if not _mark(file).exists() and store.status(run.name) in ("done", "failed"):
-            found.setdefault(run, []).append(file.parent)
-    return list(found.values())
+            folders_of.setdefault(run, []).append(file.parent)
+    return list(folders_of.values())
 
 
 def rounds(runs: Sequence[Sequence[Path]]) -> list[list[Path]]:

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hydra.core.override_parser.types import Override
+
 from harness.config.compose import GROUPS, compose_plain
 from harness.config.keys import where_it_belongs
 from harness.config.overrides import Assignment, expand, parse_words
@@ -31,10 +33,15 @@ class PlanRequest:
 
 
 def read_request(words: Sequence[str]) -> PlanRequest:
-    """Sort the override words of a command line. Raises SpecError for a word that is not one."""
+    """`request_of` the words of a command line. Raises SpecError for a word that is not one."""
+    return request_of(parse_words(words))
+
+
+def request_of(overrides: Sequence[Override]) -> PlanRequest:
+    """Overrides, sorted into the axes of a sweep and the rest of the config. Raises SpecError for an unknown key."""
     axes: dict[str, tuple[Assignment, ...]] = {}
     rest: list[Assignment] = []
-    for override in parse_words(words):
+    for override in overrides:
         key, assignments = override.key_or_group, expand(override)
         if key.startswith("source."):
             check_source_key(key)

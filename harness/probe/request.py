@@ -46,11 +46,15 @@ class ProbeRequest:
 
 
 def read_request(words: Sequence[str]) -> ProbeRequest:
-    """Override words to a request; raises SpecError for an unknown key or choice.
+    """`request_of` the words of a command line. Raises SpecError for a word that is not one."""
+    return request_of(parse_words(words))
+
+
+def request_of(overrides: Sequence[Override]) -> ProbeRequest:
+    """Overrides to a request; raises SpecError for an unknown key or choice.
 
     `method=lora,cla` and `method.update.rank=8`, `model=…` and `model.…` are Hydra's; the rest are `Options`.
     """
-    overrides = parse_words(words)
     options = _options({o.key_or_group: _single(o) for o in overrides if not _is_composed(o.key_or_group)})
     composed = [word for o in overrides if _is_composed(o.key_or_group) for word in _expanded(o)]
     names = [word for word in composed if word.key == "method"] or [assign("method", name) for name in ("lora", "cla")]

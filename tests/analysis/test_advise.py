@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from analysis.advise import advise, everything, limits, sentences
-from analysis.verbs import advise as verb
+from harness.cli.arguments import call
 from harness.ledger.errors import PlanError, RecordError, SpecError
 from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.record import Failure, Record
@@ -135,17 +135,17 @@ def test_no_record_says_how_to_make_one(tmp_path) -> None:
 
 def test_the_verb_answers_in_json_and_in_words(written, capsys: pytest.CaptureFixture[str]) -> None:
     runs = str(written())
-    assert verb(["--max-gb", "24", "--max-hours", "2", "task=text", "--runs", runs, "--json"]) == 0
+    assert call("advise", ["--max-gb", "24", "--max-hours", "2", "task=text", "--runs", runs, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {o["method"] for o in found["options"] if o["best"]} == {"LoRA"}
-    assert verb(["task=text", "--runs", runs]) == 0
+    assert call("advise", ["task=text", "--runs", runs]) == 0
     assert "take this" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("limit", ["nan", "-1", "0", "inf", "much"])
 def test_a_limit_that_is_none_is_one_sentence(written, limit: str) -> None:
     with pytest.raises(SpecError, match=f"'{limit}' is not a number above 0"):
-        verb([f"--max-gb={limit}", "--runs", str(written())])
+        call("advise", [f"--max-gb={limit}", "--runs", str(written())])
 
 
 def test_what_is_not_told_apart_and_quicker_is_named(written) -> None:
@@ -168,4 +168,4 @@ def test_survivors_are_called_survivors(written) -> None:
 
 def test_an_unknown_word_is_one_sentence(written) -> None:
     with pytest.raises(PlanError, match="Did you mean 'model'"):
-        verb(["modle=minilm", "--runs", str(written())])
+        call("advise", ["modle=minilm", "--runs", str(written())])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from analysis.verbs import report
+from harness.cli.arguments import call
 
 BROWSER = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
@@ -52,7 +52,7 @@ def page(study_writer: Callable[..., object], tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("browser")
     lost = {"fail": (("lora", "minilm", "mrpc", 0),), "missing": (("cla", "minilm", "mrpc", 1),)}
     study_writer(folder / "runs", labels={"cla": HOSTILE}, **lost)
-    report(["sweep=tiny", f"runs={folder / 'runs'}", "--out", str(folder), "--partial", "--allow-mixed"])
+    call("report", ["sweep=tiny", f"runs={folder / 'runs'}", "--out", str(folder), "--partial", "--allow-mixed"])
     return folder / "tiny" / "index.html"
 
 

@@ -15,7 +15,7 @@ from analysis.compare import as_json, compare, compare_csv, read_table
 from analysis.metric import direction
 from analysis.stats.differences import spread
 from analysis.stats.ranks import ranking
-from analysis.verbs import compare as verb
+from harness.cli.arguments import call
 from harness.ledger.errors import RecordError
 
 PUBLISHED = Path(analysis.__file__ or "").parent / "published"
@@ -135,7 +135,7 @@ def test_a_direction_column_is_believed(tmp_path: Path) -> None:
 
 
 def test_the_verb_prints_strict_json(capsys: pytest.CaptureFixture[str]) -> None:
-    assert verb([str(PUBLISHED / "beyond_lora_table2.csv"), "--json"]) == 0
+    assert call("compare", [str(PUBLISHED / "beyond_lora_table2.csv"), "--json"]) == 0
 
     def no_nan(word: str) -> float:
         raise AssertionError(word)
@@ -145,7 +145,7 @@ def test_the_verb_prints_strict_json(capsys: pytest.CaptureFixture[str]) -> None
 
 
 def test_the_verb_prints_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    assert verb([str(PUBLISHED / "beyond_lora_table2.csv")]) == 0
+    assert call("compare", [str(PUBLISHED / "beyond_lora_table2.csv")]) == 0
     said = capsys.readouterr().out
     assert "Iman–Davenport" in said
     assert "FFT – r-c3LA" in said
@@ -227,15 +227,15 @@ def test_a_latex_table_is_read_and_its_averages_left_out_on_both_axes(tmp_path: 
 
 def test_the_control_has_a_family_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     table = str(PUBLISHED / "beyond_lora_table2.csv")
-    assert verb([table, "--control=LoRA", "--json"]) == 0
+    assert call("compare", [table, "--control=LoRA", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     raw = {p["b"] if p["a"] == "LoRA" else p["a"]: p["sign_flip_p"] for p in answer["pairwise"] if "LoRA" in p.values()}
     adjusted = dict(zip(raw, np.asarray(multipletests(list(raw.values()), method="holm")[1]), strict=True))
     assert answer["against_control"] == pytest.approx(adjusted) and len(raw) == 9
-    assert verb([table, "--control=LoRA"]) == 0
+    assert call("compare", [table, "--control=LoRA"]) == 0
     assert "LoRA" in capsys.readouterr().out
     with pytest.raises(RecordError, match=r"no method 'Lora'\. Did you mean"):
-        verb([table, "--control=Lora"])
+        call("compare", [table, "--control=Lora"])
 
 
 def test_thirteen_blocks_and_eleven_methods_with_ties_are_counted_and_not_enumerated(

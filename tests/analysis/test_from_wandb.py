@@ -14,7 +14,7 @@ from analysis.figures.curves import curve_table
 from analysis.from_wandb import from_wandb
 from analysis.load import load
 from analysis.tables.study import table2
-from analysis.verbs import report
+from harness.cli.arguments import call
 from harness.ledger.errors import RecordError
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Point, Record
@@ -178,5 +178,5 @@ def test_the_report_verb_reads_from_wandb(
         "me/peftlab",
         "--json",
     ]
-    assert report(words) == 0
+    assert call("report", words) == 0
     assert len(json.loads(capsys.readouterr().out)["cells"]) == 2

@@ -14,8 +14,7 @@ from analysis.audit import audit
 from analysis.checks.between import between, facts_of
 from analysis.checks.evidence import read_evidence
 from analysis.load import load
-from analysis.verbs import audit as verb
-from analysis.verbs import report
+from harness.cli.arguments import call
 from harness.ledger.errors import RecordError
 from harness.ledger.fingerprint import fingerprint
 from harness.ledger.identity import run_id
@@ -284,15 +283,15 @@ def test_the_audit_does_not_believe_its_own_cache(store: Path) -> None:
 
 def test_the_verbs_say_it(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     where = ["sweep=four", "--runs", str(store)]
-    assert verb(where) == 0
+    assert call("audit", where) == 0
     assert "every check passed" in capsys.readouterr().out
     in_record(**{"scores/test/accuracy/value": 0.999})(store)
-    assert verb([*where, "--json"]) == 1
+    assert call("audit", [*where, "--json"]) == 1
     told = json.loads(capsys.readouterr().out)["findings"]
     assert {"predictions", "event log"} <= {finding["kind"] for finding in told}
     assert all(LORA in finding["runs"] for finding in told if finding["level"] == "refuted")
     with pytest.raises(RecordError, match=r"cannot be true.*0\.999.*peftlab audit"):
-        report([*where, "--out", str(tmp_path / "report")])
+        call("report", [*where, "--out", str(tmp_path / "report")])
 
 
 def test_runs_of_two_contents_of_one_dataset_need_not_have_answered_the_same_questions():

@@ -16,7 +16,7 @@ from analysis.load import load
 from analysis.render.latex import document
 from analysis.report.content import sections
 from analysis.report.page import page as render
-from analysis.verbs import report
+from harness.cli.arguments import call
 from harness.ledger.errors import RecordError, SpecError
 
 HOSTILE = "<script>alert(1)</script>\"'&$x^2$ {{7*7}} | `b` \\ =cmd"
@@ -43,7 +43,7 @@ def answer(study_writer: Callable[..., object], tmp_path_factory: pytest.TempPat
     study_writer(folder / "runs", labels={"cla": HOSTILE}, about=about, **lost)
     said = io.StringIO()
     with contextlib.redirect_stdout(said):
-        report(["tiny", f"runs={folder / 'runs'}", "--out", str(folder), "--partial", "--allow-mixed"])
+        call("report", ["tiny", f"runs={folder / 'runs'}", "--out", str(folder), "--partial", "--allow-mixed"])
     return folder / "tiny" / "index.html", said.getvalue()
 
 
@@ -113,8 +113,8 @@ def test_the_verb_refuses_holes_and_shows_them_when_asked(written, tmp_path: Pat
     runs = written(methods=("lora", "cla"), blocks=(("minilm", "mrpc"),), missing=(("cla", "minilm", "mrpc", 1),))
     words = ["sweep=tiny", "--runs", str(runs), "--out", str(tmp_path / "out"), "--json"]
     with pytest.raises(RecordError, match="1 of 6"):
-        report(words)
-    assert report([*words, "--partial"]) == 0
+        call("report", words)
+    assert call("report", [*words, "--partial"]) == 0
     said = json.loads(capsys.readouterr().out)
     cell = next(c for c in said["cells"] if c["label"] == "cLA")
     assert (cell["n"], cell["planned"]) == (2, 3)
@@ -125,12 +125,12 @@ def test_the_verb_refuses_holes_and_shows_them_when_asked(written, tmp_path: Pat
 @pytest.mark.parametrize("words", [[], ["swep=tiny"], ["sweep=../x"], ["sweep=tiny", "--what"]])
 def test_a_wrong_command_line_is_one_sentence(words: list[str]) -> None:
     with pytest.raises(SpecError, match=r"peftlab report: .*Usage"):
-        report(words)
+        call("report", words)
 
 
 def test_the_bare_name_of_a_sweep_is_enough(written, tmp_path: Path, capsys) -> None:
     runs = written(methods=("lora", "cla"), blocks=(("minilm", "mrpc"),))
-    assert report(["tiny", "--runs", str(runs), "--out", str(tmp_path / "out"), "--json"]) == 0
+    assert call("report", ["tiny", "--runs", str(runs), "--out", str(tmp_path / "out"), "--json"]) == 0
     (answer,) = json.loads(capsys.readouterr().out)["answers"]
     assert answer["best"] == "LoRA"
 
@@ -138,7 +138,9 @@ def test_the_bare_name_of_a_sweep_is_enough(written, tmp_path: Path, capsys) -> 
 def test_a_sweep_without_a_finished_run_still_has_a_page(written: Callable[..., Path], tmp_path: Path) -> None:
     cells = tuple((m, "minilm", "mrpc", s) for m in ("lora", "cla") for s in (0, 1, 2))
     runs = written(methods=("lora", "cla"), blocks=(("minilm", "mrpc"),), missing=cells)
-    assert report(["sweep=tiny", "--runs", str(runs), "--out", str(tmp_path), "--partial", "--allow-mixed"]) == 0
+    assert (
+        call("report", ["sweep=tiny", "--runs", str(runs), "--out", str(tmp_path), "--partial", "--allow-mixed"]) == 0
+    )
     text = (tmp_path / "tiny" / "index.html").read_text()
     assert "6 of 6 planned runs have no readable record" in text
 

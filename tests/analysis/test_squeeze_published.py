@@ -11,7 +11,7 @@ from scipy import stats
 import analysis
 from analysis.compare import as_json
 from analysis.stats.differences import spread
-from analysis.verbs import compare as verb
+from harness.cli.arguments import call
 
 PUBLISHED = Path(analysis.__file__ or "").parent / "published"
 TABLE1 = PUBLISHED / "lora_squeeze_table1.csv"
@@ -49,7 +49,7 @@ def test_what_is_not_known_is_absent() -> None:
 
 
 def test_compare_says_how_large_the_differences_of_table_1_are(capsys: pytest.CaptureFixture[str]) -> None:
-    assert verb([str(TABLE1), "--json"]) == 0
+    assert call("compare", [str(TABLE1), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     pair = next(p for p in answer["pairwise"] if {p["a"], p["b"]} == {"Direct", "In-minimum"})
     found, sign = pair["differences"], 1 if pair["a"] == "In-minimum" else -1
@@ -58,7 +58,7 @@ def test_compare_says_how_large_the_differences_of_table_1_are(capsys: pytest.Ca
     assert found["error"] == pytest.approx(0.18, abs=0.005)
     assert sign * found["without_largest"] == pytest.approx(0.31, abs=0.005) and "ANLI-r2" in found["largest"]
     assert answer["n_blocks"] == 13 and pair["holm_p"] > 0.05
-    assert verb([str(TABLE1), "--control=Direct"]) == 0
+    assert call("compare", [str(TABLE1), "--control=Direct"]) == 0
     text = " ".join(capsys.readouterr().out.split())
     assert "In-minimum – Direct 13 +0.43 ± 0.18 +0.11 +0.31 (ANLI-r2) 9 / 3" in text
     assert "In-standard – Direct 13 +0.12 ± 0.12 0.00" in text

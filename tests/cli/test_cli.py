@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from harness.__main__ import main
-from harness.cli.commands import VERBS, load
+from harness.cli.commands import VERBS
+from harness.cli.grammar import load
 
 DIGITS = ["model=vit_micro", "dataset=digits", "recipe.epochs=1", "tracker=none", "device=cpu"]
 FLAG = re.compile(r"--[a-z][a-z-]+")
@@ -36,7 +37,7 @@ def test_a_path_that_cannot_be_is_one_sentence_that_names_it(tmp_path, capsys):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_of_the_help_is_there(verb):
-    assert callable(load(VERBS[verb][0]))
+    assert callable(load(VERBS[verb].target))
 
 
 def test_help_names_every_verb_and_loads_nothing(capsys):
@@ -52,10 +53,10 @@ def test_help_names_every_verb_and_loads_nothing(capsys):
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_help_of_a_verb_names_the_flags_it_takes(verb, capsys):
     assert main([verb, "--help"]) == 0
-    told = set(FLAG.findall(capsys.readouterr().out))
+    named = set(FLAG.findall(capsys.readouterr().out))
     assert main([verb, "x", "--no-such-flag"]) == 2
     takes = set(FLAG.findall(capsys.readouterr().err)) - {"--no-such-flag"}
-    assert told == takes
+    assert named == takes
 
 
 def test_the_help_of_a_verb_lists_what_there_is_to_choose_from(capsys):
@@ -94,9 +95,7 @@ def test_a_list_of_targets_is_shown_whole_in_a_plan(tmp_path, capsys):
 
 
 def test_show_answers_in_json(capsys):
-    from harness.cli.show import main as show
-
-    assert show(["dataset=kinship", "--json"]) == 0
+    assert main(["show", "dataset=kinship", "--json"]) == 0
     (view,) = json.loads(capsys.readouterr().out)
     assert view["dataset"] == "kinship" and len(view["examples"]) == 3
     assert view["rows"]["train"] > view["rows"]["test"] > 0

@@ -75,8 +75,8 @@ def test_the_words_of_a_run_still_explain_it(explain):
     [
         (["explain", "f"], "no run begins so"),
         (["explain", "a"], "2 runs begin so"),
-        (["explain", "a", "c"], "explain takes one run, not 2"),
-        (["diff", "c"], "diff takes two run ids"),
+        (["explain", "a", "c"], "'c' is a word too many"),
+        (["diff", "c"], "required: other"),
     ],
 )
 def test_what_is_no_run_is_one_sentence(store, capsys, words, says):

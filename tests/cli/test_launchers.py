@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
-from harness.cli import control, status
+from harness.cli.arguments import call
 from harness.cli.launchers import BUILT_IN, GROUP, kinds_used, launcher_for, launcher_of, queue_of
 from harness.config.settings import settings_from
 from harness.execution.jobs import note_launcher
@@ -53,7 +53,7 @@ def spool(tmp_path, monkeypatch):
 
 
 def ask(capsys, verb, store, *words):
-    assert verb([*words, "--json", "--runs", str(store.root)]) == 0
+    assert call(verb, [*words, "--json", "--runs", str(store.root)]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -73,7 +73,7 @@ def test_a_launcher_of_another_package_serves_sweep_status_cancel_and_doctor(spo
     assert main(["sweep", *SWEEP, *folders]) == 0, "what waits is not submitted again"
     assert len(list((store.root / "jobs" / "spool").iterdir())) == 2
 
-    (sweep,) = ask(capsys, status.main, store)
+    (sweep,) = ask(capsys, "status", store)
     assert sweep["counts"]["pending"] == 6 and sweep["scheduler_answers"]
     assert {run["why"] for run in sweep["runs"]} == {"waits"}
 
@@ -82,9 +82,9 @@ def test_a_launcher_of_another_package_serves_sweep_status_cancel_and_doctor(spo
     assert lines["spool"]["said"] == "a folder of the store"
     assert "no_such_module" in lines["launcher absent"]["said"] and lines["launcher absent"]["ok"] is None
 
-    cancelled = ask(capsys, control.cancel, store)
+    cancelled = ask(capsys, "cancel", store)
     assert len(cancelled["jobs"]) == 2 and cancelled["processes"] == []
-    assert ask(capsys, status.main, store)[0]["counts"]["missing"] == 6
+    assert ask(capsys, "status", store)[0]["counts"]["missing"] == 6
 
 
 def test_the_command_of_a_shown_job_does_its_runs(spool, store, tmp_path):
@@ -117,6 +117,16 @@ def test_what_is_no_launcher_is_one_sentence(spool, kind, sentence):
         launcher_for(kind)
 
 
+@pytest.mark.parametrize("kind", ["../evil", "a/b", "..", "two words", "Spool", "-x"])
+def test_a_launcher_whose_name_is_no_file_name_is_refused_and_nothing_leaves_the_store(spool, store, capsys, kind):
+    points = spool / "others-1.0.dist-info" / "entry_points.txt"
+    points.write_text(f"[{GROUP}]\n{kind} = spool\n")
+    assert main(["sweep", *SWEEP, f"runs={store.root}", f"cluster.kind='{kind}'"]) == 2
+    sentence = capsys.readouterr().err
+    assert f"'{kind}'" in sentence and "small letters" in sentence and sentence.count("\n") == 1
+    assert not store.root.exists() and not (store.root.parent / "evil").exists()
+
+
 def test_a_card_without_a_kind_is_one_sentence_and_nothing_is_planned(spool, store, capsys):
     with pytest.raises(SpecError, match="no launcher 'None'"):
         launcher_of({"name": "mine"})
@@ -145,14 +155,14 @@ def test_a_launcher_whose_package_is_gone_is_named_and_the_rest_is_shown(store, 
     note_launcher(store.root, "gone")
     (silence,) = queue_of(store.root).silent
     assert "no launcher 'gone'" in silence
-    assert status.main(["--runs", str(store.root)]) == 0
+    assert call("status", ["--runs", str(store.root)]) == 0
     assert "no launcher 'gone'" in " ".join(capsys.readouterr().out.split())
     store.paths(plan.ids[0]).folder.mkdir()
     store.paths(plan.ids[0]).log.write_text("a line\n")
-    assert control.logs([plan.ids[0], "--runs", str(store.root)]) == 0
+    assert call("logs", [plan.ids[0], "--runs", str(store.root)]) == 0
     assert "a line" in capsys.readouterr().out
     with pytest.raises(PlanError, match="gone"):
-        control.cancel(["--runs", str(store.root)])
+        call("cancel", ["--runs", str(store.root)])
 
 
 def test_a_launcher_that_cannot_cancel_leaves_the_jobs_of_the_others_cancelled(tmp_path, monkeypatch, capsys):

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.cli import control, status
+from harness.cli import status
+from harness.cli.arguments import call
 from harness.execution.jobs import LiveJob, Queue
 from harness.execution.lease import claim
 from harness.execution.sweep_state import survey
@@ -51,7 +52,7 @@ def until(ready):
 
 
 def answer(capsys, verb, *argv):
-    assert verb([*argv, "--json"]) == 0
+    assert call(verb, [*argv, "--json"]) == 0
     return json.loads(capsys.readouterr().out)
 
 
@@ -75,7 +76,7 @@ def test_a_silent_scheduler_is_said(store, capsys, monkeypatch):
     seen = survey(plan, store, silence)
     assert not seen.scheduler_answers and seen.rows[0].stage == "missing"
     monkeypatch.setattr(status, "queue_of", lambda runs: silence)
-    status.main(["--runs", str(store.root)])
+    call("status", ["--runs", str(store.root)])
     assert "SLURM does not answer" in capsys.readouterr().out
 
 
@@ -111,7 +112,7 @@ def test_the_page_names_failures_skipped_cells_and_running_runs(store, capsys):
     write_plan(store.root, plan)
     run_here(sleepy_plan, store, plan.ids[:1])
     claim(store.paths(plan.ids[1]).folder)
-    assert status.main(["sweep=shown", f"runs={store.root}"]) == 0
+    assert call("status", ["sweep=shown", f"runs={store.root}"]) == 0
     page = " ".join(capsys.readouterr().out.split())
     assert "shown: 1 running, 1 failed, 1 cells skipped" in page
     assert "1✗oom" in page and "asked to fail" in page and "skipped (1): needs 90 GB" in page
@@ -124,7 +125,7 @@ def test_time_left_follows_the_pace_of_a_running_run(store, capsys):
     claim(store.paths(plan.ids[0]).folder)  # held by this very process
     told = [{"t": 1000 + 0.5 * step, "event": "step", "step": step, "total": 100} for step in range(1, 41)]
     store.paths(plan.ids[0]).events.write_text("".join(json.dumps(event) + "\n" for event in told))
-    found = answer(capsys, status.main, "--runs", str(store.root))
+    found = answer(capsys, "status", "--runs", str(store.root))
     assert found[0]["seconds_left"] == pytest.approx(30)
 
 
@@ -138,7 +139,11 @@ def test_ten_thousand_runs_in_two_seconds(store):
     for run_id in plan.ids[1:9000]:
         store.paths(run_id).folder.mkdir()
         shutil.copyfile(record, store.paths(run_id).record)
-    command = [sys.executable, "-c", "import sys; from harness.cli.status import main; sys.exit(main(sys.argv[1:]))"]
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; from harness.__main__ import main; sys.exit(main(['status', *sys.argv[1:]]))",
+    ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run([*command, "--runs", str(store.root)], cwd=REPOSITORY, capture_output=True, text=True)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)  # CPU time: what other programs do meanwhile does not count
@@ -153,19 +158,19 @@ def test_retry_makes_failures_of_one_kind_missing_and_keeps_their_records(store,
         failing = sleepy.plan(3, fail=kind)
         run_here(failing, store, [run_id])
     write_plan(store.root, plan)
-    found = answer(capsys, control.retry, "sweep=sleepy", "--failed", "oom", "--runs", str(store.root))
+    found = answer(capsys, "retry", "sweep=sleepy", "--failed", "oom", "--runs", str(store.root))
     assert found["retried"] == [plan.ids[0], plan.ids[2]]
     assert [store.status(i) for i in plan.ids] == ["unfinished", "failed", "unfinished"]
     assert (store.paths(plan.ids[0]).folder / "record.failed.json").exists()
     with pytest.raises(SpecError, match="Did you mean 'oom'"):
-        control.retry(["--failed", "ooom", "--runs", str(store.root)])
+        call("retry", ["--failed", "ooom", "--runs", str(store.root)])
 
 
 def test_retry_of_what_is_done_says_what_is_a_new_run_and_how_to_do_it_again_all_the_same(store, capsys):
     plan = sleepy.plan(1)
     run_here(plan, store)
     write_plan(store.root, plan)
-    assert control.retry(["sleepy", "--runs", str(store.root)]) == 0
+    assert call("retry", ["sleepy", "--runs", str(store.root)]) == 0
     said = capsys.readouterr().out
     assert "1 done, and it stays" in said and str(store.root / plan.ids[0]) in said
     assert store.status(plan.ids[0]) == "done"
@@ -175,7 +180,7 @@ def test_cancel_asks_local_workers_for_a_checkpoint(store, capsys):
     plan = sleepy.plan(1, steps=5, hold_at=2)
     worker = start_worker(store, plan)
     until(lambda: (store.paths(plan.ids[0]).checkpoint / "sleepy.json").exists())
-    assert answer(capsys, control.cancel, "--runs", str(store.root))["processes"] == [worker.pid]
+    assert answer(capsys, "cancel", "--runs", str(store.root))["processes"] == [worker.pid]
     assert worker.wait(timeout=200) == 75
     assert store.status(plan.ids[0]) == "unfinished"
 
@@ -184,24 +189,24 @@ def test_logs_finds_a_run_by_a_prefix_and_names_what_is_wrong_with_one(store, ca
     plan = sleepy.plan(2)
     run_here(plan, store)
     store.paths(plan.ids[1]).log.write_text("one line\n")
-    assert control.logs([plan.ids[1], "--runs", str(store.root)]) == 0
+    assert call("logs", [plan.ids[1], "--runs", str(store.root)]) == 0
     assert capsys.readouterr().out.endswith("one line\n"), "its events, then what it printed"
     with pytest.raises(RecordError, match="2 runs begin so"):
-        control.logs(["0000", "--runs", str(store.root)])
+        call("logs", ["0000", "--runs", str(store.root)])
     with pytest.raises(RecordError, match="no run begins so"):
-        control.logs(["ffff", "--runs", str(store.root)])
+        call("logs", ["ffff", "--runs", str(store.root)])
 
 
 def test_a_store_without_a_sweep_is_one_sentence(tmp_path):
     with pytest.raises(PlanError, match="no sweep was planned"):
-        status.main(["--runs", str(tmp_path)])
+        call("status", ["--runs", str(tmp_path)])
 
 
 def test_following_a_log_ends_with_the_run(store, capsys):
     plan = sleepy.plan(1, steps=10, seconds=0.05)
     worker = start_worker(store, plan)
     until(lambda: store.paths(plan.ids[0]).events.exists())
-    assert control.logs([plan.ids[0], "-f", "--runs", str(store.root)]) == 0
+    assert call("logs", [plan.ids[0], "-f", "--runs", str(store.root)]) == 0
     assert '"step": 10' in capsys.readouterr().out
     assert worker.wait(timeout=200) == 0
 
@@ -219,11 +224,11 @@ def test_a_plan_that_cannot_be_read_is_named_and_the_others_are_shown(store, cap
     write_plan(store.root, sleepy.plan(2))
     bad = store.root / "plans" / "bad.json"
     bad.mkdir() if content is None else bad.write_bytes(content)
-    assert status.main(["--runs", str(store.root), "--json"]) == 0
+    assert call("status", ["--runs", str(store.root), "--json"]) == 0
     output = capsys.readouterr()
     assert [sweep["sweep"] for sweep in json.loads(output.out)] == ["sleepy"]
     with pytest.raises(PlanError, match="bad"):
-        status.main(["--runs", str(store.root), "bad"])
+        call("status", ["--runs", str(store.root), "bad"])
 
 
 def test_events_that_are_none_cost_nothing(tmp_path):

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 
-from harness.cli.probe import main, print_probe
+from harness.cli.arguments import call
+from harness.cli.probe import print_probe
 from harness.ledger.errors import SpecError
 from harness.ledger.quantity import Measured
 from harness.measure.contention import MOST_LOST, Contention
@@ -277,20 +278,20 @@ def test_the_verb_prints_a_table_or_json_and_keeps_it_for_plans(
     monkeypatch.setattr("harness.probe.result.NOISY", 1e9)  # whatever else this machine does while tests run
     monkeypatch.setattr("harness.measure.contention.MOST_LOST", 1e9)
     words = ["method=head", *SMALL]
-    assert main(words) == 0
+    assert call("probe", words) == 0
     table = capsys.readouterr().out
     assert "Head only" in table and "frozen floor" in table
-    assert main([*words, "--json"]) == 0
+    assert call("probe", [*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["name"] == "floor"
     rates = list(past_probes(tmp_path / "probes"))  # the second probe replaced the first: the setting is the same
     assert {rate.method for rate in rates} >= {"head", "floor"} and all(rate.flop_per_second > 0 for rate in rates)
     assert len(list((tmp_path / "probes").iterdir())) == 1
     monkeypatch.setattr("harness.measure.contention.MOST_LOST", -1.0)
-    assert main(words) == 0 and "~ Head only: its threads waited for a CPU" in capsys.readouterr().out
+    assert call("probe", words) == 0 and "~ Head only: its threads waited for a CPU" in capsys.readouterr().out
     assert not list(past_probes(tmp_path / "probes"))  # times that are not comparable are no rate
-    assert main(["method=cla", "method.update.rank=100000", *words[1:], "--json"]) == 1
+    assert call("probe", ["method=cla", "method.update.rank=100000", *words[1:], "--json"]) == 1
     with pytest.raises(SpecError, match="unknown flag '--jsn'"):
-        main([*words, "--jsn"])
+        call("probe", [*words, "--jsn"])
 
 
 def test_the_benchmark_keeps_json_and_a_picture_and_judges_its_goals(

@@ -5,8 +5,7 @@ import subprocess
 
 import pytest
 
-from harness.cli import control, status
-from harness.cli.explain import explain
+from harness.cli.arguments import call
 from harness.cli.launchers import queue_of
 from harness.execution.sweep_state import survey
 from harness.ledger.store import Store
@@ -49,11 +48,11 @@ def test_a_job_whose_set_up_fails_is_known_with_its_node_and_its_last_words(stor
     ):
         assert row.stage == "missing" and row.message.endswith(words)
     where = ["--runs", str(store.root)]
-    status.main(where)
+    call("status", where)
     assert "job 12_1 on n1 ended before it did a run" in capsys.readouterr().out
-    control.logs([job.ids[0], *where])
+    call("logs", [job.ids[0], *where])
     assert "module: command not found" in capsys.readouterr().out
-    assert explain([job.ids[0], f"runs={store.root}", "--json"]) == 0
+    assert call("explain", [job.ids[0], f"runs={store.root}", "--json"]) == 0
     assert "module: command not found" in json.loads(capsys.readouterr().out)["why"]
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict
 
 import pytest
 
-from harness.cli import control
+from harness.cli.arguments import call
 from harness.cli.sync import waiting
 from harness.execution.lease import look
 from harness.ledger.errors import PlanError
@@ -236,7 +236,7 @@ def test_a_run_that_is_out_of_memory_twice_is_a_record_and_a_larger_class_is_the
     failure = site.store.read(plan.ids[0]).failure
     assert failure.kind == "oom" and "1 GB" in failure.message
     assert site.sweep(plan, memory_gb=(1,)).runs == 0, "it stands until a person retries it"
-    assert control.retry(["sleepy", "--failed", "oom", "--runs", str(site.store.root)]) == 0
+    assert call("retry", ["sleepy", "--failed", "oom", "--runs", str(site.store.root)]) == 0
     site.settle(plan)
 
 
@@ -259,7 +259,7 @@ def test_slurm_agrees_that_a_job_with_a_failed_run_has_failed(site):
     assert "JobState=FAILED" in site.sandbox.ask("scontrol", "show", "job", launched.arrays[0])
     assert [site.store.status(run_id) for run_id in plan.ids] == ["failed", "done"], "the other run had its turn"
     assert site.sweep(plan).runs == 0, "a run that failed by itself is not done again unasked"
-    assert control.retry(["sleepy", "--failed", "diverged", "--runs", str(site.store.root)]) == 0
+    assert call("retry", ["sleepy", "--failed", "diverged", "--runs", str(site.store.root)]) == 0
     site.settle(plan)
 
 

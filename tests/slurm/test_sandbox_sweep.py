@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.cli import control, status
+from harness.cli.arguments import call
 from harness.ledger.quantity import NotMeasured
 from slurm.sandbox import sleepy
 from slurm.submission import submissions
@@ -66,14 +66,14 @@ def test_status_sees_what_runs_and_what_waits_and_cancel_ends_both(site, capsys)
     site.sweep(plan, max_pack=1, concurrency=2)
     site.until(lambda: site.step(plan.ids[0]) and site.step(plan.ids[1]), "two run")
     where = ["--runs", str(site.store.root), "--json"]
-    status.main(where)
+    call("status", where)
     found = json.loads(capsys.readouterr().out)[0]
     assert [run["stage"] for run in found["runs"]] == ["running", "running", "pending", "pending"]
     assert "job " in found["runs"][0]["where"] and found["runs"][2]["why"] == "JobArrayTaskLimit"
-    control.cancel(["sweep=sleepy", *where])
+    call("cancel", ["sweep=sleepy", *where])
     assert len(json.loads(capsys.readouterr().out)["jobs"]) == 4
     site.until(site.idle, "an empty queue")
-    status.main(where)
+    call("status", where)
     assert json.loads(capsys.readouterr().out)[0]["counts"]["stopped"] == 2
 
 
@@ -82,7 +82,7 @@ def test_status_without_the_controller_still_tells_what_the_files_say(site, caps
     site.sweep(plan)
     site.until(lambda: site.finished(plan) and site.idle(), "two records")
     with site.no_controller():
-        status.main(["--runs", str(site.store.root), "--json"])
+        call("status", ["--runs", str(site.store.root), "--json"])
     found = json.loads(capsys.readouterr().out)[0]
     assert found["counts"]["done"] == 2 and found["scheduler_answers"] is False
 

@@ -82,6 +82,8 @@ def test_planning_a_builtin_kind_imports_neither_torch_nor_what_others_registere
     [
         (UpdateSpec, "gated_low_rnk", "unknown choice 'gated_low_rnk'. Did you mean 'gated_low_rank'?"),
         (UpdateSpec, "broken", "'broken' is registered as no_such_module:Broken, which cannot be imported"),
+        (UpdateSpec, "../no/name", "'../no/name' (gated:GatedLowRank) is no name of a kind: small letters"),
+        (UpdateSpec, "Two Words", "'Two Words' (gated:GatedLowRank) is no name of a kind: small letters"),
         (UpdateSpec, "halved", "which is no frozen dataclass of methods.spec.UpdateSpec with kind"),
         (ScheduleSpec, "mistaken", "which is no frozen dataclass of methods.spec.ScheduleSpec with kind"),
     ],
