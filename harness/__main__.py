@@ -33,7 +33,7 @@ def main(argv: list[str] | None = None) -> int:
         ):  # a terminal or pipe that is not UTF-8 gets a ? for what it cannot show
             stream.reconfigure(errors="replace")
     if not words or words[0] in (*HELP, "help"):
-        print(USAGE + "\n".join(f"  {name:<8} {verb.about}" for name, verb in VERBS.items()))
+        print(USAGE + "\n".join(f"  {name:<15}{verb.about}" for name, verb in VERBS.items()))
         return 0
     if words[0] == "--version":
         from importlib.metadata import version
