@@ -43,14 +43,14 @@ def read_records(runs: Path, ids: list[str], name: str) -> tuple[pd.DataFrame, p
 
 def stats(runs: Path, ids: list[str], file: str) -> pd.DataFrame:
     """id, mtime_ns, size of that file of each run that has it."""
-    found = []
+    stamps = []
     for run_id in ids:
         try:
             stat = os.stat(f"{runs}/{run_id}/{file}")
         except FileNotFoundError:
             continue
-        found.append((run_id, stat.st_mtime_ns, stat.st_size))
-    return pd.DataFrame(found, columns=list(_STAMP))
+        stamps.append((run_id, stat.st_mtime_ns, stat.st_size))
+    return pd.DataFrame(stamps, columns=list(_STAMP))
 
 
 def path(runs: Path, name: str, kind: str) -> Path:

@@ -25,7 +25,7 @@ def _differing(specs: Iterable[Mapping[str, Any]]) -> dict[tuple[str, str], set[
             values = seen.setdefault((axis, spec[axis]["name"]), {})
             for key, value in _flat(spec[axis]):
                 values.setdefault(key, set()).add(value)
-    return {name: {key for key, found in values.items() if len(found) > 1} for name, values in seen.items()}
+    return {name: {key for key, kinds in values.items() if len(kinds) > 1} for name, values in seen.items()}
 
 
 def _choices(spec: Mapping[str, Any], differing: Mapping[tuple[str, str], set[str]]) -> dict[str, Any]:

@@ -83,9 +83,9 @@ _SAME_UNIT = {
 }
 
 
-def same_unit(declared: str, found: str) -> bool:
+def same_unit(declared: str, unit: str) -> bool:
     """True when `found` is a spelling of `declared`. Metrics and losses name their own unit, so any is taken."""
-    return declared in ("metric", "nats") or found in _SAME_UNIT.get(declared, {declared})
+    return declared in ("metric", "nats") or unit in _SAME_UNIT.get(declared, {declared})
 
 
 def column(name: str) -> Column:

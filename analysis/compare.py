@@ -16,13 +16,13 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
+from analysis.compared_table import averages, read_table
 from analysis.metric import direction
 from analysis.stats.differences import Spread, spread
 from analysis.stats.ranks import Omnibus, Ranking, against, ranking
-from analysis.table_file import NEEDED, plain_number, plain_spread, read_rows
+from analysis.table_file import read_rows
 from harness.ledger.errors import RecordError, nearest
 
-_AVERAGES = ("average", "avg", "avg.", "mean", "mean.")  # of the other rows: no block of its own
 MIXED = (
     "Wilcoxon ranks the sizes of differences across blocks, and these blocks have metrics of different units ({}): "
     "read it beside the sign test, which does not."
@@ -55,56 +55,9 @@ def compare_csv(path: Path, better: str = "", metric: str = "") -> Comparison:
     table = read_table(path, metric)
     given = table["direction"] if "direction" in table else pd.Series("", index=table.index)
     comparison = compare(table.assign(direction=given.where(given != "", better)), str(path))
-    averages = int(_averages(read_rows(path, metric)).sum())
-    note = f"{averages} values named Average are left out: they are no block and no method of their own."
-    return replace(comparison, notes=(*comparison.notes, note)) if averages else comparison
-
-
-def read_table(path: Path, metric: str = "") -> pd.DataFrame:
-    """The table, checked: columns, numbers, no cell twice, no method under two spellings; without "Average" rows."""
-    table = read_rows(path, metric)
-    if absent := [name for name in NEEDED if name not in table]:
-        wide = " Of a wide table, --metric says what it holds." if not metric else ""
-        raise RecordError(
-            f"{path}: no column {', '.join(absent)}; it has {', '.join(table)}. Needed: {', '.join(NEEDED)}.{wide}"
-        )
-    table = table.map(str.strip)
-    if (nameless := table[["model", "dataset", "method", "metric"]] == "").any(axis=None):
-        line, column = np.argwhere(nameless.to_numpy())[0]
-        raise RecordError(f"{path}, row {line + 2}: no {nameless.columns[column]}; every row needs one.")
-    table = table[~_averages(table)].reset_index(drop=True)
-    _check_spelling(table, path)
-    table["spread"] = pd.to_numeric(table["value"].map(plain_spread), errors="coerce")
-    table["value"] = table["value"].map(plain_number)
-    number = pd.to_numeric(table["value"], errors="coerce")
-    empty = table["value"] == ""
-    if (bad := ~np.isfinite(number) & ~empty).any():
-        line = int(np.flatnonzero(bad)[0])
-        raise RecordError(
-            f"{path}, row {line + 2}: value {table['value'][line]!r} is no finite number; leave it empty for a hole."
-        )
-    table = table.assign(value=number)[~empty]
-    twice = table[table.duplicated(["model", "dataset", "method", "metric"])]
-    if len(twice):
-        first = twice.iloc[0]
-        raise RecordError(
-            f"{path}: {first['model']} / {first['dataset']} / {first['method']} / {first['metric']} is given twice; "
-            "average its seeds first, or name the settings apart in `method`."
-        )
-    return table
-
-
-def _averages(table: pd.DataFrame) -> pd.Series:
-    """The rows that are means of others, whichever axis says so."""
-    names = table[["model", "dataset", "method"]]
-    return names.apply(lambda column: column.str.strip().str.lower().isin(_AVERAGES)).any(axis=1)
-
-
-def _check_spelling(table: pd.DataFrame, path: Path) -> None:
-    names: dict[str, str] = {}
-    for name in dict.fromkeys(table["method"]):
-        if names.setdefault(name.lower(), name) != name:
-            raise RecordError(f"{path}: '{names[name.lower()]}' and '{name}' are one method or two? Spell it one way.")
+    left_out = int(averages(read_rows(path, metric)).sum())
+    note = f"{left_out} values named Average are left out: they are no block and no method of their own."
+    return replace(comparison, notes=(*comparison.notes, note)) if left_out else comparison
 
 
 def control_of(comparison: Comparison, name: str) -> str | None:
@@ -207,8 +160,8 @@ def as_json(comparison: Comparison, control: str | None = None) -> dict[str, Any
 
 def _difference(comparison: Comparison, a: int, b: int) -> dict[str, Any]:
     """Of a less b over the blocks: see analysis.stats.differences.Spread."""
-    found = spread_of(comparison, a, b, comparison.blocks)
-    return {name: _null(value) if isinstance(value, float) else value for name, value in vars(found).items()}
+    difference = spread_of(comparison, a, b, comparison.blocks)
+    return {name: _null(value) if isinstance(value, float) else value for name, value in vars(difference).items()}
 
 
 def spread_of(comparison: Comparison, a: int, b: int, names: Sequence[str]) -> Spread:
@@ -226,15 +179,15 @@ def sign_p(wins: int, losses: int) -> float:
 def _directions(table: pd.DataFrame, source: str) -> dict[str, str]:
     if "direction" not in table:
         return {metric: direction(metric) for metric in dict.fromkeys(table["metric"])}
-    found: dict[str, str] = {}
-    for metric, said in dict.fromkeys(zip(table["metric"], table["direction"], strict=True)):
-        if said not in ("max", "min", ""):
+    directions: dict[str, str] = {}
+    for metric, stated in dict.fromkeys(zip(table["metric"], table["direction"], strict=True)):
+        if stated not in ("max", "min", ""):
             raise RecordError(
-                f"{source}: direction '{said}' of metric '{metric}' must be max or min (empty: by the metric's name)."
+                f"{source}: direction '{stated}' of metric '{metric}' must be max or min (empty: by the metric's name)."
             )
-        if found.setdefault(metric, said or direction(metric)) != (said or direction(metric)):
+        if directions.setdefault(metric, stated or direction(metric)) != (stated or direction(metric)):
             raise RecordError(f"{source}: metric '{metric}' has both directions; a metric has one.")
-    return found
+    return directions
 
 
 def _imputed(wide: pd.DataFrame) -> dict[str, float]:

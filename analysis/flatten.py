@@ -50,18 +50,18 @@ def flatten(raw: Mapping[str, Any]) -> dict[str, Any]:
     metric = raw["spec"]["dataset"]["metric"]
     absent: dict[str, str] = {}
     for name, unit, (section, *rest) in _PATHS:
-        found = _find(raw.get(section, {}), rest, metric)
-        if "value" not in found:
-            absent[name] = found["why"]
+        quantity = _find(raw.get(section, {}), rest, metric)
+        if "value" not in quantity:
+            absent[name] = quantity["why"]
             continue
-        if not same_unit(unit, found["unit"]):
+        if not same_unit(unit, quantity["unit"]):
             raise RecordError(
-                f"record {raw['id']}: {name} is in {found['unit']!r}, declared in {unit!r}; mend the "
+                f"record {raw['id']}: {name} is in {quantity['unit']!r}, declared in {unit!r}; mend the "
                 "writer of the record."
             )
-        row[name] = float(found["value"])
+        row[name] = float(quantity["value"])
         if name == "score":
-            row |= {"score_unit": found["unit"], "score_n": int(found["n"])}
+            row |= {"score_unit": quantity["unit"], "score_n": int(quantity["n"])}
     return row | {"absent": _dumps(absent)} | _texts(raw)
 
 
@@ -76,13 +76,13 @@ def curve(raw: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _find(section: Mapping[str, Any], rest: list[str], metric: str) -> Mapping[str, Any]:
-    found: Any = section
+    quantity: Any = section
     for word in rest:
         key = metric if word == "{metric}" else word
-        if key not in found:
+        if key not in quantity:
             return {"why": f"not in the record ({key})"}
-        found = found[key]
-    return found
+        quantity = quantity[key]
+    return quantity
 
 
 def _reason(raw: Mapping[str, Any]) -> str:

@@ -45,16 +45,16 @@ def from_wandb(
     The plan is the local one where there is one; else what W&B has is taken for what was planned, and a note says so.
     Raises RecordError when W&B cannot be asked or has no run of that sweep, and where `analysis.load` does.
     """
-    found = {run.id: run for run in _fetch(sweep, project)}
-    if not found:
+    fetched = {run.id: run for run in _fetch(sweep, project)}
+    if not fetched:
         raise RecordError(f"W&B project {project} has no run of sweep '{sweep}'; runs are grouped by the sweep's name.")
-    plan, said = _plan(sweep, runs, {run_id: run.spec for run_id, run in found.items()})
-    here = [found[run_id] for run_id in plan.ids if run_id in found]
+    plan, warnings = _plan(sweep, runs, {run_id: run.spec for run_id, run in fetched.items()})
+    here = [fetched[run_id] for run_id in plan.ids if run_id in fetched]
     rows = pd.DataFrame([_row(run) for run in here])
     curves = pd.DataFrame([point for run in here for point in _points(run)], columns=list(_CURVES))
     frame = to_frame(plan, rows, curves, None, partial=partial, allow_mixed=allow_mixed)
     note = f"Read from W&B project {project}: no environment, reasons or test answers come from there."
-    return replace(frame, notes=(*frame.notes, note, *said))
+    return replace(frame, notes=(*frame.notes, note, *warnings))
 
 
 def _fetch(sweep: str, project: str) -> list[_Run]:

@@ -24,8 +24,8 @@ class Differing:
     values: dict[str, tuple[str, ...]]
 
     def __str__(self) -> str:
-        said = [f"{value} ({_few(labels)})" for value, labels in self.values.items()]
-        return f"{self.knob} is {' and '.join(said)}"
+        parts = [f"{value} ({_few(labels)})" for value, labels in self.values.items()]
+        return f"{self.knob} is {' and '.join(parts)}"
 
 
 def differing(rows: pd.DataFrame) -> Iterator[Differing]:
@@ -41,7 +41,7 @@ def differing(rows: pd.DataFrame) -> Iterator[Differing]:
 
 def _seen(runs: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
     """knob -> value -> labels, of the runs of one block."""
-    found: dict[str, dict[str, list[str]]] = {}
+    seen: dict[str, dict[str, list[str]]] = {}
     one_rule = (runs["lr"] == runs["head_lr"]).all()
     for run in runs.itertuples():
         named = {part.split("=")[0] for part in run.setting.split(", ")}
@@ -53,9 +53,9 @@ def _seen(runs: pd.DataFrame) -> dict[str, dict[str, list[str]]]:
         for key, value in knobs.items():
             if key in named or key.split(".")[0] in named:
                 continue
-            labels = found.setdefault(key, {}).setdefault(value, [])
+            labels = seen.setdefault(key, {}).setdefault(value, [])
             labels += [run.label] if run.label not in labels else []
-    return found
+    return seen
 
 
 def _few(labels: tuple[str, ...]) -> str:

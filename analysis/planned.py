@@ -52,10 +52,10 @@ def _name_variants(rows: list[dict[str, Any]], settings: list[dict[str, str]]) -
         keys = sorted({key for i in members for key in settings[i]})
         differing = [key for key in keys if len({settings[i].get(key, "") for i in members}) > 1]
         for i in members if differing else ():
-            said = ", ".join(f"{key}={settings[i][key]}" for key in differing if key in settings[i])
-            rows[i]["setting"] = said
-            rows[i]["method"] += f" {said}" if said else ""
-            rows[i]["plain_label"] += f" ({said})" if said else ""
+            setting = ", ".join(f"{key}={settings[i][key]}" for key in differing if key in settings[i])
+            rows[i]["setting"] = setting
+            rows[i]["method"] += f" {setting}" if setting else ""
+            rows[i]["plain_label"] += f" ({setting})" if setting else ""
             kind = ", ".join(f"{key}={settings[i][key]}" for key in differing if key in settings[i] and not _size(key))
             rows[i]["variant"] += f" ({kind})" if kind else ""
 

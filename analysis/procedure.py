@@ -23,12 +23,12 @@ def procedure(spec: Mapping[str, Any]) -> dict[str, Any]:
     `source_steps` (those of the run that it starts from); NaN where a spec says none."""
     update, schedule = spec["method"]["update"], spec["method"]["schedule"]
     rank = update.get("rank")
-    found = {"procedure": "", "start_rank": _number(rank), "end_rank": _number(rank)}
+    facts = {"procedure": "", "start_rank": _number(rank), "end_rank": _number(rank)}
     if update.get("kind") == "low_rank" and isinstance(rank, int) and not spec["method"].get("ranks"):
-        found |= _of_schedule(schedule, rank)
+        facts |= _of_schedule(schedule, rank)
     before = (spec.get("source") or {}).get("recipe") or {}
     steps = {"own_steps": spec["recipe"].get("max_steps"), "source_steps": before.get("max_steps")}
-    return found | {name: _number(value) for name, value in steps.items()}
+    return facts | {name: _number(value) for name, value in steps.items()}
 
 
 def only_source(rows: pd.DataFrame) -> pd.Series:

@@ -57,8 +57,8 @@ def published_value(
     paper has none.
     """
     known = _lookup(table)
-    found = [known.get((key(a), key(b), key(c))) for a in model for b in dataset for c in method]
-    return next((value for value in found if value is not None), None)
+    values = [known.get((key(a), key(b), key(c))) for a in model for b in dataset for c in method]
+    return next((value for value in values if value is not None), None)
 
 
 def key(name: str) -> str:

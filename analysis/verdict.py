@@ -77,11 +77,11 @@ def _choice(tried: list[Tuned]) -> tuple[str, ...]:
         return ()
     chosen = [f"{entry.method} {entry.settings[entry.best]}" for entry in tried if entry.prefers]
     alike = [entry.method for entry in tried if not entry.prefers]
-    said = [f"Validation prefers {named(chosen, most=12)}."] if chosen else []
-    said += [f"It prefers no setting of {named(alike)}: all score alike."] if alike else []
+    sentences = [f"Validation prefers {named(chosen, most=12)}."] if chosen else []
+    sentences += [f"It prefers no setting of {named(alike)}: all score alike."] if alike else []
     counts = sorted({len(entry.settings) for entry in tried})
     numbers = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return (*said, f"What follows is of one setting a method, chosen so of {numbers} tried, on test.")
+    return (*sentences, f"What follows is of one setting a method, chosen so of {numbers} tried, on test.")
 
 
 def _verdict(frame: Frame, block: str, against: list[Difference]) -> Verdict:
@@ -96,13 +96,13 @@ def _verdict(frame: Frame, block: str, against: list[Difference]) -> Verdict:
     rivals, good = alike(frame, block, best, scored), as_good_as(frame, block, best, scored)
     quickest, why = quickest_of(frame, block, [best, *good]) if good else (None, "")
     ties = [m for m in whole if m != best and means[m] == means[best]]
-    told = [_lead(frame, block, best, len(scored)), f"{named(ties)} has the very same mean." if ties else ""]
-    told += [_compared(frame, block, best, scored, rivals) if len(scored) > 1 else ""]
-    told += [_as_good(frame, block, best, good, quickest, why)] if len(scored) > 1 else []
+    sentences = [_lead(frame, block, best, len(scored)), f"{named(ties)} has the very same mean." if ties else ""]
+    sentences += [_compared(frame, block, best, scored, rivals) if len(scored) > 1 else ""]
+    sentences += [_as_good(frame, block, best, good, quickest, why)] if len(scored) > 1 else []
     lost = [text for m in frame.methods_of(block) if (text := _lost(frame, block, m))]
-    told += [f"Not all runs have a score: {named(lost)}."] if lost else []
-    told += [*(_competitive(frame, against) if len(values) > 2 else ()), *far_off_notes(frame, block)]
-    return Verdict(block, best, rivals, quickest, tuple(filter(None, told)), good)
+    sentences += [f"Not all runs have a score: {named(lost)}."] if lost else []
+    sentences += [*(_competitive(frame, against) if len(values) > 2 else ()), *far_off_notes(frame, block)]
+    return Verdict(block, best, rivals, quickest, tuple(filter(None, sentences)), good)
 
 
 def _lead(frame: Frame, block: str, best: str, scored: int) -> str:
@@ -121,10 +121,10 @@ def _compared(frame: Frame, block: str, best: str, scored: list[str], rivals: tu
     worse, untested = [str(m) for m in p.index[p < 0.05]], [str(m) for m in p.index[p.isna()]]
     pairs = int(table.notna().to_numpy().sum()) // 2
     test = f"paired t over seeds, Holm over {pairs} pair{'s' * (pairs != 1)}, p < .05"
-    told = [f"Worse on this test set ({test}): {named(worse, most=12)}."] if worse else []
-    told += [f"{seeds} seeds do not tell it from {named(list(rivals))}."] if rivals else []
-    told += [f"Not tested, with fewer than three seeds in common: {named(untested)}."] if untested else []
-    return " ".join(told)
+    sentences = [f"Worse on this test set ({test}): {named(worse, most=12)}."] if worse else []
+    sentences += [f"{seeds} seeds do not tell it from {named(list(rivals))}."] if rivals else []
+    sentences += [f"Not tested, with fewer than three seeds in common: {named(untested)}."] if untested else []
+    return " ".join(sentences)
 
 
 def _as_good(frame: Frame, block: str, best: str, good: tuple[str, ...], quickest: str | None, why: str) -> str:

@@ -131,9 +131,9 @@ def simulate_blocks(models: int, datasets: int, methods: int, studies: int, rng:
     names, errors = np.repeat(np.arange(models), datasets).tolist(), []
     for _ in range(studies):
         liking = np.repeat(rng.normal(0, 1, (models, methods)), datasets, axis=0)
-        found = ranking(liking + rng.normal(0, 0.5, liking.shape), clusters=names)
-        pairs = [pair.holm for pair in found.pairs]
-        errors.append(found.p < 0.05 if methods > 2 else min(pairs) < 0.05)
+        ranked = ranking(liking + rng.normal(0, 0.5, liking.shape), clusters=names)
+        pairs = [pair.holm for pair in ranked.pairs]
+        errors.append(ranked.p < 0.05 if methods > 2 else min(pairs) < 0.05)
     return CalibrationRow(f"{models} models × {datasets} datasets", datasets, methods, float(np.mean(errors)))
 
 

@@ -52,12 +52,12 @@ def _compare(m: int, k: int, n: int, transposed: bool) -> tuple[float, float, fl
 def _round(a: Tensor, b: Tensor) -> tuple[float, float]:
     """Milliseconds of one product by PyTorch's kernel and by oneDNN's, in an order drawn anew."""
     kernels = {"own": lambda: torch.mm(a, b), "onednn": lambda: onednn_product(a, b, None)}
-    found = {}
+    milliseconds = {}
     for name in random.sample(list(kernels), 2):
         before = time.perf_counter()
         kernels[name]()
-        found[name] = 1e3 * (time.perf_counter() - before)
-    return found["own"], found["onednn"]
+        milliseconds[name] = 1e3 * (time.perf_counter() - before)
+    return milliseconds["own"], milliseconds["onednn"]
 
 
 if __name__ == "__main__":

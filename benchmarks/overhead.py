@@ -41,13 +41,13 @@ ROUNDS = 22
 def main() -> int:
     torch.set_num_threads(1)  # one thread: the scheduler of a small machine is the larger noise
     results = {name: _compare(words, block) for name, (words, block) in WORK.items()}
-    for name, found in results.items():
-        print(f"{name}: bare {found['bare_ms']:.2f} ms a step, ours {found['ours_ms']:.2f} ms")
+    for name, ratios in results.items():
+        print(f"{name}: bare {ratios['bare_ms']:.2f} ms a step, ours {ratios['ours_ms']:.2f} ms")
         for clock in ("cpu", "wall"):
-            low, mid, high = found[clock]
+            low, mid, high = ratios[clock]
             print(f"  ratio {mid:.3f} of {clock} time (median of {ROUNDS - 2} rounds; 5–95 %: {low:.3f}–{high:.3f})")
     print(json.dumps(results))
-    return 0 if all(found["cpu"][1] <= 1.03 for found in results.values()) else 1
+    return 0 if all(ratios["cpu"][1] <= 1.03 for ratios in results.values()) else 1
 
 
 def _compare(words: list[str], block: int) -> dict[str, Any]:
@@ -60,12 +60,12 @@ def _compare(words: list[str], block: int) -> dict[str, Any]:
         loops = {"ours": _Ours(ours, block), "bare": _Bare(bare, block)}
         rounds = []
         for _ in range(ROUNDS):
-            found = {}
+            times = {}
             for name in random.sample(list(loops), 2):
                 cpu, wall = time.process_time(), time.perf_counter()
                 loops[name].block()
-                found[name] = (time.process_time() - cpu, time.perf_counter() - wall)
-            rounds.append(found)
+                times[name] = (time.process_time() - cpu, time.perf_counter() - wall)
+            rounds.append(times)
     rounds = rounds[2:]  # the first rounds warm both up
     ratios = {clock: [r["ours"][i] / r["bare"][i] for r in rounds] for i, clock in enumerate(("cpu", "wall"))}
     steps = {f"{name}_ms": 1e3 * statistics.median(r[name][1] for r in rounds) / block for name in loops}

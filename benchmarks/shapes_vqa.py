@@ -49,7 +49,7 @@ def main() -> int:
     print("share of right answers on the test split, about 300 questions of each kind (standard error about .02).\n")
     print(f"| | {' | '.join(KINDS)} |\n|---|{'--:|' * len(KINDS)}")
     tables = {"majority": first["majority"], "not trained": first["base"]}
-    for name, shares in (tables | {name: found["right"] for name, found in rows.items()}).items():
+    for name, shares in (tables | {name: row["right"] for name, row in rows.items()}).items():
         print(f"| {name} | {' | '.join(f'{shares[kind]:.3f}' for kind in KINDS)} |")
     return 0
 
@@ -99,7 +99,7 @@ def _shares(asked: Sequence[Mapping[str, Any]], answers: Sequence[str]) -> Share
         kind: [a == row["answer"] for row, a in zip(asked, answers, strict=True) if row["kind"] == kind]
         for kind in KINDS
     }
-    return {kind: sum(found) / len(found) for kind, found in right.items()}
+    return {kind: sum(outcomes) / len(outcomes) for kind, outcomes in right.items()}
 
 
 if __name__ == "__main__":

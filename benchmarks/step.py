@@ -50,26 +50,26 @@ def main() -> None:
     chosen = parser.parse_args()
     for name, words in (GPU if chosen.gpu else CPU).items():
         if chosen.only in (None, name):
-            found = probe(read_request([f"method={ELEVEN}", "targets=all", *words.split()]), _say)
-            print_probe(found)
-            print("\n".join(verdicts(found)))
-            print(f"kept in {keep(found, name)}")
+            result = probe(read_request([f"method={ELEVEN}", "targets=all", *words.split()]), _say)
+            print_probe(result)
+            print("\n".join(verdicts(result)))
+            print(f"kept in {keep(result, name)}")
 
 
-def verdicts(found: Probe) -> list[str]:
+def verdicts(result: Probe) -> list[str]:
     """One line per goal: what was found, with its interval where it is a time."""
-    return [_verdict(found, *goal) for goal in GOALS]
+    return [_verdict(result, *goal) for goal in GOALS]
 
 
-def _verdict(found: Probe, method: str, quantity: str, reference: str, most: float) -> str:
-    goal, row, other = f"{method} {quantity} ≤ {most:.2f} × {reference}", found.row(method), found.row(reference)
+def _verdict(result: Probe, method: str, quantity: str, reference: str, most: float) -> str:
+    goal, row, other = f"{method} {quantity} ≤ {most:.2f} × {reference}", result.row(method), result.row(reference)
     if row is None or other is None:
         return f"?      {goal}: not measured"
     if quantity != "step time":
-        value, spread = found.exact_ratio(row, reference, quantity), "(exact)"
+        value, spread = result.exact_ratio(row, reference, quantity), "(exact)"
     else:
-        wall, cpu = found.time_ratio(row, reference), found.time_ratio(row, reference, cpu=True)
-        busy = cpu is not None and (row.noisy or other.noisy) and found.setting["device"] == "cpu"
+        wall, cpu = result.time_ratio(row, reference), result.time_ratio(row, reference, cpu=True)
+        busy = cpu is not None and (row.noisy or other.noisy) and result.setting["device"] == "cpu"
         value = None if wall is None or cpu is None else (cpu if busy else wall).value
         spread = f"wall time {_interval(wall)}, CPU time {_interval(cpu)}" + (BUSY if busy else "")
     if value is None:
@@ -81,13 +81,13 @@ def _interval(ratio: Ratio | None) -> str:
     return "–" if ratio is None else f"{ratio.value:.3f} [{ratio.low:.3f}, {ratio.high:.3f}]"
 
 
-def keep(found: Probe, name: str) -> Path:
+def keep(result: Probe, name: str) -> Path:
     """JSON and picture, in the folder of the device; the host's name stays out."""
-    folder = RESULTS / slug(found.provenance["device"]["name"])
+    folder = RESULTS / slug(result.provenance["device"]["name"])
     folder.mkdir(parents=True, exist_ok=True)
-    plain = probe_to_json(found)
+    plain = probe_to_json(result)
     plain["provenance"].pop("host")
-    plain["goals"] = verdicts(found)
+    plain["goals"] = verdicts(result)
     path = folder / f"step-{name}.json"
     write_whole(path, to_json(plain))
     draw(json.loads(path.read_bytes()), path.with_suffix(".png"))

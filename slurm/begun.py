@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from shlex import quote
 
+from harness.execution.holder import this_process
 from harness.execution.jobs import LostJob
-from harness.execution.lease import this_process
 from slurm.nodes import DAY
 from slurm.submission import folder_of, submissions
 

@@ -24,9 +24,9 @@ _APOSTROPHES = """
 
 def vqa_accuracy(answer: str, references: list[str]) -> float:
     """Mean over all sets of references but one of min(agreeing / 3, 1)."""
-    texts, said = [_plain(text) for text in references], _plain(answer)
+    texts, given = [_plain(text) for text in references], _plain(answer)
     sets = [texts[:left_out] + texts[left_out + 1 :] for left_out in range(len(texts))]
-    return sum(min(1.0, others.count(said) / 3) for others in sets) / len(sets)
+    return sum(min(1.0, others.count(given) / 3) for others in sets) / len(sets)
 
 
 def anls(answer: str, references: list[str]) -> float:

@@ -39,8 +39,8 @@ def validation_events(run: Evidence) -> Iterator[str]:
     logged = {event.get("step"): event for event in run.events if event["event"] == "val"}
     for point in run.record.curve:
         event = logged.get(point.step, {})
-        said = {"train_loss": point.train_loss, "lr": point.lr} | {f"val_{k}": v for k, v in point.val.items()}
-        for name, number in said.items():
+        recorded = {"train_loss": point.train_loss, "lr": point.lr} | {f"val_{k}": v for k, v in point.val.items()}
+        for name, number in recorded.items():
             if name in event and not _same(event[name], number):
                 yield f"{name} at step {point.step} is {number:.6g} in the record and {event[name]} in events.jsonl"
     if absent := [str(point.step) for point in run.record.curve if point.step not in logged]:

@@ -83,8 +83,8 @@ def _panel(axis: Any, here: pd.DataFrame, columns: tuple[str, ...]) -> list[Any]
 
 
 def _alt(data: pd.DataFrame, columns: tuple[str, ...], unit: str, title: str) -> str:
-    said = []
+    sentences = []
     for row in data.dropna(subset=list(columns), how="all").to_dict("records"):
         parts = ", ".join(f"{column(c).label} {row[c]:.3g}" for c in columns if row[c] == row[c])
-        said.append(f"{row['block']}, {row['method']}: {parts} {unit}")
-    return f"Stacked bars. {title}. " + "; ".join(said) + "."
+        sentences.append(f"{row['block']}, {row['method']}: {parts} {unit}")
+    return f"Stacked bars. {title}. " + "; ".join(sentences) + "."

@@ -63,8 +63,8 @@ def curve_table(frame: Frame) -> pd.DataFrame:
 
 def _alt(frame: Frame, data: pd.DataFrame) -> str:
     last = data.groupby(["block", "method"], sort=False).last().reset_index()
-    said = [
+    sentences = [
         f"{b}: " + ", ".join(f"{r.method} ends at {r.mean:.2f}" for r in last[last["block"] == b].itertuples())
         for b in frame.blocks
     ]
-    return "Line plot of the validation score against optimizer steps. " + "; ".join(said) + "."
+    return "Line plot of the validation score against optimizer steps. " + "; ".join(sentences) + "."

@@ -15,24 +15,26 @@ def forest(frame: Frame) -> Picture | None:
     """Mean paired difference, and 95 % t interval of a shift from three common seeds on; right of zero is better than
     the control. None without a control.
     """
-    found = differences(frame)
-    if not found:
+    compared = differences(frame)
+    if not compared:
         return None
     most = max(len(frame.methods_of(b)) for b in frame.blocks)
     figure, axes = panels(len(frame.blocks), width=4.2, height=0.9 + 0.27 * most, columns=2)
     for axis, block in zip(axes, frame.blocks, strict=True):
-        _panel(axis, frame, block, [d for d in found if d.block == block])
-    rows = [(d.block, d.method, d.estimate.mean, d.estimate.low, d.estimate.high, d.estimate.n, d.holm) for d in found]
+        _panel(axis, frame, block, [d for d in compared if d.block == block])
+    rows = [
+        (d.block, d.method, d.estimate.mean, d.estimate.low, d.estimate.high, d.estimate.n, d.holm) for d in compared
+    ]
     data = pd.DataFrame(rows, columns=["block", "method", "difference", "low", "high", "n", "holm_p"])
-    return Picture("forest", f"Differences to {frame.control}", _alt(frame, found), figure, data)
+    return Picture("forest", f"Differences to {frame.control}", _alt(frame, compared), figure, data)
 
 
-def _panel(axis: Any, frame: Frame, block: str, found: list[Difference]) -> None:
+def _panel(axis: Any, frame: Frame, block: str, compared: list[Difference]) -> None:
     metric = frame.shown(block)
     axis.axvline(0, color=INK, linewidth=0.9)
     if frame.margin and metric.in_points:
         axis.axvspan(-frame.margin, frame.margin, color="#8c959f", alpha=0.16, linewidth=0)
-    for y, d in enumerate(reversed(found)):
+    for y, d in enumerate(reversed(compared)):
         if d.estimate.n == 0:
             where = axis.get_yaxis_transform()
             axis.text(0.02, y, "no common seed", transform=where, fontsize=7.5, va="center", fontstyle="italic")
@@ -49,8 +51,8 @@ def _panel(axis: Any, frame: Frame, block: str, found: list[Difference]) -> None
             capsize=2.5,
             linestyle="none",
         )
-    axis.set_yticks(range(len(found)), [short(d.method) for d in reversed(found)])
-    axis.set_ylim(-0.6, len(found) - 0.4)
+    axis.set_yticks(range(len(compared)), [short(d.method) for d in reversed(compared)])
+    axis.set_ylim(-0.6, len(compared) - 0.4)
     axis.grid(axis="y", visible=False)
     axis.margins(x=0.1)
     axis.set_title(short(block, 40))
@@ -58,14 +60,14 @@ def _panel(axis: Any, frame: Frame, block: str, found: list[Difference]) -> None
     axis.set_xlabel(f"difference to {frame.control} ({unit}), better →")
 
 
-def _alt(frame: Frame, found: tuple[Difference, ...]) -> str:
-    said = []
-    for d in found:
+def _alt(frame: Frame, compared: tuple[Difference, ...]) -> str:
+    sentences = []
+    for d in compared:
         digits = frame.shown(d.block).digits
         if d.estimate.n:
             sure = "significant" if d.holm < 0.05 else "not significant"
-            said.append(f"{d.block}, {d.method}: {number(d.estimate.mean, digits)}, {sure}")
+            sentences.append(f"{d.block}, {d.method}: {number(d.estimate.mean, digits)}, {sure}")
     return (
         f"Forest plot of differences to {frame.control}; filled markers are significant after Holm, "
-        "the grey band is the margin. " + "; ".join(said) + "."
+        "the grey band is the margin. " + "; ".join(sentences) + "."
     )

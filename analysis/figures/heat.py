@@ -59,10 +59,18 @@ def heat_table(frame: Frame) -> pd.DataFrame:
         sign = 1 if frame.better(block) == "max" else -1
         for method in frame.methods:
             mine = frame.cell(block, method)
-            found = estimate_of(mine, "shown")
-            scaled = sign * (found.mean - base) / spread if spread and spread > 0 else 0.0 * found.mean
+            estimate = estimate_of(mine, "shown")
+            scaled = sign * (estimate.mean - base) / spread if spread and spread > 0 else 0.0 * estimate.mean
             rows.append(
-                (block, method, found.mean, scaled, found.n, int((mine["status"] != "skipped").sum()), _hole(mine))
+                (
+                    block,
+                    method,
+                    estimate.mean,
+                    scaled,
+                    estimate.n,
+                    int((mine["status"] != "skipped").sum()),
+                    _hole(mine),
+                )
             )
     return pd.DataFrame(rows, columns=["block", "method", "mean", "scaled", "n", "planned", "hole"])
 
@@ -108,8 +116,8 @@ def _cell(axis, frame: Frame, row, limit: float) -> None:  # noqa: ANN001
 
 def _alt(frame: Frame, data: pd.DataFrame) -> str:
     holes = data[data["hole"] != ""]
-    said = "; ".join(f"{r.method} in {r.block} {r.hole}" for r in holes.itertuples()) or "none"
+    absent = "; ".join(f"{r.method} in {r.block} {r.hole}" for r in holes.itertuples()) or "none"
     return (
         f"Heat map of {len(frame.methods)} methods by {len(frame.blocks)} blocks, coloured by the "
-        f"difference to {frame.control}. Holes: {said}."
+        f"difference to {frame.control}. Holes: {absent}."
     )

@@ -54,18 +54,26 @@ def kept_data(frame: Frame) -> pd.DataFrame:
             lost = (sign * (scores.reindex(runs["source"]).to_numpy(float) - runs["shown"].to_numpy(float))).tolist()
             lost = [value for value in lost if value == value]
             if lost:
-                found, shares, run = t_interval(lost, step=step), kept.loc[runs["id"]], runs.iloc[0]
+                estimate, shares, run = t_interval(lost, step=step), kept.loc[runs["id"]], runs.iloc[0]
                 head = (block, float(run["start_rank"]), float(run["end_rank"]))
                 rows.append(
-                    (*head, shares["mean"].mean(), shares["min"].min(), found.mean, found.low, found.high, found.n)
+                    (
+                        *head,
+                        shares["mean"].mean(),
+                        shares["min"].min(),
+                        estimate.mean,
+                        estimate.low,
+                        estimate.high,
+                        estimate.n,
+                    )
                 )
     return pd.DataFrame(rows, columns=_COLUMNS)
 
 
 def _alt(data: pd.DataFrame) -> str:
-    said = [
+    sentences = [
         f"{p.block}, rank {p.source_rank:.0f} to {p.rank:.0f}: {100 * float(p.kept):.1f} % kept, "
         f"{number(float(p.lost), 2)} lost"
         for p in data.itertuples(index=False)
     ]
-    return f"Scatter plot of the score that Post-Squeeze loses against the variance it keeps. {'; '.join(said)}."
+    return f"Scatter plot of the score that Post-Squeeze loses against the variance it keeps. {'; '.join(sentences)}."

@@ -11,15 +11,15 @@ from analysis.figures.style import COLOURS, INK, Picture, short, styled
 
 
 @styled
-def rank_diagram(found: Comparison) -> Picture:
+def rank_diagram(comparison: Comparison) -> Picture:
     """Demšar's diagram, with the groups of pairwise Wilcoxon tests under Holm instead of Nemenyi's one critical
     difference.
 
     A bar joins its members only (a dot each): a method under a bar without a dot differs from some of them.
     """
-    ranks, names = found.ranking.ranks, found.methods
+    ranks, names = comparison.ranking.ranks, comparison.methods
     order = sorted(range(len(names)), key=lambda i: (ranks[i], names[i]))
-    groups, half = (found.ranking.cliques if found.ranking.testable else ()), (len(order) + 1) // 2
+    groups, half = (comparison.ranking.cliques if comparison.ranking.testable else ()), (len(order) + 1) // 2
     top = 0.55 + 0.28 * len(groups)
     depth = 0.62 + 0.42 * half
     figure = Figure(figsize=(7.2, 0.9 + 0.36 * (top + depth)), layout="constrained")
@@ -34,9 +34,9 @@ def rank_diagram(found: Comparison) -> Picture:
     for place, i in enumerate(order):
         _label(axis, place, float(ranks[i]), names[i], k, half)
     _scale(axis, k, top, depth)
-    _title(axis, found)
+    _title(axis, comparison)
     data = pd.DataFrame({"method": [names[i] for i in order], "mean_rank": [float(ranks[i]) for i in order]})
-    return Picture("ranks", "Mean ranks and groups that cannot be told apart", _alt(found, order), figure, data)
+    return Picture("ranks", "Mean ranks and groups that cannot be told apart", _alt(comparison, order), figure, data)
 
 
 def _label(axis: Axes, place: int, rank: float, name: str, k: int, half: int) -> None:
@@ -68,8 +68,8 @@ def _scale(axis: Axes, k: int, top: float, depth: float) -> None:
     axis.set_axis_off()
 
 
-def _title(axis: Axes, found: Comparison) -> None:
-    rank = found.ranking
+def _title(axis: Axes, comparison: Comparison) -> None:
+    rank = comparison.ranking
     p = "not testable" if rank.p != rank.p else "p < .001" if rank.p < 0.001 else f"p = {rank.p:.3f}"
     few = (
         "" if rank.testable else f"; {rank.clusters} {rank.over} are too few to tell pairs apart ({rank.needed} needed)"
@@ -77,9 +77,9 @@ def _title(axis: Axes, found: Comparison) -> None:
     axis.set_title(f"Mean rank over {rank.n} blocks (1 is best); Friedman, relabelled, {p}{few}", fontsize=9.5)
 
 
-def _alt(found: Comparison, order: list[int]) -> str:
-    rank = found.ranking
-    ranked = ", ".join(f"{found.methods[i]} {rank.ranks[i]:.2f}" for i in order)
-    groups = "; ".join(", ".join(found.methods[i] for i in g) for g in rank.cliques) or "none"
-    told = f"Groups that cannot be told apart: {groups}." if rank.testable else "Too few blocks to tell pairs apart."
-    return f"Critical difference diagram over {rank.n} blocks. Mean ranks: {ranked}. {told}"
+def _alt(comparison: Comparison, order: list[int]) -> str:
+    rank = comparison.ranking
+    ranked = ", ".join(f"{comparison.methods[i]} {rank.ranks[i]:.2f}" for i in order)
+    groups = "; ".join(", ".join(comparison.methods[i] for i in g) for g in rank.cliques) or "none"
+    verdict = f"Groups that cannot be told apart: {groups}." if rank.testable else "Too few blocks to tell pairs apart."
+    return f"Critical difference diagram over {rank.n} blocks. Mean ranks: {ranked}. {verdict}"

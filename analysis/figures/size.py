@@ -47,11 +47,11 @@ def size_data(frame: Frame) -> pd.DataFrame:
     for block in frame.blocks:
         for method in frame.methods_of(block):
             runs = frame.cell(block, method)
-            sizes, found = measured(runs, "adapter_params"), estimate_of(runs, "shown")
-            if found.n and len(sizes) and sizes.min() > 0 and not runs["only_source"].any():
-                low, high = (found.low, found.high) if found.known else (float("nan"), float("nan"))
+            sizes, estimate = measured(runs, "adapter_params"), estimate_of(runs, "shown")
+            if estimate.n and len(sizes) and sizes.min() > 0 and not runs["only_source"].any():
+                low, high = (estimate.low, estimate.high) if estimate.known else (float("nan"), float("nan"))
                 variant = str(runs.iloc[0]["variant"])
-                rows.append((block, variant, method, float(sizes.mean()), found.mean, low, high, found.n))
+                rows.append((block, variant, method, float(sizes.mean()), estimate.mean, low, high, estimate.n))
     data = pd.DataFrame(rows, columns=_COLUMNS)
     order = {name: i for i, name in enumerate(frame.blocks)}
     return data.sort_values(["block", "variant", "parameters"], key=lambda c: c.map(order) if c.name == "block" else c)
@@ -67,9 +67,11 @@ def _line(axis: Any, points: pd.DataFrame, tint: str, sign: str) -> Any:
 
 
 def _alt(frame: Frame, data: pd.DataFrame) -> str:
-    said = [
+    sentences = [
         f"{block}, {variant}: "
         + ", ".join(f"{number(p.mean, 2)} with {p.parameters:,.0f}" for p in points.itertuples(index=False))
         for (block, variant), points in data.groupby(["block", "variant"], sort=False)
     ]
-    return f"Line plot of the score against adapter parameters, with bars over the range of seeds. {'; '.join(said)}."
+    return (
+        f"Line plot of the score against adapter parameters, with bars over the range of seeds. {'; '.join(sentences)}."
+    )

@@ -58,7 +58,7 @@ class Picture:
         used = set(
             re.findall(r"#([\w-]+)", text)
         )  # clip paths and markers; any other id could clash with the next picture's
-        text = re.sub(r' id="([^"]*)"', lambda found: found.group() if found.group(1) in used else "", text)
+        text = re.sub(r' id="([^"]*)"', lambda match: match.group() if match.group(1) in used else "", text)
         return text.replace(INK, "currentColor").replace(PAPER, "var(--page, #ffffff)")
 
     @property
@@ -108,9 +108,9 @@ def marker(methods: tuple[str, ...], method: str) -> str:
     return MARKERS[methods.index(method) % len(MARKERS)]
 
 
-def whiskers(found: Estimate) -> list[list[float]] | None:
+def whiskers(estimate: Estimate) -> list[list[float]] | None:
     """The lengths of an error bar below and above its mean; None where there is no interval."""
-    return [[found.mean - found.low], [found.high - found.mean]] if found.known else None
+    return [[estimate.mean - estimate.low], [estimate.high - estimate.mean]] if estimate.known else None
 
 
 def panels(count: int, *, width: float = 3.6, height: float = 2.9, columns: int = 3) -> tuple[Figure, list]:

@@ -111,16 +111,16 @@ def _panel(axis: Any, frame: Frame, here: pd.DataFrame, block: str, cost: str, h
 
 
 def _alt(frame: Frame, data: pd.DataFrame, label: str) -> str:
-    said = []
+    sentences = []
     for block in frame.blocks:
         here = data[data["block"] == block]
         best = ", ".join(here.loc[here["on_front"], "method"]) or "no method"
         missing = [m for m in frame.methods_of(block) if m not in set(here["method"])]
-        said.append(
+        sentences.append(
             f"{block}: on the front {best}" + (f"; without a finished run {', '.join(missing)}" if missing else "")
         )
     return (
         f"Scatter plot of the score against {label}, a point per method with bars from its lowest to its highest seed. "
-        + ". ".join(said)
+        + ". ".join(sentences)
         + "."
     )

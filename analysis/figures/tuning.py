@@ -10,11 +10,11 @@ from analysis.tables.tuning import tuned, tuning_data
 @styled
 def tuning_curves(frame: Frame) -> Picture | None:
     """A line per method, a point for each number of settings tried. None where no method was tried with several."""
-    found = tuple(tuned(frame))
-    if not found:
+    curves = tuple(tuned(frame))
+    if not curves:
         return None
-    data, methods = tuning_data(found), tuple(dict.fromkeys(t.method for t in found))
-    blocks = tuple(dict.fromkeys(t.block for t in found))
+    data, methods = tuning_data(curves), tuple(dict.fromkeys(t.method for t in curves))
+    blocks = tuple(dict.fromkeys(t.block for t in curves))
     figure, axes = panels(len(blocks))
     handles: dict[str, Any] = {}
     for axis, block in zip(axes, blocks, strict=True):
@@ -29,10 +29,10 @@ def tuning_curves(frame: Frame) -> Picture | None:
         if frame.better(block) == "min":
             axis.invert_yaxis()
     legend_below(figure, [handles[m] for m in methods], list(methods))
-    said = "; ".join(
+    sentences = "; ".join(
         f"{t.block}, {t.method}: {t.expected(1):.2f} with one setting, {t.expected(len(t.settings)):.2f} with all "
         f"{len(t.settings)}"
-        for t in found
+        for t in curves
     )
-    alt = f"Line plot of the expected best validation score against the time that tuning took. {said}."
+    alt = f"Line plot of the expected best validation score against the time that tuning took. {sentences}."
     return Picture("tuning", "Expected best score against tuning time", alt, figure, data)

@@ -43,9 +43,9 @@ def _row(table: Table, n: int, reasons: dict[str, int]) -> str:
 
 def _cell(cell: Cell, tag: str, classes: list[str], reasons: dict[str, int]) -> str:
     sort = "" if cell.value is None else f" data-value='{cell.value!r}'"
-    said = f"<span class='said'> ({_SAID[cell.mark]})</span>" if cell.mark in _SAID else ""
+    words = f"<span class='said'> ({_SAID[cell.mark]})</span>" if cell.mark in _SAID else ""
     if cell.why:
         number = reasons.setdefault(cell.why, len(reasons) + 1)
-        said += f"&nbsp;<abbr class='why' title='{escape(cell.why, quote=True)}'>[{number}]</abbr>"
+        words += f"&nbsp;<abbr class='why' title='{escape(cell.why, quote=True)}'>[{number}]</abbr>"
     names = " ".join(filter(None, (cell.mark, *classes)))
-    return f"<{tag} class='{names}'{sort}>{escape(cell.text)}{said}</{tag.split()[0]}>"
+    return f"<{tag} class='{names}'{sort}>{escape(cell.text)}{words}</{tag.split()[0]}>"

@@ -92,12 +92,14 @@ def _tuning(frame: Frame) -> Section:
 
 
 def _blocks(frame: Frame) -> Section:
-    found = comparison(frame)
+    compared = comparison(frame)
     lead = "Methods over all blocks. A block in which some method is incomplete does not enter ranks, and is named."
-    if found is None and len(frame.blocks) > 1:
+    if compared is None and len(frame.blocks) > 1:
         lead = "No ranks: fewer than two blocks have every run of every method (the heat map shows the holes)."
-    tables = _some(pooled_table(frame)) + ((rank_table(found, frame.control), pair_table(found)) if found else ())
-    pictures = (heat_map(frame), *([rank_diagram(found)] if found else [])) if len(frame.blocks) > 1 else ()
+    tables = _some(pooled_table(frame)) + (
+        (rank_table(compared, frame.control), pair_table(compared)) if compared else ()
+    )
+    pictures = (heat_map(frame), *([rank_diagram(compared)] if compared else [])) if len(frame.blocks) > 1 else ()
     return Section("blocks", "Over all blocks", lead, tables, pictures)
 
 
@@ -155,5 +157,5 @@ def _trust(frame: Frame) -> Section:
     )
 
 
-def _some(found: Table | Picture | None) -> tuple:
-    return () if found is None else (found,)
+def _some(part: Table | Picture | None) -> tuple:
+    return () if part is None else (part,)

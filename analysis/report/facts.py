@@ -10,7 +10,7 @@ def facts(frame: Frame) -> list[tuple[str, str]]:
     """(name, value) pairs, from plan and records alone."""
     rows = frame.rows
     done = rows[rows["status"] == "done"]
-    found = [
+    entries = [
         ("runs", state(frame)),
         ("methods", ", ".join(frame.methods)),
         ("seeds", ", ".join(str(s) for s in sorted(set(rows["seed"]) - {-1}))),
@@ -23,15 +23,15 @@ def facts(frame: Frame) -> list[tuple[str, str]]:
         ("host", _values(done["host"])),
         ("packages", _packages(list(done["packages"]))),
     ]
-    return [(name, value) for name, value in found if value]
+    return [(name, value) for name, value in entries if value]
 
 
 def state(frame: Frame) -> str:
     """`33 runs done, 2 failed, 1 cell skipped`."""
     counts = Counter(frame.rows["status"])
-    said = [f"{counts[s]} {s}" for s in ("failed", "damaged", "missing") if counts[s]]
-    said += [f"{counts['skipped']} cell{'s' * (counts['skipped'] > 1)} skipped"] if counts["skipped"] else []
-    return ", ".join([f"{counts['done']} runs done", *said])
+    others = [f"{counts[s]} {s}" for s in ("failed", "damaged", "missing") if counts[s]]
+    others += [f"{counts['skipped']} cell{'s' * (counts['skipped'] > 1)} skipped"] if counts["skipped"] else []
+    return ", ".join([f"{counts['done']} runs done", *others])
 
 
 def _values(column: object) -> str:
@@ -42,6 +42,6 @@ def _packages(texts: list[str]) -> str:
     """Versions as `torch 2.13.0`; a version that differs between runs is shown twice."""
     seen: set[tuple[str, str]] = set()
     for text in set(texts):
-        found = json.loads(text) if text.startswith("{") else {}
-        seen |= {(str(name), str(version)) for name, version in found.items()}
+        versions = json.loads(text) if text.startswith("{") else {}
+        seen |= {(str(name), str(version)) for name, version in versions.items()}
     return ", ".join(f"{name} {version}" for name, version in sorted(seen))

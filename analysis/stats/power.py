@@ -45,11 +45,11 @@ def detectable_note(values: pd.DataFrame, control: str | None, metric: Shown, st
     least = number(detectable(sd, n, alpha=0.05 / family), metric.digits)
     unit = " points" if metric.in_points else ""
     holm = f", first step of Holm over {family} comparisons" if family > 1 else ""
-    said = (
+    sentence = (
         f"With {n} seeds, a difference to {control} below {least}{unit} is not likely to be found (80 % power, paired "
         f"t, p < .05{holm}; median SD of the differences {number(sd, metric.digits)})."
     )
-    return (said,) if sd > 0 else ()
+    return (sentence,) if sd > 0 else ()
 
 
 def expected_best(trials: ArrayLike, k: int) -> float:

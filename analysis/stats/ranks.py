@@ -91,9 +91,9 @@ def ranking(
     return Ranking(ranks, chi, f, p, compared, groups, len(x), distinct, needed, over)
 
 
-def against(found: Ranking, control: int) -> dict[int, float]:
+def against(ranking: Ranking, control: int) -> dict[int, float]:
     """Method -> p against the control, Holm over these comparisons alone: a smaller family than all pairs."""
-    mine = [pair for pair in found.pairs if control in (pair.a, pair.b)]
+    mine = [pair for pair in ranking.pairs if control in (pair.a, pair.b)]
     adjusted = holm([pair.clustered for pair in mine])
     return {pair.b if pair.a == control else pair.a: float(p) for pair, p in zip(mine, adjusted, strict=True)}
 
@@ -103,8 +103,8 @@ def friedman(x: Floats) -> Omnibus:
     blocks, methods = x.shape
     if methods < 3 or blocks < 2 or (x == x[:, :1]).all():
         return Omnibus(np.nan, np.nan, (methods - 1,))
-    found = stats.friedmanchisquare(*x.T)
-    return Omnibus(float(found.statistic), float(found.pvalue), (methods - 1,))
+    result = stats.friedmanchisquare(*x.T)
+    return Omnibus(float(result.statistic), float(result.pvalue), (methods - 1,))
 
 
 def iman_davenport(chi: Omnibus, blocks: int, methods: int) -> Omnibus:
@@ -140,12 +140,12 @@ def wilcoxon_p(differences: Floats) -> float:
     return sign_flip_p(differences, range(len(differences)))
 
 
-def cliques(ranks: Floats, found: tuple[Pair, ...], alpha: float) -> tuple[tuple[int, ...], ...]:
+def cliques(ranks: Floats, pairs: tuple[Pair, ...], alpha: float) -> tuple[tuple[int, ...], ...]:
     """Maximal groups of two or more methods of which no pair differs (Holm-adjusted p >= alpha), each by rank, best
     first.
     """
     alike: dict[int, set[int]] = {i: set() for i in range(len(ranks))}
-    for pair in found:
+    for pair in pairs:
         if not pair.holm < alpha:
             alike[pair.a].add(pair.b)
             alike[pair.b].add(pair.a)

@@ -182,14 +182,14 @@ def footer(frame: Frame, blocks: tuple[str, ...] | None = None) -> str:
     rows = frame.rows[frame.rows["block"].isin(blocks or frame.blocks)]
     done = rows[rows["status"] == "done"]
     planned = rows[rows["status"] != "skipped"]
-    said = [
+    parts = [
         f"plan {frame.digest}",
         f"{len(done)} of {len(planned)} runs done",
         f"seeds {_few(sorted(set(planned['seed'])))}",
     ]
     for word, name in (("commit", "commit"), ("environment", "fingerprint"), ("device", "device")):
-        said.append(f"{word} {_few(sorted({str(v) for v in done[name] if v} or {'unknown'}))}")
-    return " · ".join(said)
+        parts.append(f"{word} {_few(sorted({str(v) for v in done[name] if v} or {'unknown'}))}")
+    return " · ".join(parts)
 
 
 def _few(values: list[object]) -> str:

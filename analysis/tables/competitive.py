@@ -37,7 +37,7 @@ class Difference:
 
 def differences(frame: Frame) -> tuple[Difference, ...]:
     """Every method against the control, over the seeds both have. Empty without a control."""
-    return tuple(found for block in frame.blocks for found in _of_block(frame, block))
+    return tuple(difference for block in frame.blocks for difference in _of_block(frame, block))
 
 
 def _of_block(frame: Frame, block: str) -> list[Difference]:
@@ -49,7 +49,7 @@ def _of_block(frame: Frame, block: str) -> list[Difference]:
     scale = scale_of(frame.block(block), "shown")
     raw = np.array([float(t_p(d, scale.step)) if len(d) >= 3 else np.nan for d in pairs])
     judged = frame.margin is not None and frame.shown(block).in_points
-    said = competitive(pairs, frame.margin, scale.step) if judged and frame.margin else [None] * len(pairs)
+    judgements = competitive(pairs, frame.margin, scale.step) if judged and frame.margin else [None] * len(pairs)
     far, odd = scale.high - scale.low, far_off(frame, block)
 
     def interval(method: str, paired: NDArray[np.float64]) -> Estimate:
@@ -58,16 +58,16 @@ def _of_block(frame: Frame, block: str) -> list[Difference]:
 
     return [
         Difference(block, str(m), interval(str(m), d), float(p), float(h), c)
-        for m, d, p, h, c in zip(methods, pairs, raw, holm(raw), said, strict=True)
+        for m, d, p, h, c in zip(methods, pairs, raw, holm(raw), judgements, strict=True)
     ]
 
 
 def competitive_table(frame: Frame) -> Table | None:
     """Method × (difference, p, Holm p, competitive?) for every block; None without a control."""
-    found = differences(frame)
-    if not found:
+    compared = differences(frame)
+    if not compared:
         return None
-    rows = tuple(_row(frame, d) for d in found)
+    rows = tuple(_row(frame, d) for d in compared)
     heads = (
         Head("model / dataset"),
         Head("method"),
@@ -101,7 +101,7 @@ def competitive_table(frame: Frame) -> Table | None:
         heads,
         rows,
         (*notes, footer(frame)),
-        _data(found),
+        _data(compared),
     )
 
 
@@ -110,18 +110,18 @@ def _question(frame: Frame) -> str:
 
 
 def _row(frame: Frame, d: Difference) -> tuple[Cell, ...]:
-    digits, found = frame.shown(d.block).digits, d.estimate
-    if found.n == 0:
+    digits, effect = frame.shown(d.block).digits, d.estimate
+    if effect.n == 0:
         text = Cell("no common seed", mark="absent")
     else:
-        width = f" [{number(found.low, digits)}, {number(found.high, digits)}]" if found.known else ""
-        text = Cell(f"{number(found.mean, digits)}{width} ({found.n})", found.mean)
+        width = f" [{number(effect.low, digits)}, {number(effect.high, digits)}]" if effect.known else ""
+        text = Cell(f"{number(effect.mean, digits)}{width} ({effect.n})", effect.mean)
     no_margin = "the margin is in points" if frame.margin else "no margin in the sweep"
     verdict = Cell(no_margin, mark="absent") if d.competitive is None else Cell(d.competitive.verdict)
     return Cell(d.block), Cell(d.method), text, p_cell(d.p), p_cell(d.holm), verdict
 
 
-def _data(found: tuple[Difference, ...]) -> pd.DataFrame:
+def _data(compared: tuple[Difference, ...]) -> pd.DataFrame:
     names = [
         "block",
         "method",
@@ -137,10 +137,10 @@ def _data(found: tuple[Difference, ...]) -> pd.DataFrame:
         "competitive",
     ]
     rows = []
-    for d in found:
+    for d in compared:
         c = d.competitive
-        said = (c.p_not_worse, c.p_worse, c.p_equivalent, c.verdict) if c else (np.nan, np.nan, np.nan, "")
+        judged = (c.p_not_worse, c.p_worse, c.p_equivalent, c.verdict) if c else (np.nan, np.nan, np.nan, "")
         rows.append(
-            (d.block, d.method, d.estimate.mean, d.estimate.low, d.estimate.high, d.estimate.n, d.p, d.holm, *said)
+            (d.block, d.method, d.estimate.mean, d.estimate.low, d.estimate.high, d.estimate.n, d.p, d.holm, *judged)
         )
     return pd.DataFrame(rows, columns=names)

@@ -16,16 +16,16 @@ NOTE = (
 )
 
 
-def difference_table(found: Comparison, control: str | None = None) -> Table | None:
+def difference_table(comparison: Comparison, control: str | None = None) -> Table | None:
     """Every pair, the better mean first; with `control`, every other method less the control.
 
     None where blocks have metrics of several names, whose differences have no common unit.
     """
-    metrics = {name.rsplit(" / ", 1)[1] for name in found.blocks}
+    metrics = {name.rsplit(" / ", 1)[1] for name in comparison.blocks}
     if len(metrics) > 1:
         return None
-    names = [_short(found.blocks, name) for name in found.blocks]
-    pairs = [_pair(found, a, b, names, control) for a, b in _chosen(found, control)]
+    names = [_short(comparison.blocks, name) for name in comparison.blocks]
+    pairs = [_pair(comparison, a, b, names, control) for a, b in _chosen(comparison, control)]
     pairs.sort(key=lambda pair: -pair[2].mean)
     return spread_table("differences", f"Differences in {metrics.pop()}", pairs)
 
@@ -33,41 +33,41 @@ def difference_table(found: Comparison, control: str | None = None) -> Table | N
 def spread_table(name: str, title: str, pairs: Iterable[tuple[str, str, Spread]]) -> Table:
     """One row for each (first, second, spread of first less second)."""
     pairs = list(pairs)
-    weighted = all(found.weighted is not None for _, _, found in pairs)
+    weighted = all(spread.weighted is not None for _, _, spread in pairs)
     heads = (
         Head("first – second"), Head("blocks"), Head("mean difference"),
         *((Head("weighted by ±"),) if weighted else ()), Head("median"),
         Head("without its largest block"), Head("higher / lower", "blocks"),
     )  # fmt: skip
     rows = tuple(_row(*pair, weighted) for pair in pairs)
-    data = pd.DataFrame([{"first": a, "second": b, **vars(found)} for a, b, found in pairs])
+    data = pd.DataFrame([{"first": a, "second": b, **vars(spread)} for a, b, spread in pairs])
     return Table(name, title, heads, rows, (NOTE,), data)
 
 
-def _chosen(found: Comparison, control: str | None) -> list[tuple[int, int]]:
-    count = len(found.methods)
+def _chosen(comparison: Comparison, control: str | None) -> list[tuple[int, int]]:
+    count = len(comparison.methods)
     if control is None:
         return [(a, b) for a in range(count) for b in range(a + 1, count)]
-    base = found.methods.index(control)
+    base = comparison.methods.index(control)
     return [(a, base) for a in range(count) if a != base]
 
 
-def _pair(found: Comparison, a: int, b: int, blocks: list[str], control: str | None) -> tuple[str, str, Spread]:
-    if control is None and (found.scores[:, a] - found.scores[:, b]).mean() < 0:
+def _pair(comparison: Comparison, a: int, b: int, blocks: list[str], control: str | None) -> tuple[str, str, Spread]:
+    if control is None and (comparison.scores[:, a] - comparison.scores[:, b]).mean() < 0:
         a, b = b, a
-    return found.methods[a], found.methods[b], spread_of(found, a, b, blocks)
+    return comparison.methods[a], comparison.methods[b], spread_of(comparison, a, b, blocks)
 
 
-def _row(first: str, second: str, found: Spread, weighted: bool) -> tuple[Cell, ...]:
-    without = "–" if found.n < 2 else f"{signed(found.without_largest)} ({found.largest})"
+def _row(first: str, second: str, spread: Spread, weighted: bool) -> tuple[Cell, ...]:
+    without = "–" if spread.n < 2 else f"{signed(spread.without_largest)} ({spread.largest})"
     return (
         Cell(f"{first} – {second}"),
-        Cell(str(found.n), found.n),
-        _mean(found.mean, found.error),
-        *((_mean(found.weighted, found.weighted_error),) if weighted else ()),
-        Cell(signed(found.median), found.median),
-        Cell(without, None if found.n < 2 else found.without_largest),
-        Cell(f"{found.wins} / {found.losses}", found.wins - found.losses),
+        Cell(str(spread.n), spread.n),
+        _mean(spread.mean, spread.error),
+        *((_mean(spread.weighted, spread.weighted_error),) if weighted else ()),
+        Cell(signed(spread.median), spread.median),
+        Cell(without, None if spread.n < 2 else spread.without_largest),
+        Cell(f"{spread.wins} / {spread.losses}", spread.wins - spread.losses),
     )
 
 

@@ -26,9 +26,9 @@ def examples_table(frame: Frame, rng: np.random.Generator | None = None, *, reps
             continue
         for method in frame.methods_of(block):
             if method != frame.control:
-                found = _found(frame, block, method, rng, reps)
-                rows.append((Cell(block), Cell(method), *_cells(found)))
-                data += [_plain(block, method, found)] if isinstance(found, OnExamples) else []
+                paired = _found(frame, block, method, rng, reps)
+                rows.append((Cell(block), Cell(method), *_cells(paired)))
+                data += [_plain(block, method, paired)] if isinstance(paired, OnExamples) else []
     heads = (
         Head("model / dataset"),
         Head("method"),
@@ -57,18 +57,18 @@ def _found(frame: Frame, block: str, method: str, rng: np.random.Generator, reps
         return str(error)
 
 
-def _cells(found: OnExamples | str) -> tuple[Cell, Cell, Cell]:
-    if isinstance(found, str):
-        return Cell("–", mark="absent"), Cell("not paired", mark="absent", why=found), Cell("–", mark="absent")
-    d, n = found.difference, len(found.seeds)
+def _cells(paired: OnExamples | str) -> tuple[Cell, Cell, Cell]:
+    if isinstance(paired, str):
+        return Cell("–", mark="absent"), Cell("not paired", mark="absent", why=paired), Cell("–", mark="absent")
+    d, n = paired.difference, len(paired.seeds)
     text = f"{number(100 * d.mean, 2)} [{number(100 * d.low, 2)}, {number(100 * d.high, 2)}] "
     text += "(1: examples only)" if n == 1 else f"({n})"
-    small = sum(p < 0.05 for p in found.mcnemar)
-    p = p_cell(found.mcnemar[0]) if n == 1 else Cell(f"< .05 in {small} of {n}", small / n)
-    return Cell(f"{found.examples:,}", found.examples), Cell(text, 100 * d.mean), p
+    small = sum(p < 0.05 for p in paired.mcnemar)
+    p = p_cell(paired.mcnemar[0]) if n == 1 else Cell(f"< .05 in {small} of {n}", small / n)
+    return Cell(f"{paired.examples:,}", paired.examples), Cell(text, 100 * d.mean), p
 
 
-def _plain(block: str, method: str, found: OnExamples) -> tuple[object, ...]:
-    d = found.difference
-    p = " ".join(f"{one:.6g}" for one in found.mcnemar)
-    return block, method, 100 * d.mean, 100 * d.low, 100 * d.high, len(found.seeds), found.examples, p
+def _plain(block: str, method: str, paired: OnExamples) -> tuple[object, ...]:
+    d = paired.difference
+    p = " ".join(f"{value:.6g}" for value in paired.mcnemar)
+    return block, method, 100 * d.mean, 100 * d.low, 100 * d.high, len(paired.seeds), paired.examples, p

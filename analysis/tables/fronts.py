@@ -40,14 +40,14 @@ def fronts_table(frame: Frame, rng: np.random.Generator | None = None, *, reps: 
     rows, data, volumes = [], [], []
     for block in frame.blocks:
         counts, chances = resamples(max(1, len(frame.values(block, "shown"))), rng, reps)  # the same for all fronts
-        found = {costs: inclusion_of(frame, block, costs, counts, chances) for costs in FRONTS}
-        methods = [m for m in frame.methods_of(block) if any(m in f.methods for f in found.values())]
+        fronts = {costs: inclusion_of(frame, block, costs, counts, chances) for costs in FRONTS}
+        methods = [m for m in frame.methods_of(block) if any(m in f.methods for f in fronts.values())]
         for m in methods:
-            rows.append((Cell(block), Cell(m), *(_cell(found[costs], m) for costs in FRONTS)))
+            rows.append((Cell(block), Cell(m), *(_cell(fronts[costs], m) for costs in FRONTS)))
             data += [
-                (block, m, "score + " + " + ".join(c), *found[c].methods[m]) for c in FRONTS if m in found[c].methods
+                (block, m, "score + " + " + ".join(c), *fronts[c].methods[m]) for c in FRONTS if m in fronts[c].methods
             ]
-        volumes += [_volume_text(block, found[FRONTS[2]])] if found[FRONTS[2]].hypervolume else []
+        volumes += [_volume_text(block, fronts[FRONTS[2]])] if fronts[FRONTS[2]].hypervolume else []
     if not rows:
         return None
     heads = (
@@ -96,13 +96,13 @@ def _volume(x: Floats, counts: Floats, chances: Floats) -> tuple[float, float, f
     return float(hypervolume((means - low) / scale, origin)), float(limits[0]), float(limits[1])
 
 
-def _cell(found: Front, method: str) -> Cell:
-    if method not in found.methods:
+def _cell(front: Front, method: str) -> Cell:
+    if method not in front.methods:
         return Cell("–", mark="absent", why="not every seed has a value")
-    share, on_front = found.methods[method]
+    share, on_front = front.methods[method]
     return Cell(f"{100 * share:.0f}{' *' if on_front else ''}", share)
 
 
-def _volume_text(block: str, found: Front) -> str:
-    value, low, high = found.hypervolume or (np.nan, np.nan, np.nan)
+def _volume_text(block: str, front: Front) -> str:
+    value, low, high = front.hypervolume or (np.nan, np.nan, np.nan)
     return f"{block} {value:.3f} [{low:.3f}, {high:.3f}]"

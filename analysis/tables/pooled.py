@@ -29,15 +29,17 @@ def comparison(frame: Frame) -> Comparison | None:
     if len(means.dropna()) < 2 or means.shape[1] < 2:
         return None
     long = means.rename_axis("dataset").reset_index().melt("dataset", var_name="method", value_name="value")
-    found = compare(long.assign(model="", metric="score"), f"sweep {frame.name}")
+    compared = compare(long.assign(model="", metric="score"), f"sweep {frame.name}")
 
     def plain(name: str) -> str:
         return name.removeprefix(" / ").removesuffix(" / score")
 
-    dropped = {plain(name): lost for name, lost in found.dropped.items()}
-    blocks = tuple(map(plain, found.blocks))
+    dropped = {plain(name): lost for name, lost in compared.dropped.items()}
+    blocks = tuple(map(plain, compared.blocks))
     clusters, over = _clusters(frame, blocks)
-    return replace(found, blocks=blocks, dropped=dropped, ranking=ranking(found.scores, clusters=clusters, over=over))
+    return replace(
+        compared, blocks=blocks, dropped=dropped, ranking=ranking(compared.scores, clusters=clusters, over=over)
+    )
 
 
 def _clusters(frame: Frame, blocks: tuple[str, ...]) -> tuple[list[str], str]:
@@ -145,7 +147,8 @@ def _notes(frame: Frame, whole: Whole) -> tuple[str, ...]:
     )
 
 
-def _cell(found: Pooled, i: int) -> Cell:
+def _cell(pooled: Pooled, i: int) -> Cell:
     return Cell(
-        f"{number(found.value[i], 3)} [{number(found.low[i], 3)}, {number(found.high[i], 3)}]", float(found.value[i])
+        f"{number(pooled.value[i], 3)} [{number(pooled.low[i], 3)}, {number(pooled.high[i], 3)}]",
+        float(pooled.value[i]),
     )

@@ -9,12 +9,12 @@ from analysis.stats.ranks import against
 from analysis.table import Cell, Head, Table
 
 
-def rank_table(found: Comparison, control: str | None = None) -> Table:
+def rank_table(comparison: Comparison, control: str | None = None) -> Table:
     """Methods by mean rank, with the number of blocks in which each is best. `control`: comparisons to it alone are a
     smaller family than all pairs, and stand in a note.
     """
-    plain = as_json(found)
-    order = sorted(found.methods, key=lambda m: (plain["mean_ranks"][m], m))
+    plain = as_json(comparison)
+    order = sorted(comparison.methods, key=lambda m: (plain["mean_ranks"][m], m))
     rows = [
         (
             Cell(m),
@@ -23,9 +23,11 @@ def rank_table(found: Comparison, control: str | None = None) -> Table:
         )
         for m in order
     ]
-    dropped = [f"Left out, because methods are missing: {b} ({', '.join(lost)})." for b, lost in found.dropped.items()]
-    told = (*_omnibus_notes(found), *_clique_notes(found), *_control_note(found, control))
-    notes = (*told, *dropped, *_imputed_note(found))
+    dropped = [
+        f"Left out, because methods are missing: {b} ({', '.join(lost)})." for b, lost in comparison.dropped.items()
+    ]
+    sentences = (*_omnibus_notes(comparison), *_clique_notes(comparison), *_control_note(comparison, control))
+    notes = (*sentences, *dropped, *_imputed_note(comparison))
     heads = (Head("method"), Head("mean rank", "", "min"), Head("best in", "blocks", "max"))
     data = pd.DataFrame(
         {
@@ -34,13 +36,13 @@ def rank_table(found: Comparison, control: str | None = None) -> Table:
             "wins": [plain["wins"][m] for m in order],
         }
     )
-    return Table("ranks", f"Mean ranks over {found.ranking.n} blocks", heads, tuple(rows), notes, data)
+    return Table("ranks", f"Mean ranks over {comparison.ranking.n} blocks", heads, tuple(rows), notes, data)
 
 
-def pair_table(found: Comparison) -> Table:
+def pair_table(comparison: Comparison) -> Table:
     """Every pair: Wilcoxon p raw and Holm-adjusted, sign test, blocks won, lost and tied by the first."""
-    names = found.methods
-    pairs = sorted(found.ranking.pairs, key=lambda p: (p.p, names[p.a], names[p.b]))
+    names, rank = comparison.methods, comparison.ranking
+    pairs = sorted(rank.pairs, key=lambda p: (p.p, names[p.a], names[p.b]))
     rows = tuple(
         (
             Cell(f"{names[p.a]} – {names[p.b]}"),
@@ -54,19 +56,24 @@ def pair_table(found: Comparison) -> Table:
     )
     heads = (
         Head("pair"),
-        Head("Wilcoxon p", f"{found.ranking.n} blocks"),
-        Head("sign-flip p", f"{found.ranking.clusters} {found.ranking.over}"),
+        Head("Wilcoxon p", f"{rank.n} blocks"),
+        Head("sign-flip p", f"{rank.clusters} {rank.over}"),
         Head(f"Holm over {len(pairs)}"),
         Head("sign test p"),
         Head("won / lost / tied", "blocks"),
     )
     family = (
-        f"Exact two-sided signed-rank tests. Wilcoxon's takes the {found.ranking.n} blocks as independent; the other "
-        f"flips the signs of all blocks of one of the {found.ranking.clusters} {found.ranking.over} together, and Holm "
-        f"over all {len(pairs)} pairs is of it."
+        f"Exact two-sided signed-rank tests. Wilcoxon's takes the {rank.n} blocks as independent; the other flips the "
+        f"signs of all blocks of one of the {rank.clusters} {rank.over} together, and Holm over all {len(pairs)} pairs "
+        "is of it."
     )
     return Table(
-        "pairs", "Every pair of methods", heads, rows, (family, *found.notes), pd.DataFrame(as_json(found)["pairwise"])
+        "pairs",
+        "Every pair of methods",
+        heads,
+        rows,
+        (family, *comparison.notes),
+        pd.DataFrame(as_json(comparison)["pairwise"]),
     )
 
 
@@ -77,8 +84,8 @@ def p_cell(p: float) -> Cell:
     return Cell("<.001" if p < 0.001 else f"{p:.3f}".removeprefix("0") if p < 1 else "1", float(p))
 
 
-def _omnibus_notes(found: Comparison) -> tuple[str, ...]:
-    rank = found.ranking
+def _omnibus_notes(comparison: Comparison) -> tuple[str, ...]:
+    rank = comparison.ranking
     chi, f = rank.friedman, rank.iman_davenport
     if chi.p != chi.p:
         return ("Friedman's test needs three methods that differ somewhere, and two blocks.",)
@@ -98,22 +105,22 @@ def _equals(p: float) -> str:
     return "< .001" if p < 0.001 else f"= {p:.3f}"
 
 
-def _clique_notes(found: Comparison) -> tuple[str, ...]:
-    rank = found.ranking
+def _clique_notes(comparison: Comparison) -> tuple[str, ...]:
+    rank = comparison.ranking
     if not rank.testable:
         return (_too_few(f"any of the {len(rank.pairs)} pairs", rank.clusters, rank.over, rank.needed),)
-    groups = ["{" + ", ".join(found.methods[i] for i in group) + "}" for group in rank.cliques]
+    groups = ["{" + ", ".join(comparison.methods[i] for i in group) + "}" for group in rank.cliques]
     return (f"Not told apart by the pairwise tests: {'; '.join(groups)}.",) if groups else ()
 
 
-def _control_note(found: Comparison, control: str | None) -> tuple[str, ...]:
-    if control not in found.methods:
+def _control_note(comparison: Comparison, control: str | None) -> tuple[str, ...]:
+    if control not in comparison.methods:
         return ()
-    rank, tested = found.ranking, against(found.ranking, found.methods.index(control))
+    rank, tested = comparison.ranking, against(comparison.ranking, comparison.methods.index(control))
     needed = clusters_needed(len(tested))
     if rank.clusters < needed:
         return (_too_few(f"any method from {control} alone", rank.clusters, rank.over, needed),)
-    different = [found.methods[i] for i, p in tested.items() if p < 0.05]
+    different = [comparison.methods[i] for i, p in tested.items() if p < 0.05]
     return (f"Different from {control} (Holm over {len(tested)} comparisons): {', '.join(different) or 'none'}.",)
 
 
@@ -121,8 +128,8 @@ def _too_few(what: str, clusters: int, over: str, needed: int) -> str:
     return f"{clusters} {over} are too few to tell {what} apart, however large the differences: {needed} are needed."
 
 
-def _imputed_note(found: Comparison) -> tuple[str, ...]:
-    if not found.worst_imputed:
+def _imputed_note(comparison: Comparison) -> tuple[str, ...]:
+    if not comparison.worst_imputed:
         return ()
-    ranks = ", ".join(f"{m} {r:.2f}" for m, r in sorted(found.worst_imputed.items(), key=lambda item: item[1]))
+    ranks = ", ".join(f"{m} {r:.2f}" for m, r in sorted(comparison.worst_imputed.items(), key=lambda item: item[1]))
     return (f"With every hole counted as the worst of its block instead, the mean ranks are: {ranks}.",)

@@ -45,11 +45,11 @@ def _relative(frame: Frame, name: str, title: str, columns: tuple[str, ...]) -> 
     for block in frame.blocks:
         for method in frame.methods_of(block):
             runs = frame.cell(block, method)
-            found = {column: ratio(frame, block, method, column) for column in columns}
+            ratios = {column: ratio(frame, block, method, column) for column in columns}
             rows.append(
-                (Cell(block), Cell(method), *(_cell(found[c], runs, c, method == frame.control) for c in columns))
+                (Cell(block), Cell(method), *(_cell(ratios[c], runs, c, method == frame.control) for c in columns))
             )
-            data += [(block, method, c, e.mean, e.low, e.high, e.n) for c, e in found.items()]
+            data += [(block, method, c, e.mean, e.low, e.high, e.n) for c, e in ratios.items()]
     heads = (
         Head("model / dataset"),
         Head("method"),
@@ -70,8 +70,8 @@ def _withheld(runs: pd.DataFrame, column: str) -> Cell:
     return Cell("no common seed", mark="absent")
 
 
-def _cell(found: Estimate, runs: pd.DataFrame, column: str, is_control: bool) -> Cell:
-    if found.n == 0:
+def _cell(estimate: Estimate, runs: pd.DataFrame, column: str, is_control: bool) -> Cell:
+    if estimate.n == 0:
         cell = (
             absent_cell(runs, column)
             if not runs.loc[runs["status"] == "done", column].notna().any()
@@ -79,6 +79,6 @@ def _cell(found: Estimate, runs: pd.DataFrame, column: str, is_control: bool) ->
         )
         return cell
     if is_control:
-        return Cell(f"1 ({found.n})", 1.0)
-    width = f" [{number(found.low, 3)}, {number(found.high, 3)}]" if np.isfinite(found.low) else ""
-    return Cell(f"{number(found.mean, 3)}{width} ({found.n})", found.mean)
+        return Cell(f"1 ({estimate.n})", 1.0)
+    width = f" [{number(estimate.low, 3)}, {number(estimate.high, 3)}]" if np.isfinite(estimate.low) else ""
+    return Cell(f"{number(estimate.mean, 3)}{width} ({estimate.n})", estimate.mean)

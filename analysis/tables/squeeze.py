@@ -38,13 +38,13 @@ def columns_of(block: pd.DataFrame, rank: float, better: str) -> list[SqueezeCol
     rows = squeezed(block)
     rows = rows[rows["end_rank"] == rank]
     base = float(block.loc[(block["procedure"] == "direct") & ~block["only_source"], "own_steps"].min())
-    found = []
+    columns = []
     for (kind, steps, *_), runs in rows.groupby(["procedure", "own_steps", "start_rank", "variant"], dropna=False):
         chosen = runs[runs["label"] == preferred(runs, better)]
         name = _name(str(kind), float(steps), base) + _which(chosen.iloc[0], rows[rows["procedure"] == kind])
         place = list(_NAMES).index(str(kind)), float(steps) if steps == steps else 0.0, name
-        found.append(SqueezeColumn(name, _steps(chosen.iloc[0]), place, chosen))
-    return sorted(found, key=lambda column: column.place)
+        columns.append(SqueezeColumn(name, _steps(chosen.iloc[0]), place, chosen))
+    return sorted(columns, key=lambda column: column.place)
 
 
 def procedure_table(frame: Frame) -> Table | None:
@@ -68,7 +68,7 @@ def procedure_table(frame: Frame) -> Table | None:
         for column in columns:
             mean = estimate_of(column.runs, "shown")
             data.append((block, rank, column.name, mean.mean, mean.low, mean.high, mean.n))
-    of_names = (Head(name, next(iter(said)) if len(said) == 1 else "") for name, said in steps.items())
+    of_names = (Head(name, next(iter(stated)) if len(stated) == 1 else "") for name, stated in steps.items())
     heads = (Head("model / dataset"), Head("final rank"), *of_names)
     frame_of = pd.DataFrame(data, columns=["block", "rank", "procedure", "mean", "lowest", "highest", "n"])
     return Table(
@@ -80,12 +80,12 @@ def gains_table(frame: Frame) -> Table | None:
     """Post-Squeeze less direct training at the same rank, over common seeds; None where a sweep has no such pair."""
     rows, data = [], []
     for block in frame.blocks:
-        for source, rank, found in gains(frame, block):
+        for source, rank, gain in gains(frame, block):
             digits = frame.shown(block).digits
-            half = range_text(found, lambda value, digits=digits: number(value, digits))
-            cell = Cell(f"{number(found.mean, digits)}{half} ({found.n})", found.mean)
+            half = range_text(gain, lambda value, digits=digits: number(value, digits))
+            cell = Cell(f"{number(gain.mean, digits)}{half} ({gain.n})", gain.mean)
             rows.append((Cell(block), Cell(f"{source:.0f} → {rank:.0f}"), cell))
-            data.append((block, source, rank, found.mean, found.low, found.high, found.n))
+            data.append((block, source, rank, gain.mean, gain.low, gain.high, gain.n))
     if not rows:
         return None
     heads = (Head("model / dataset"), Head("ranks"), Head("Post-Squeeze less direct training", "+ is better"))
@@ -100,7 +100,7 @@ def gains(frame: Frame, block: str) -> list[tuple[float, float, Estimate]]:
     """(source rank, rank, gain) of every Post-Squeeze cell that has a direct one of its rank, higher is better."""
     rows = frame.block(block)
     sign, scale = 1 if frame.better(block) == "max" else -1, scale_of(rows, "shown")
-    found = []
+    gained = []
     for rank in squeezed(rows).loc[lambda r: r["procedure"] == "post", "end_rank"].unique():
         columns = columns_of(rows, float(rank), frame.better(block))
         direct = [column.runs for column in columns if column.place[0] == 0][:1]
@@ -108,8 +108,8 @@ def gains(frame: Frame, block: str) -> list[tuple[float, float, Estimate]]:
             pairs = post[post["done"]].merge(direct[0][direct[0]["done"]], on="seed", suffixes=("", "_direct"))
             values = (sign * (pairs["shown"] - pairs["shown_direct"])).dropna().to_numpy(float)
             if len(values):
-                found.append((float(post.iloc[0]["start_rank"]), float(rank), t_interval(values, step=scale.step)))
-    return sorted(found, key=lambda entry: entry[:2])
+                gained.append((float(post.iloc[0]["start_rank"]), float(rank), t_interval(values, step=scale.step)))
+    return sorted(gained, key=lambda entry: entry[:2])
 
 
 def squeezed(rows: pd.DataFrame) -> pd.DataFrame:

@@ -38,9 +38,9 @@ def squeeze_table(frame: Frame, which: str) -> Table:
     averages = {name: _average(ours, printed, name) for name in names}
     rows, data = [], []
     for task in tasks:
-        found = {name: averages[name] if task == _AVERAGE else ours.get((key(task), name)) for name in names}
-        rows.append((Cell(task), *(_cell(printed.get((task, name)), found[name]) for name in names)))
-        data += [(task, name, printed.get((task, name)), *_numbers(found[name])) for name in names]
+        measured = {name: averages[name] if task == _AVERAGE else ours.get((key(task), name)) for name in names}
+        rows.append((Cell(task), *(_cell(printed.get((task, name)), measured[name]) for name in names)))
+        data += [(task, name, printed.get((task, name)), *_numbers(measured[name])) for name in names]
     number_of = which.removeprefix("squeeze")
     return Table(
         f"lora-squeeze-table{number_of}",
@@ -55,7 +55,7 @@ def squeeze_table(frame: Frame, which: str) -> Table:
 def _ours(frame: Frame, which: str) -> dict[tuple[str, str], Estimate]:
     """(task's key, printed procedure) -> our estimate, of runs of the paper's model at full size."""
     model = _key(str(published(which)["model"].iloc[0]))
-    found: dict[tuple[str, str], Estimate] = {}
+    estimates: dict[tuple[str, str], Estimate] = {}
     for block in frame.blocks:
         rows = frame.block(block)
         if rows.iloc[0]["model_size"] != "full" or model not in {
@@ -64,20 +64,20 @@ def _ours(frame: Frame, which: str) -> dict[tuple[str, str], Estimate]:
             continue
         of_block = _gained(frame, block) if which == "squeeze6" else _scored(rows, frame.better(block))
         for task in {_key(rows.iloc[0][c]) for c in ("dataset", "dataset_label")}:
-            found |= {(task, name): estimate for name, estimate in of_block.items()}
-    return found
+            estimates |= {(task, name): estimate for name, estimate in of_block.items()}
+    return estimates
 
 
 def _scored(rows: pd.DataFrame, better: str) -> dict[str, Estimate]:
     """Of Tables 1, 7 and 8: final rank 1, from rank 128."""
     ours = rows[(rows["procedure"] == "direct") | (rows["start_rank"] == 128)]
-    found = {column.name: estimate_of(column.runs, "shown") for column in columns_of(ours, 1, better)}
-    return {name: estimate for name, estimate in found.items() if estimate.n}
+    estimates = {column.name: estimate_of(column.runs, "shown") for column in columns_of(ours, 1, better)}
+    return {name: estimate for name, estimate in estimates.items() if estimate.n}
 
 
 def _gained(frame: Frame, block: str) -> dict[str, Estimate]:
     return {
-        f"Post {source:.0f}→{rank:.0f} over Direct r={rank:.0f}": found for source, rank, found in gains(frame, block)
+        f"Post {source:.0f}→{rank:.0f} over Direct r={rank:.0f}": gain for source, rank, gain in gains(frame, block)
     }
 
 

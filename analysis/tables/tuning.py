@@ -67,10 +67,10 @@ def tuning_table(frame: Frame) -> Table | None:
     """Block × method: the setting that validation prefers, what a setting costs, and the expected best of k. None
     where no method was tried with several settings.
     """
-    found = tuple(tuned(frame))
-    if not found:
+    curves = tuple(tuned(frame))
+    if not curves:
         return None
-    budgets = _budgets(max(len(t.settings) for t in found))
+    budgets = _budgets(max(len(t.settings) for t in curves))
     heads = (
         Head("model / dataset"),
         Head("method"),
@@ -82,16 +82,16 @@ def tuning_table(frame: Frame) -> Table | None:
         "Expected best validation score of k settings drawn at random from those tried (Dodge et al. 2019, without "
         "replacement), each scored over all its seeds; its cost is their training time. A setting in which a seed "
         "failed counts as the worst that did not. Test scores are not looked at.",
-        *_edges(found),
+        *_edges(curves),
         footer(frame),
     )
-    rows = tuple(_row(frame, t, budgets) for t in found)
-    return Table("tuning", "What tuning buys", heads, rows, notes, tuning_data(found))
+    rows = tuple(_row(frame, t, budgets) for t in curves)
+    return Table("tuning", "What tuning buys", heads, rows, notes, tuning_data(curves))
 
 
-def tuning_data(found: tuple[Tuned, ...]) -> pd.DataFrame:
+def tuning_data(curves: tuple[Tuned, ...]) -> pd.DataFrame:
     """block, method, k, seconds (training, k settings), expected_best."""
-    rows = [(t.block, t.method, k, k * t.seconds, t.expected(k)) for t in found for k in range(1, len(t.settings) + 1)]
+    rows = [(t.block, t.method, k, k * t.seconds, t.expected(k)) for t in curves for k in range(1, len(t.settings) + 1)]
     return pd.DataFrame(rows, columns=["block", "method", "k", "seconds", "expected_best"])
 
 
@@ -125,9 +125,9 @@ def _row(frame: Frame, t: Tuned, budgets: tuple[int, ...]) -> tuple[Cell, ...]:
     return Cell(t.block), Cell(t.method), chosen, cost, *best
 
 
-def _edges(found: tuple[Tuned, ...]) -> tuple[str, ...]:
+def _edges(curves: tuple[Tuned, ...]) -> tuple[str, ...]:
     """A best value at the end of its grid: a wider grid may hold a better one (measuring.md, A3)."""
-    ends = [f"{t.method} ({t.block})" for t in found if _at_the_edge(t)]
+    ends = [f"{t.method} ({t.block})" for t in curves if _at_the_edge(t)]
     return (f"The best value is at the edge of the grid, which may be too narrow: {', '.join(ends)}.",) if ends else ()
 
 

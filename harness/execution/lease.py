@@ -13,7 +13,6 @@ import errno
 import json
 import os
 import re
-import socket
 import threading
 import time
 import uuid
@@ -22,6 +21,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from harness.execution.holder import Holder, process_lives, this_process
 from harness.ledger.errors import SpecError
 from harness.ledger.parse import parse
 from harness.ledger.paths import remove_parts
@@ -33,19 +33,6 @@ _NAME = re.compile(r"lease\.(\d+)")
 
 class LeaseLost(Exception):
     """Another process has taken the run over; nothing more may be written by this one."""
-
-
-@dataclass(frozen=True)
-class Holder:
-    """A process, known well enough to say later whether it is gone."""
-
-    host: str
-    boot: str  # boot id and pid namespace: only where they are equal does a pid mean anything
-    pid: int
-    started: str  # the process's start in clock ticks since boot: pids are used again
-    job: str  # SLURM job id, as squeue shows it: 12_3 in an array; "" elsewhere
-    restart: int  # how often SLURM has started that job again
-    nonce: str
 
 
 @dataclass(frozen=True)
@@ -202,28 +189,6 @@ def heartbeat(lease: Lease, seconds: float = BEAT_SECONDS) -> Iterator[None]:
         lease.release()
 
 
-def this_process() -> Holder:
-    """This process, as its leases name it."""
-    pid = os.getpid()
-    array, task = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    job = f"{array}_{task}" if array else os.environ.get("SLURM_JOB_ID", "")
-    restart = os.environ.get("SLURM_RESTART_COUNT", "")
-    return Holder(
-        socket.gethostname(),
-        _boot(),
-        pid,
-        _started(pid),
-        job,
-        int(restart) if restart.isdecimal() else 0,
-        uuid.uuid4().hex,
-    )
-
-
-def process_lives(holder: Holder) -> bool:
-    """Whether that very process runs on this machine (a zombie does not)."""
-    return _started(holder.pid) == holder.started
-
-
 def fs_time(folder: Path) -> float:
     """Now, on the clock that stamps files in `folder`: a server's, not this machine's."""
     probe = folder / f".clock.{uuid.uuid4().hex[:8]}"
@@ -251,19 +216,3 @@ def _holder(text: bytes) -> Holder | None:
         return parse(Holder, json.loads(text), "lease")
     except (ValueError, SpecError):
         return None
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip() + " " + os.readlink("/proc/self/ns/pid")
-    except OSError:  # no /proc: only the heartbeat decides
-        return ""
-
-
-def _started(pid: int) -> str:
-    """Clock ticks from boot to the process's start; "" when there is none, or a zombie."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return ""
-    return "" if fields[0] in "ZX" else fields[19]

@@ -21,9 +21,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from harness.config.settings import Settings, settings_to_plain
 from harness.execution.gpus import pin, sharers, visible_gpus
+from harness.execution.holder import process_lives, this_process
 from harness.execution.jobs import LiveJob
 from harness.execution.launcher import CheckResult
-from harness.execution.lease import look, process_lives, this_process
+from harness.execution.lease import look
 from harness.execution.local_cluster import LocalCluster
 from harness.execution.queue import is_settled
 from harness.execution.supervisor import Start, Supervisor, Worker

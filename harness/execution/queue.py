@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from harness.execution.lease import Lease, LeaseLost, claim, heartbeat, look, this_process
+from harness.execution.holder import this_process
+from harness.execution.lease import Lease, LeaseLost, claim, heartbeat, look
 from harness.ledger.errors import NodeError
 from harness.ledger.paths import RunPaths, set_aside, set_misplaced_aside
 from harness.ledger.plan import Plan, Planned

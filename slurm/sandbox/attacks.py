@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from harness.execution.lease import Holder, look, process_lives
+from harness.execution.holder import Holder, process_lives
+from harness.execution.lease import look
 from harness.ledger.errors import PlanError
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
@@ -151,9 +152,10 @@ def _skew(target: AttackTarget) -> str:
     if (holder := target.holder()) is None:
         return "nobody works"
     hours = target.random.choice((-1, 1))
+    stamp = time.time() + 3600 * hours
     for own in target.store.root.glob(f"*/.lease.{holder.nonce}"):
         with suppress(FileNotFoundError):
-            os.utime(own, (time.time() + 3600 * hours,) * 2)
+            os.utime(own, (stamp, stamp))
     return f"a heartbeat {'ahead' if hours > 0 else 'behind'}"
 
 

@@ -11,7 +11,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 import analysis
-from analysis.compare import as_json, compare, compare_csv, read_table
+from analysis.compare import as_json, compare, compare_csv
+from analysis.compared_table import read_table
 from analysis.metric import direction
 from analysis.stats.differences import spread
 from analysis.stats.ranks import ranking

@@ -9,7 +9,8 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from harness.execution.lease import STALE_SECONDS, Lease, claim, heartbeat, is_free, look, this_process
+from harness.execution.holder import this_process
+from harness.execution.lease import STALE_SECONDS, Lease, claim, heartbeat, is_free, look
 
 GRAB = """
 import sys, time
