@@ -1,8 +1,9 @@
 """What a number can be at all: units, signs, bounds of metrics, and what must be smaller than what."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from analysis.checks.evidence import Evidence, value
 from analysis.columns import same_unit
@@ -33,7 +34,6 @@ METRICS = {
 }
 _ROUNDING = 1e-6
 _ALL_USED = ("low_rank", "columns", "head")  # updates without a parameter that no forward pass uses
-_RESIZED = ("in_squeeze", "grow")  # schedules that end with another rank than the first step has
 
 
 def metrics(run: Evidence) -> Iterator[str]:
@@ -105,6 +105,16 @@ def parameters(run: Evidence) -> Iterator[str]:
         yield f"{adapter:.0f} adapter and {head:.0f} head parameters are not {trainable:.0f} trainable ones"
     gradients, spec = value(run.record.ledger, "gradients"), run.record.spec
     exact = spec["model"].get("dtype") == "float32" and spec["method"]["update"]["kind"] in _ALL_USED
-    exact = exact and spec["method"]["schedule"]["kind"] not in _RESIZED  # the ledger is of its first rank
-    if gradients is not None and exact and gradients != 4 * trainable:
+    times = _first_over_last(spec["method"])  # the ledger is of the first step, the counts are of the end
+    if gradients is None or not exact or times is None:
+        return
+    if gradients != 4 * (adapter * times + trainable - adapter):
         yield f"float32 gradients of {gradients:.0f} bytes for {trainable:.0f} trainable parameters"
+
+
+def _first_over_last(method: Mapping[str, Any]) -> float | None:
+    """A method's rank at its first step over that at its end; None where the end depends on the training."""
+    schedule = method["schedule"]
+    if schedule["kind"] == "in_squeeze":
+        return method["update"]["rank"] / (schedule["ranks"] or [1])[-1]
+    return None if schedule["kind"] == "grow" else 1

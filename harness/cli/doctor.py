@@ -1,6 +1,7 @@
 """`peftlab doctor`: one screen that says whether this machine can do a sweep, and what is missing when it cannot.
 
-It looks and asks, each question for two seconds at most; it loads no torch, changes nothing, and prints no secret.
+It looks and asks, each question for two seconds at most; it changes nothing and prints no secret. It loads no torch;
+where there is a torchvision, a process of its own tries to load that.
 """
 
 import importlib.metadata
@@ -10,6 +11,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tomllib
 from argparse import Namespace
@@ -36,6 +38,7 @@ from harness.planning.requirements import distinct_specs, required_artifacts
 
 LEAST_DISK = 2 * 2**30  # bytes: records and adapters of a sweep are small; models are as large as their cards say
 NVIDIA = Path("/proc/driver/nvidia/gpus")
+LOADING = 60  # seconds for torch and torchvision to load
 INSTALL = "pip install -c constraints.txt -e ."
 
 
@@ -57,14 +60,14 @@ def examine(request: PlanRequest, *, asked: bool) -> list[CheckResult]:
         silence = pool.submit(unreachable)
         kinds = dict.fromkeys((*known_launchers(), cluster.get("kind")))
         launchers = [pool.submit(_launcher, str(kind), cluster) for kind in kinds]
-        graphics = pool.submit(_gpu, settings)
+        graphics, vision = pool.submit(_gpu, settings), pool.submit(_torchvision)
         here = [_packages(), _disk(settings), _token(), _wandb(settings), _mirror()]
         chosen = distinct_specs(request, resolver := Resolver()) if asked else []
         needed = [_at_hand(artifact, silence) for artifact in required_artifacts(request, resolver)] if asked else []
         needed += _extras(chosen)
         hub = CheckResult("hub", silence.result() or "answers")
         queues = [line for launcher in launchers for line in launcher.result()]
-        return [here[0], graphics.result(), here[1], hub, here[2], *queues, *here[3:], *needed]
+        return [here[0], *vision.result(), graphics.result(), here[1], hub, here[2], *queues, *here[3:], *needed]
 
 
 def _packages() -> CheckResult:
@@ -79,6 +82,24 @@ def _packages() -> CheckResult:
     named = ", ".join(f"{name} {held[name]}" for name in ("torch", "transformers", "peft") if held.get(name))
     text = "; ".join(wrong) or f"Python {platform.python_version()}, {named}; all {len(held)} as required"
     return CheckResult("packages", text, not wrong, INSTALL if wrong else "")
+
+
+def _torchvision() -> list[CheckResult]:
+    """Empty where there is none: nothing here needs it. One that is of another torch keeps transformers from loading a
+    ViT or Gemma's images at all."""
+    if importlib.util.find_spec("torchvision") is None:
+        return []
+    command = [sys.executable, "-c", "import torchvision"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=LOADING)
+    except subprocess.TimeoutExpired:
+        return [CheckResult("torchvision", f"is here, and had not loaded after {LOADING} s")]
+    held = _version("torchvision") or "of no known version"
+    if done.returncode == 0:
+        return [CheckResult("torchvision", f"{held} loads; images are read without it", True)]
+    why = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
+    said = f"{held} does not load beside torch {_version('torch')} ({why}): models that read images would not either"
+    return [CheckResult("torchvision", said, False, "pip uninstall torchvision")]
 
 
 def _required() -> dict[str, str]:

@@ -90,7 +90,8 @@ def _record(
     adapter = 512 * last
     trained = adapter + 390
     counts = {"adapter": adapter, "trainable": trained}
-    held = {"adapter": 4 * adapter, "gradients": 4 * trained, "optimizer": 8 * trained}
+    first = 512 * (rank if schedule["kind"] == "in_squeeze" else last) + 390  # the ledger is of the first step
+    held = {"adapter": 4 * adapter, "gradients": 4 * first, "optimizer": 8 * trained}
     return replace(
         plain,
         id=_id(cell, dataset, seed),

@@ -137,3 +137,39 @@ def test_it_loads_no_torch(bare):
     code += "print(sorted({'torch', 'transformers', 'datasets', 'wandb', 'huggingface_hub'} & set(sys.modules)))"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert said.endswith("[]\n")
+
+
+@pytest.fixture
+def with_torchvision(bare, monkeypatch):
+    """A torchvision of the test's own, before any other; its text."""
+
+    def install(text):
+        package = bare / "site" / "torchvision"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text(text)
+        monkeypatch.syspath_prepend(bare / "site")
+        monkeypatch.setenv("PYTHONPATH", str(bare / "site"))
+
+    return install
+
+
+def test_a_torchvision_of_another_torch_is_named_with_its_reason(with_torchvision, ask):
+    with_torchvision("raise RuntimeError('operator torchvision::nms does not exist')")
+    code, found = ask()
+    row = found["torchvision"]
+    assert code == 1 and row["ok"] is False and row["todo"] == "pip uninstall torchvision"
+    assert "RuntimeError: operator torchvision::nms does not exist" in row["said"]
+
+
+def test_a_torchvision_that_loads_is_said_and_none_is_no_line(with_torchvision, ask):
+    with_torchvision("")
+    code, found = ask()
+    assert code == 0 and found["torchvision"]["ok"] is True
+
+
+def test_without_torchvision_there_is_no_line_of_it(bare, ask, monkeypatch):
+    find_spec = doctor.importlib.util.find_spec
+    monkeypatch.setattr(
+        doctor.importlib.util, "find_spec", lambda name: None if name == "torchvision" else find_spec(name)
+    )
+    assert "torchvision" not in ask()[1]

@@ -1,5 +1,7 @@
 """LoRA-Squeeze through the real loop: one source, several target ranks; stages, resumed; nothing trained at all."""
 
+from dataclasses import replace
+
 import pytest
 from safetensors.torch import load_file
 
@@ -12,6 +14,7 @@ from harness.ledger.store import Store
 from harness.planning.plan import plan_one, read_request
 from harness.training.context import Stopped
 from harness.training.run import run_one
+from tests.rewrite import rewrite
 
 WORDS = ("model=vit_micro", "dataset=digits", "recipe=quick_image", "tracker=none", "device=cpu",
          "recipe.evaluations=3")  # fmt: skip
@@ -88,6 +91,16 @@ def test_stages_of_one_run_end_at_the_last_rank_and_are_resumed_bit_for_bit(plan
     assert resumed.scores == straight.scores
     ours, theirs = (load_file(s.paths(plan.id).adapter / "state.safetensors") for s in (straight_store, store))
     assert ours.keys() == theirs.keys() and all((ours[name] == theirs[name]).all() for name in ours)
+
+
+def test_the_gradients_in_the_ledger_are_those_of_the_first_rank_exactly(planned):
+    plan, store, settings = planned("method=squeeze_in", "method.schedule.ranks=[16,4]", "recipe.max_steps=3")
+    record = run_one(plan, store, settings)
+    held, counts = record.ledger["gradients"].value, record.parameters
+    assert held == 4 * (4 * counts["adapter"].value + counts["head"].value)
+    few = replace(record.ledger["gradients"], value=4 * counts["trainable"].value)
+    rewrite(store.root, replace(record, ledger={**record.ledger, "gradients": few}))
+    assert any("float32 gradients" in finding.what for finding in check_run(store.root / plan.id))
 
 
 def test_a_source_that_fails_fails_its_targets(tmp_path, peftlab_cache):
