@@ -176,6 +176,16 @@ VERBS = {
         (arg("--json", action="store_true", help="all trials, the best, and what they took"),),
         "[WORDS] [search.KEY=VALUE …]",
     ),
+    "budget": Verb(
+        "harness.cli.budget:main",
+        "a parameter budget over the weights of trained adapters, and over tasks",
+        (
+            arg("--parameters", metavar="N", type=int, help="Σ rank·(in + out) of all adapters together"),
+            arg("--merge", action="store_true", help="also one adapter for all tasks, within N, scored on each"),
+            JSON,
+        ),
+        "tasks=RUN[,RUN…] [weights=N,N…] [runs=DIR]",
+    ),
     "export": Verb(
         "harness.cli.export:export",
         "a run's update as a standard PEFT adapter",

@@ -58,6 +58,12 @@ The closest adapter of a lower rank, by singular values, with squeeze.csv and sp
 
   peftlab squeeze my_adapter my_adapter_r8 --rank 8
   peftlab squeeze my_adapter small --keep 0.95""",
+    "budget": """\
+The ranks that keep the most of Σ σ² of the trained updates: uniform, greedy and exact, side by side.
+tasks: finished runs of method=lora on one model, one for each task; weights: what each counts.
+Answers are also kept beside each run.
+
+  peftlab budget tasks=8b3cc67d,e88d18bb weights=2,1 --parameters 100000 --merge""",
     "search": """\
 Every trial is a run. The same command goes on where it was; started several times, it works on one study.
 
