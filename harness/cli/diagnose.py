@@ -1,0 +1,95 @@
+"""`peftlab diagnose sweep=NAME kinds=…`: measure the finished runs of a sweep from the weights they kept."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from harness.cli.arguments import flags_of
+from harness.config.settings import settings_from
+from harness.ledger.diagnoses import CHECKPOINTS, VERSIONS
+from harness.ledger.errors import SpecError, nearest
+from harness.ledger.plan import read_plan
+from harness.ledger.store import Store
+from harness.planning.plan import read_request
+
+if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
+    from harness.diagnostics.diagnose import Diagnosis
+
+KEYS = ("sweep", "kinds", "checkpoint", "rows")
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main(argv: list[str]) -> int:
+    """Exit code 1 when a diagnosis failed; one that cannot be, of a run without kept weights, is left out."""
+    flags, words = flags_of(argv, ("--json",))
+    own, settings_words = _sorted(words)
+    if "sweep" not in own:
+        raise SpecError("diagnose takes a sweep: peftlab diagnose sweep=quickstart kinds=generalization.")
+    kinds, asked = _kinds(own.get("kinds", "")), _asked(own)
+    settings = settings_from(read_request(settings_words).config)
+    store, plan = Store(settings.runs), read_plan(settings.runs, own["sweep"])
+    from harness.diagnostics.diagnose import diagnose
+
+    outcomes: list[Diagnosis] = []
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("diagnosing", total=len(plan.ids) * len(kinds))
+        for outcome in diagnose(plan.ids, store, settings, kinds, asked):
+            outcomes.append(outcome)
+            bar.advance(task)
+    if "--json" in flags:
+        print(json.dumps({"sweep": plan.name, "diagnoses": [asdict(outcome) for outcome in outcomes]}, indent=2))
+    else:
+        _print(outcomes, plan.name)
+    return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
+
+
+def _sorted(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    """This verb's own words, and those that are settings; a word without = is the sweep's name."""
+    own, rest = {}, []
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals:
+            own["sweep"] = word
+        elif key in KEYS:
+            own[key] = value
+        else:
+            rest.append(word)
+    return own, rest
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    """In the order of the table: those that ask the model for predictions before those that change it."""
+    wanted = {kind for kind in text.strip("[]").split(",") if kind}
+    for kind in sorted(wanted - set(VERSIONS)):
+        raise SpecError(f"kinds: unknown kind '{kind}'; known: {', '.join(VERSIONS)}.{nearest(kind, VERSIONS)}")
+    return tuple(kind for kind in VERSIONS if not wanted or kind in wanted)
+
+
+def _asked(own: Mapping[str, str]) -> dict[str, Any]:
+    """What the questions share."""
+    checkpoint = own.get("checkpoint", CHECKPOINTS[0])
+    if checkpoint not in CHECKPOINTS:
+        raise SpecError(f"checkpoint: '{checkpoint}' is none of {', '.join(CHECKPOINTS)}.")
+    if "rows" not in own:
+        return {"checkpoint": checkpoint}
+    if not own["rows"].isdecimal() or int(own["rows"]) < 1:
+        raise SpecError(f"rows: '{own['rows']}' is no whole number of at least 1.")
+    return {"checkpoint": checkpoint, "rows": int(own["rows"])}
+
+
+def _print(outcomes: "Sequence[Diagnosis]", sweep: str) -> None:
+    counts = Counter(outcome.state for outcome in outcomes)
+    if set(counts) == {"there"}:
+        console.print(f"{sweep}: all {counts['there']} diagnoses are there already; nothing to do.", markup=False)
+        return
+    states = ", ".join(f"{counts[state]} {state}" for state in ("measured", "there", "left out", "failed"))
+    console.print(f"{sweep}: {states}; peftlab report {sweep} shows them.", markup=False)
+    reasons = Counter((o.state, o.kind, o.why) for o in outcomes if o.why)
+    for (state, kind, why), count in reasons.items():
+        ids = [o.run_id for o in outcomes if (o.state, o.kind, o.why) == (state, kind, why)]
+        console.print(f"  {state}: {kind} of {count} runs ({ids[0]}{' …' * (count > 1)}): {why}", markup=False)
