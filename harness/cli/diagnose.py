@@ -1,6 +1,7 @@
 """`peftlab diagnose sweep=NAME kinds=…`: measure the finished runs of a sweep from the weights they kept."""
 
 import json
+from argparse import Namespace
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,29 +10,31 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import Progress
 
-from harness.cli.arguments import flags_of
+from harness.config.overrides import expand
 from harness.config.settings import settings_from
 from harness.ledger.diagnoses import CHECKPOINTS, VERSIONS
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.plan import read_plan
 from harness.ledger.store import Store
-from harness.planning.plan import read_request
+from harness.planning.plan import request_of
 
 if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
+    from hydra.core.override_parser.types import Override
+
     from harness.diagnostics.diagnose import Diagnosis
 
 KEYS = ("sweep", "kinds", "checkpoint", "rows")
 console = Console(highlight=False, soft_wrap=True)
 
 
-def main(argv: list[str]) -> int:
+def main(given: Namespace) -> int:
     """Exit code 1 when a diagnosis failed; one that cannot be, of a run without kept weights, is left out."""
-    flags, words = flags_of(argv, ("--json",))
-    own, settings_words = _sorted(words)
+    own = _own(given.overrides)
     if "sweep" not in own:
         raise SpecError("diagnose takes a sweep: peftlab diagnose sweep=quickstart kinds=generalization.")
     kinds, asked = _kinds(own.get("kinds", "")), _asked(own)
-    settings = settings_from(read_request(settings_words).config)
+    rest = [override for override in given.overrides if override.key_or_group not in KEYS]
+    settings = settings_from(request_of(rest).config)
     store, plan = Store(settings.runs), read_plan(settings.runs, own["sweep"])
     from harness.diagnostics.diagnose import diagnose
 
@@ -41,25 +44,17 @@ def main(argv: list[str]) -> int:
         for outcome in diagnose(plan.ids, store, settings, kinds, asked):
             outcomes.append(outcome)
             bar.advance(task)
-    if "--json" in flags:
+    if given.json:
         print(json.dumps({"sweep": plan.name, "diagnoses": [asdict(outcome) for outcome in outcomes]}, indent=2))
     else:
         _print(outcomes, plan.name)
     return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
 
 
-def _sorted(words: Sequence[str]) -> tuple[dict[str, str], list[str]]:
-    """This verb's own words, and those that are settings; a word without = is the sweep's name."""
-    own, rest = {}, []
-    for word in words:
-        key, equals, value = word.partition("=")
-        if not equals:
-            own["sweep"] = word
-        elif key in KEYS:
-            own[key] = value
-        else:
-            rest.append(word)
-    return own, rest
+def _own(overrides: "Sequence[Override]") -> dict[str, str]:
+    """This verb's own words; several kinds are joined by commas."""
+    own = [override for override in overrides if override.key_or_group in KEYS]
+    return {o.key_or_group: ",".join(assignment.shown for assignment in expand(o)) for o in own}
 
 
 def _kinds(text: str) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from typing import Any
 
 KINDS = {
     "generalization": "harness.diagnostics.generalization:measure",
+    "bounds": "harness.diagnostics.bounds:measure",
 }
 DEFAULTS: dict[str, dict[str, Any]] = {  # by kind, what a question holds beside the checkpoint
     "generalization": {"rows": 2000},

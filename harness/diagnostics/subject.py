@@ -1,7 +1,7 @@
 """A finished run put together again: the pretrained model, its method at a kept checkpoint, its task and its data."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -60,6 +60,9 @@ class Subject:
     task: Task
     data: Data
     device: torch.device
+    counts: Mapping[str, int]  # trained parameters, as the method gave them before any merge
+    links: int  # of a chain, those that have moved the weights; else 1
+    bits: int  # of a stored weight of the update
     _before: dict[str, Tensor] = field(repr=False)
 
     def predict(self, examples: Sequence[Example], lengths: Sequence[int]) -> list[Prediction]:
@@ -110,7 +113,10 @@ def load_subject(folder: RunPaths, record: Record, settings: Settings, checkpoin
     method.attach(model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
     method.restore(*_read(kept))
     model.eval()
-    return Subject(folder.id, record, spec, settings, loaded, model, method, task, data, device, before)
+    links = 1 + sum("link" in entry for entry in method.history())
+    bits = max((8 * tensor.element_size() for tensor in method.tensors().values()), default=32)
+    known = (method.counts(), links, bits, before)
+    return Subject(folder.id, record, spec, settings, loaded, model, method, task, data, device, *known)
 
 
 def folder_of(folder: RunPaths, record: Record, checkpoint: str) -> Path:

@@ -2,5 +2,6 @@
 
 VERSIONS = {
     "generalization": 1,
+    "bounds": 1,
 }
 CHECKPOINTS = ("selected", "last")

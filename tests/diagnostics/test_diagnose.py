@@ -2,13 +2,16 @@
 
 import copy
 import json
+import math
 import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from harness.__main__ import main
+from harness.config.overrides import parse_words
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.diagnostics.generalization import chosen_rows
@@ -18,7 +21,7 @@ from harness.ledger.diagnoses import VERSIONS
 from harness.ledger.plan import write_plan
 from harness.ledger.side_record import read_all
 from harness.ledger.store import Store
-from harness.planning.plan import plan_sweep, read_request
+from harness.planning.plan import plan_sweep, request_of
 from harness.training.run import run_one
 
 RUNS = ("model=vit_micro", "dataset=digits", "recipe=quick_image", "recipe.max_steps=6", "recipe.evaluations=3")
@@ -29,7 +32,8 @@ def swept(tmp_path_factory, peftlab_cache):
     """A store of two finished runs, one of which kept no weights: its ids by method, and the words that name it."""
     root = tmp_path_factory.mktemp("diagnose")
     words = [f"runs={root / 'runs'}", f"cache={peftlab_cache}", "device=cpu"]
-    request = read_request(["method=lora,full", *RUNS, *words, "tracker=none", "keep_last=true"])
+    typed = ["method=lora,full", *RUNS, *words, "tracker=none", "keep_last=true"]
+    request = request_of(parse_words(typed))
     settings, plan = settings_from(request.config), plan_sweep(request, Resolver())
     write_plan(settings.runs, plan)
     for planned in plan.runs:
@@ -96,7 +100,7 @@ def test_the_gap_is_that_of_a_plain_loop_in_float64(fresh, capsys):
     sides = {side.question["checkpoint"]: side.answer for side in read_all(folder, "generalization", 1)}
     assert set(sides) == {"selected", "last"}
     for checkpoint, answer in sides.items():
-        settings = settings_from(read_request(words[:3]).config)
+        settings = settings_from(request_of(parse_words(words[:3])).config)
         subject = load_subject(folder, record, settings, checkpoint)
         model = copy.deepcopy(subject.merged).double().eval()
         loss = {}
@@ -105,11 +109,36 @@ def test_the_gap_is_that_of_a_plain_loop_in_float64(fresh, capsys):
             assert len(rows) == 50
             batch = subject.task.collate([split[row] for row in rows], None)
             pixels = batch.inputs["pixel_values"].double()
-            logits = model(pixel_values=pixels).logits
+            with torch.no_grad():
+                logits = model(pixel_values=pixels).logits
             loss[name] = float(torch.nn.functional.cross_entropy(logits, batch.targets))
             assert answer[name]["loss"] == pytest.approx(loss[name], abs=1e-5)
         assert answer["gap"] == pytest.approx(loss["test"] - loss["train"], abs=2e-5)
         assert answer["g"] == abs(answer["gap"])
+
+
+def test_bounds_count_what_is_trained_and_take_the_norms_of_a_dense_svd(fresh, capsys):
+    store, ids, words = fresh
+    assert _diagnose(capsys, "kinds=bounds", *words)[0] == 0
+    folder, record = store.paths(ids["lora"]), store.read(ids["lora"])
+    answer = read_all(folder, "bounds", 1)[0].answer
+    tensors = load_file(folder.adapter / "state.safetensors")
+    sites = [name.removesuffix(".a") for name in tensors if name.startswith("adapter.") and name.endswith(".a")]
+    counted = sum(tensors[f"{site}.{factor}"].numel() for site in sites for factor in "ab")
+    assert (answer["parameters"], answer["links"], answer["bits"]) == (counted, 1, 32)
+    wanted = math.sqrt(2 * math.log(2) * 32 * counted / record.data["splits"]["train"]["n"])
+    assert answer["count_bound"] == pytest.approx(wanted)
+    update = record.spec["method"]["update"]
+    scale = update["alpha"] / update["rank"]
+    deltas = [scale * tensors[f"{site}.b"].double() @ tensors[f"{site}.a"].double() for site in sites]
+    whole = math.sqrt(sum(float((delta**2).sum()) for delta in deltas))
+    assert answer["update_norm"] == pytest.approx(whole, rel=1e-4)
+    settings = settings_from(request_of(parse_words(words[:3])).config)
+    before = [change.before for change in load_subject(folder, record, settings, "selected").changes]
+    w = [np.linalg.svd(weight.double().numpy(), compute_uv=False)[0] for weight in before]
+    d = [np.linalg.svd(delta.numpy(), compute_uv=False)[0] for delta in deltas]
+    theirs = math.log(2 * (math.prod(a + b for a, b in zip(w, d, strict=True)) - math.prod(w)))
+    assert answer["layerwise_log_phi_delta"] == pytest.approx(theirs, abs=1e-3)
 
 
 def test_examples_do_not_depend_on_their_order():
