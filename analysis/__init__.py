@@ -10,6 +10,7 @@ from analysis.advise import advise
 from analysis.audit import audit, audit_table
 from analysis.chosen import chosen_settings
 from analysis.compare import compare, compare_csv
+from analysis.diagnoses import diagnoses
 from analysis.examples import on_examples
 from analysis.figures.bars import ledger_bars, time_bars
 from analysis.figures.curves import learning_curves
@@ -33,6 +34,7 @@ from analysis.tables.coverage import coverage, failures
 from analysis.tables.differences import difference_table
 from analysis.tables.examples import examples_table
 from analysis.tables.fronts import fronts_table
+from analysis.tables.generalization import gap_table, predictor_table
 from analysis.tables.pooled import pooled_table
 from analysis.tables.published import beside_published
 from analysis.tables.ranking import pair_table, rank_table
@@ -58,12 +60,14 @@ __all__ = [
     "compare_csv",
     "competitive_table",
     "coverage",
+    "diagnoses",
     "difference_table",
     "examples_table",
     "failures",
     "forest",
     "fronts_table",
     "gains_table",
+    "gap_table",
     "heat_map",
     "kept_against_lost",
     "learned_ranks",
@@ -73,6 +77,7 @@ __all__ = [
     "on_examples",
     "pair_table",
     "pooled_table",
+    "predictor_table",
     "procedure_table",
     "published",
     "rank_diagram",

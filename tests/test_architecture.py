@@ -54,8 +54,8 @@ FILES = [file for room in ROOMS for file in sorted((ROOT / room).rglob("*.py"))]
 
 # Each room of harness/ imports only rooms after it; two in one tuple do not know each other.
 ORDER = (
-    ("__main__",), ("cli",), ("planning",), ("probe", "execution"), ("training",), ("tasks",), ("models", "trackers"),
-    ("measure", "data", "config"), ("ledger",),
+    ("__main__",), ("cli",), ("planning",), ("probe", "execution"), ("diagnostics",), ("training",), ("tasks",),
+    ("models", "trackers"), ("measure", "data", "config"), ("ledger",),
 )  # fmt: skip
 RANK = {room: rank for rank, rooms in enumerate(ORDER) for room in rooms}
 

@@ -21,6 +21,7 @@ from analysis.tables.competitive import competitive_table
 from analysis.tables.coverage import coverage, failures
 from analysis.tables.examples import examples_table
 from analysis.tables.fronts import fronts_table
+from analysis.tables.generalization import gap_table, predictor_table
 from analysis.tables.pooled import comparison, pooled_table
 from analysis.tables.published import beside_published
 from analysis.tables.ranking import pair_table, rank_table
@@ -58,6 +59,7 @@ def sections(frame: Frame) -> tuple[Section, ...]:
         _curves(frame),
         _study(chosen),
         _squeeze(frame),
+        _generalization(chosen),
         _trust(frame),
     )
     return tuple(section for section in parts if section.tables or section.pictures)
@@ -145,6 +147,17 @@ def _squeeze(frame: Frame) -> Section:
     tables = (procedures, *_some(gains_table(frame)), *(t for t in printed if t.data["ours"].notna().any()))
     pictures = _some(size_curves(frame)) + _some(kept_against_lost(frame))
     return Section("squeeze", "LoRA-Squeeze", lead, tables, pictures)
+
+
+def _generalization(frame: Frame) -> Section:
+    lead = (
+        "Measured from the saved weights (peftlab diagnose). A model that has learned what also holds for new data has "
+        "about the same loss on both: a small G(W). A bound promises that G(W) stays below a number. At these sizes "
+        "the numbers are far above any loss there is, so only their order is of use: does the method with the smaller "
+        "bound have the smaller G(W)? τ says so."
+    )
+    tables = _some(gap_table(frame)) + _some(predictor_table(frame))
+    return Section("generalization", "Why it generalises", lead, tables)
 
 
 def _trust(frame: Frame) -> Section:

@@ -29,7 +29,7 @@ def paired_bca(
     examples = d.mean(axis=0)
     between = float(d.mean(axis=1).std(ddof=1) / np.sqrt(len(d))) if len(d) > 1 else 0.0
     drawn = examples.mean() + _share_of_examples(d) * (_resampled_means(examples, rng, reps) - examples.mean())
-    shift = between * _t_draws(len(d) - 1, reps, rng) if between else 0.0
+    shift = between * t_draws(len(d) - 1, reps, rng) if between else 0.0
     return Estimate(float(d.mean()), *_bca_limits(drawn, examples, shift, between, level), int(d.shape[0]))
 
 
@@ -99,6 +99,6 @@ def _share_of_examples(d: Floats) -> float:
     return float(np.sqrt(max(0.0, 1 - joint / spread)))
 
 
-def _t_draws(df: int, reps: int, rng: np.random.Generator) -> Floats:
+def t_draws(df: int, reps: int, rng: np.random.Generator) -> Floats:
     """Student's t at evenly spaced quantiles, in random order: its far tails do not hang on single draws."""
     return np.asarray(stats.t.ppf((rng.permutation(reps) + 0.5) / reps, df))

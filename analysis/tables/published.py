@@ -1,5 +1,8 @@
 """Ours beside the study's printed values: the difference, and whether it lies within the range of our seeds."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from analysis.frame import Frame
@@ -22,7 +25,7 @@ def beside_published(frame: Frame, which: str) -> Table | None:
     for block in frame.blocks:
         for method in frame.methods_of(block):
             runs = frame.cell(block, method)
-            theirs = _theirs(runs.iloc[0], which)
+            theirs = published_in(which, dict(runs.iloc[0]))
             ours = estimate_of(runs, _COLUMN[which])
             if theirs is None or ours.n == 0:
                 continue
@@ -54,7 +57,8 @@ def beside_published(frame: Frame, which: str) -> Table | None:
     )
 
 
-def _theirs(run: pd.Series, which: str) -> float | None:
+def published_in(which: str, run: Mapping[Any, Any]) -> float | None:
+    """The printed value of a run's cell; None where there is none, and for a model that is not of full size."""
     if run["model_size"] != "full":
         return None
     names = (

@@ -99,6 +99,12 @@ VERBS = {
         (JSON,),
         STORE,
     ),
+    "diagnose": Verb(
+        "harness.cli.diagnose:main",
+        "measure finished runs anew from their weights: why they generalise",
+        (JSON,),
+        "sweep=NAME [kinds=KIND,…] [checkpoint=selected|last] [rows=N] [runs=DIR]",
+    ),
     "report": Verb(
         "analysis.verbs:report",
         "tables, figures and a page, from records alone",

@@ -3,6 +3,7 @@
 import textwrap
 
 from harness.config.groups import GROUPS, choices
+from harness.ledger.diagnoses import VERSIONS
 
 WIDTH = 118
 OVERRIDES = """\
@@ -34,6 +35,14 @@ Every planned run: done, running, pending, failed (why), skipped (why). Without 
     "cancel": """\
 Ends its jobs and local runs. They keep their checkpoints: the next `peftlab sweep` goes on from them.""",
     "sync": "Uploads the offline W&B runs of finished runs, each once.",
+    "diagnose": f"""\
+From the weights that the runs of a sweep kept, each question once; nothing is trained. Beside each run:
+RUN/KIND/DIGEST.json. Exit code 1 when one failed. Kinds: {", ".join(VERSIONS)} (default: all).
+
+  peftlab diagnose sweep=quickstart kinds=generalization
+
+  checkpoint=  the one that validation chose, which is tested, or the last one (runs with keep_last=true keep both)
+  rows=N       at most so many examples of a split, the same ones for every run (default: 2000)""",
     "compare": """\
   peftlab compare analysis/published/beyond_lora_table2.csv
   peftlab compare table.tex --metric=accuracy --control=LoRA""",

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from harness.ledger.parse import parse
 
-KEYS = ("runs", "report", "cache", "device", "keep", "checkpoint_seconds", "wandb", "isolate")
+KEYS = ("runs", "report", "cache", "device", "keep", "checkpoint_seconds", "wandb", "isolate", "keep_last")
 WANDB_MODE: Any = Literal["online", "offline", "disabled"]
 
 
@@ -24,6 +24,7 @@ class Settings:
     checkpoint_seconds: float
     wandb: Mapping[str, Any] | None
     isolate: bool = False  # each run of a sweep in a fresh process: its own set-up and resident set, and slower
+    keep_last: bool = False  # also the weights at the end of training, beside those that are tested (diagnoses)
     sweep: str | None = None  # the name of the sweep that a run belongs to, for the tracker's grouping
 
 
@@ -37,11 +38,14 @@ class _Raw:
     checkpoint_seconds: float = field(metadata={"min": 0})
     wandb: Mapping[str, Any] | None
     isolate: bool
+    keep_last: bool
 
 
 def settings_from(config: Mapping[str, Any], sweep: str | None = None) -> Settings:
     """Raises SpecError when an operational key has the wrong type."""
-    given = {"isolate": False} | {key: config[key] for key in KEYS if key in config}  # jobs queued earlier have none
+    given = {"isolate": False, "keep_last": False} | {
+        key: config[key] for key in KEYS if key in config
+    }  # jobs queued earlier have none
     raw = parse(_Raw, given, "config")
     if raw.wandb is not None:
         parse(WANDB_MODE, raw.wandb.get("mode"), "wandb.mode")

@@ -42,6 +42,10 @@ class RunPaths:
         return self.folder / "adapter"
 
     @property
+    def last(self) -> Path:
+        return self.adapter / "last"
+
+    @property
     def log(self) -> Path:
         return self.folder / "run.log"
 

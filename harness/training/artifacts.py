@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from safetensors.torch import save_file
 
-from harness.ledger.paths import RunPaths, to_json, whole, write_whole
+from harness.ledger.paths import to_json, whole, write_whole
 from harness.tasks.task import Prediction
 from harness.training.context import RunContext
 
@@ -19,8 +19,8 @@ def save_predictions(path: Path, predictions: Sequence[Prediction]) -> None:
         pq.write_table(pa.table(columns), part)
 
 
-def save_weights(context: RunContext, folder: RunPaths, keep: str) -> None:
-    """adapter/: all tensors that differ from the pretrained model, as safetensors, and the method's own facts.
+def save_weights(context: RunContext, folder: Path, keep: str) -> None:
+    """Into `folder`: all tensors that differ from the pretrained model, as safetensors, and the method's own facts.
 
     keep: "adapters" leaves out methods that train every weight, whose file would be as large as the model; "all" keeps
     those too; "none" keeps nothing.
@@ -28,8 +28,8 @@ def save_weights(context: RunContext, folder: RunPaths, keep: str) -> None:
     whole_model = context.spec.method.update.kind == "full"
     if keep == "none" or (keep == "adapters" and whole_model):
         return
-    folder.adapter.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in context.method.tensors().items()}
-    with whole(folder.adapter / "state.safetensors") as part:
+    with whole(folder / "state.safetensors") as part:
         save_file(tensors, part)
-    write_whole(folder.adapter / "facts.json", to_json(context.method.facts()))
+    write_whole(folder / "facts.json", to_json(context.method.facts()))

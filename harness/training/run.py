@@ -107,10 +107,13 @@ def _live(
     with fast_matmul(device):
         train(context, state, optimizer, schedule, save_every=settings.checkpoint_seconds, stop=stop)
         state.links = tuple(context.method.history())
+        if settings.keep_last:
+            with clocks.run("checkpoint"):
+                save_weights(context, folder.last, settings.keep)
         tested = test(context, state)
     with clocks.run("checkpoint"):
         save_predictions(folder.predictions, tested.predictions)
-        save_weights(context, folder, settings.keep)
+        save_weights(context, folder.adapter, settings.keep)
     return done_record(planned, context, state, schedule, profile, tested)
 
 

@@ -1,0 +1,47 @@
+"""The side records of a sweep (`peftlab diagnose`), as frames: a row for each finished run that has one."""
+
+from typing import Any
+
+import pandas as pd
+
+from analysis.frame import Frame
+from harness.ledger.diagnoses import VERSIONS
+from harness.ledger.paths import RunPaths
+from harness.ledger.side_record import SideRecord, read_all
+
+
+def diagnoses(frame: Frame, kind: str, checkpoint: str = "selected") -> pd.DataFrame:
+    """id, block, label, seed, and all plain numbers of the answers; empty where nothing was diagnosed.
+
+    Of several answers of a run the last one in the order of digests counts; they differ in `rows` alone.
+    """
+    rows = [
+        {"id": run["id"], "block": run["block"], "label": run["label"], "seed": run["seed"], **_plain(side)}
+        for run, side in side_records(frame, kind, checkpoint)
+    ]
+    return pd.DataFrame(rows)
+
+
+def side_records(frame: Frame, kind: str, checkpoint: str = "selected") -> list[tuple[dict[str, Any], SideRecord]]:
+    """(row of the frame, side record) of each finished run that has one of that checkpoint. Read once for a frame."""
+    key = f"diagnoses/{kind}/{checkpoint}"
+    if key not in frame.kept:
+        frame.kept[key] = _read(frame, kind, checkpoint)
+    return frame.kept[key]
+
+
+def _read(frame: Frame, kind: str, checkpoint: str) -> list[tuple[dict[str, Any], SideRecord]]:
+    pairs = []
+    for run in frame.rows[frame.rows["done"]].to_dict("records") if frame.runs is not None else ():
+        folder = RunPaths(frame.runs / run["id"])  # type: ignore[operator]
+        sides = [side for side in read_all(folder, kind, VERSIONS[kind]) if side.question["checkpoint"] == checkpoint]
+        pairs += [(run, side) for side in sides[-1:]]
+    return pairs
+
+
+def _plain(side: SideRecord) -> dict[str, float]:
+    return {
+        name: float(value)
+        for name, value in side.answer.items()
+        if isinstance(value, (int, float)) and not isinstance(value, bool)
+    }

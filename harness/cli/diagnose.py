@@ -1,0 +1,90 @@
+"""`peftlab diagnose sweep=NAME kinds=…`: measure the finished runs of a sweep from the weights they kept."""
+
+import json
+from argparse import Namespace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import Progress
+
+from harness.config.overrides import expand
+from harness.config.settings import settings_from
+from harness.ledger.diagnoses import CHECKPOINTS, VERSIONS
+from harness.ledger.errors import SpecError, nearest
+from harness.ledger.plan import read_plan
+from harness.ledger.store import Store
+from harness.planning.plan import request_of
+
+if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
+    from hydra.core.override_parser.types import Override
+
+    from harness.diagnostics.diagnose import Diagnosis
+
+KEYS = ("sweep", "kinds", "checkpoint", "rows")
+console = Console(highlight=False, soft_wrap=True)
+
+
+def main(given: Namespace) -> int:
+    """Exit code 1 when a diagnosis failed; one that cannot be, of a run without kept weights, is left out."""
+    own = _own(given.overrides)
+    if "sweep" not in own:
+        raise SpecError("diagnose takes a sweep: peftlab diagnose sweep=quickstart kinds=generalization.")
+    kinds, asked = _kinds(own.get("kinds", "")), _asked(own)
+    rest = [override for override in given.overrides if override.key_or_group not in KEYS]
+    settings = settings_from(request_of(rest).config)
+    store, plan = Store(settings.runs), read_plan(settings.runs, own["sweep"])
+    from harness.diagnostics.diagnose import diagnose
+
+    outcomes: list[Diagnosis] = []
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("diagnosing", total=len(plan.ids) * len(kinds))
+        for outcome in diagnose(plan.ids, store, settings, kinds, asked):
+            outcomes.append(outcome)
+            bar.advance(task)
+    if given.json:
+        print(json.dumps({"sweep": plan.name, "diagnoses": [asdict(outcome) for outcome in outcomes]}, indent=2))
+    else:
+        _print(outcomes, plan.name)
+    return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
+
+
+def _own(overrides: "Sequence[Override]") -> dict[str, str]:
+    """This verb's own words; several kinds are joined by commas."""
+    own = [override for override in overrides if override.key_or_group in KEYS]
+    return {o.key_or_group: ",".join(assignment.shown for assignment in expand(o)) for o in own}
+
+
+def _kinds(text: str) -> tuple[str, ...]:
+    """In the order of the table: those that ask the model for predictions before those that change it."""
+    wanted = {kind for kind in text.strip("[]").split(",") if kind}
+    for kind in sorted(wanted - set(VERSIONS)):
+        raise SpecError(f"kinds: unknown kind '{kind}'; known: {', '.join(VERSIONS)}.{nearest(kind, VERSIONS)}")
+    return tuple(kind for kind in VERSIONS if not wanted or kind in wanted)
+
+
+def _asked(own: Mapping[str, str]) -> dict[str, Any]:
+    """What the questions share."""
+    checkpoint = own.get("checkpoint", CHECKPOINTS[0])
+    if checkpoint not in CHECKPOINTS:
+        raise SpecError(f"checkpoint: '{checkpoint}' is none of {', '.join(CHECKPOINTS)}.")
+    if "rows" not in own:
+        return {"checkpoint": checkpoint}
+    if not own["rows"].isdecimal() or int(own["rows"]) < 1:
+        raise SpecError(f"rows: '{own['rows']}' is no whole number of at least 1.")
+    return {"checkpoint": checkpoint, "rows": int(own["rows"])}
+
+
+def _print(outcomes: "Sequence[Diagnosis]", sweep: str) -> None:
+    counts = Counter(outcome.state for outcome in outcomes)
+    if set(counts) == {"there"}:
+        console.print(f"{sweep}: all {counts['there']} diagnoses are there already; nothing to do.", markup=False)
+        return
+    states = ", ".join(f"{counts[state]} {state}" for state in ("measured", "there", "left out", "failed"))
+    console.print(f"{sweep}: {states}; peftlab report {sweep} shows them.", markup=False)
+    reasons = Counter((o.state, o.kind, o.why) for o in outcomes if o.why)
+    for (state, kind, why), count in reasons.items():
+        ids = [o.run_id for o in outcomes if (o.state, o.kind, o.why) == (state, kind, why)]
+        console.print(f"  {state}: {kind} of {count} runs ({ids[0]}{' …' * (count > 1)}): {why}", markup=False)

@@ -1,0 +1,25 @@
+"""The table of kinds: name -> "module:function" that measures it, imported when it is asked for.
+
+A measure takes a `harness.diagnostics.subject.Subject` and the question (JSON-ready: `checkpoint`, and the values of
+`DEFAULTS`), and returns JSON-ready plain numbers, lists and texts. It raises DataError or MethodError with one
+sentence where it cannot be answered. A kind's version is in `harness.ledger.diagnoses`.
+"""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+KINDS = {
+    "generalization": "harness.diagnostics.generalization:measure",
+    "bounds": "harness.diagnostics.bounds:measure",
+}
+DEFAULTS: dict[str, dict[str, Any]] = {  # by kind, what a question holds beside the checkpoint
+    "generalization": {"rows": 2000},
+}
+Measure = Callable[[Any, Mapping[str, Any]], dict[str, Any]]
+
+
+def measure_of(kind: str) -> Measure:
+    """The function that measures a kind."""
+    module, _, name = KINDS[kind].partition(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,7 @@
+"""The kinds of side records that `peftlab diagnose` writes, with the version of each one's schema."""
+
+VERSIONS = {
+    "generalization": 1,
+    "bounds": 1,
+}
+CHECKPOINTS = ("selected", "last")
