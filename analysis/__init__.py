@@ -35,6 +35,7 @@ from analysis.tables.examples import examples_table
 from analysis.tables.fronts import fronts_table
 from analysis.tables.pooled import pooled_table
 from analysis.tables.published import beside_published
+from analysis.tables.rank_rules import rules_table
 from analysis.tables.ranking import pair_table, rank_table
 from analysis.tables.ranks import side_table, strategy_table
 from analysis.tables.relative import relative_memory, relative_time
@@ -80,6 +81,7 @@ __all__ = [
     "rank_table",
     "relative_memory",
     "relative_time",
+    "rules_table",
     "score_against",
     "side_bars",
     "side_table",
