@@ -39,7 +39,11 @@ def frame_of(cells, runs, dropped=None, seeds=SEEDS):
                          for how, lost in dropped.items()]  # fmt: skip
                 (runs / run_id).mkdir()
                 (runs / run_id / "record.json").write_text("{}")
-                answer = {"whole": {"test": test}, "served": [], "dropped": drops}
+                answer = {
+                    "whole": {"test": test},
+                    "served": [{"rank": 4, "test": test, "latency_ms": 2.0 + seed}],
+                    "dropped": drops,
+                }
                 write(RunPaths(runs / run_id), SideRecord("shrunk", 1, run_id, {}, answer, {}))
     labels = tuple(str(number) for number in range(len(cells)))
     table, about = pd.DataFrame(rows), {"margin": 1.0, "control": None}
@@ -71,6 +75,8 @@ def test_each_rule_that_can_be_tested_has_its_verdict(tmp_path):
     low, high = stats.t.interval(0.95, 4, difference.mean(), stats.sem(difference))
     assert (gain.mean, gain.low, gain.high, gain.n) == pytest.approx((np.mean(difference), low, high, 5))
     table = analysis.rules_table(frame)
+    (row,) = analysis.served_table(frame).rows
+    assert [cell.value for cell in row[2:]] == [4.0, pytest.approx(85), pytest.approx(4.0)]
     assert len(table.rows) == 8 and [row[2].text for row in table.rows].count(YES) == 5
 
 
