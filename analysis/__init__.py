@@ -37,9 +37,11 @@ from analysis.tables.fronts import fronts_table
 from analysis.tables.generalization import gap_table, predictor_table
 from analysis.tables.pooled import pooled_table
 from analysis.tables.published import beside_published
+from analysis.tables.rank_rules import rules_table
 from analysis.tables.ranking import pair_table, rank_table
 from analysis.tables.ranks import side_table, strategy_table
 from analysis.tables.relative import relative_memory, relative_time
+from analysis.tables.served import served_table
 from analysis.tables.squeeze import gains_table, procedure_table
 from analysis.tables.squeeze_evidence import squeeze_evidence
 from analysis.tables.squeeze_published import squeeze_table
@@ -85,7 +87,9 @@ __all__ = [
     "rank_table",
     "relative_memory",
     "relative_time",
+    "rules_table",
     "score_against",
+    "served_table",
     "side_bars",
     "side_table",
     "size_curves",

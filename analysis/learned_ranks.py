@@ -42,7 +42,7 @@ def _read(frame: Frame) -> pd.DataFrame:
 def ranks_of(record: Record) -> list[tuple[int, str, str, float]]:
     """(layer, target, measure, rank) of each weight in the order of the model; empty where the record has no ranks."""
     last = record.links[-1] if record.links else {}
-    sites = last.get("sites") if last.get("event") == "ranks" else None
+    sites = last.get("sites", last.get("ranks"))  # what updates report of themselves, else what a schedule left
     named = ((path, _rank(report)) for path, report in sites.items()) if isinstance(sites, Mapping) else ()
     targets = record.spec["model"]["targets"]
     return [(*place, *rank) for path, rank in named if rank and (place := place_of(path, targets))]
@@ -59,5 +59,6 @@ def place_of(path: str, targets: Mapping[str, str]) -> tuple[int, str] | None:
 
 
 def _rank(report: Any) -> tuple[str, float] | None:
+    report = {COUNTED: report} if isinstance(report, int) else report
     measure = next((name for name in (COUNTED, STABLE) if isinstance(report, Mapping) and name in report), None)
     return (measure, float(report[measure])) if measure else None

@@ -93,6 +93,7 @@ def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "setting": "",
         "skip": "",
         "learns_ranks": learns_ranks(spec),
+        "targets": ",".join(method.get("targets", ())),
     } | procedure(spec)
 
 
@@ -111,7 +112,7 @@ def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], 
     row |= {
         key: methods.get(method, {}).get(key, method) for key in ("method", "method_name", "plain_label", "variant")
     }
-    return row | {"id": "", "model_size": "full", "seed": -1, "skip": why, "learns_ranks": False}
+    return row | {"id": "", "model_size": "full", "seed": -1, "skip": why, "learns_ranks": False, "targets": ""}
 
 
 def _unique_labels(frame: pd.DataFrame, label: str, name: str) -> pd.Series:

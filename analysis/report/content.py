@@ -24,9 +24,11 @@ from analysis.tables.fronts import fronts_table
 from analysis.tables.generalization import gap_table, predictor_table
 from analysis.tables.pooled import comparison, pooled_table
 from analysis.tables.published import beside_published
+from analysis.tables.rank_rules import rules_table
 from analysis.tables.ranking import pair_table, rank_table
 from analysis.tables.ranks import side_table, strategy_table
 from analysis.tables.relative import relative_memory, relative_time
+from analysis.tables.served import served_table
 from analysis.tables.squeeze import gains_table, procedure_table
 from analysis.tables.squeeze_published import TABLES, squeeze_table
 from analysis.tables.study import table2, table3
@@ -116,7 +118,9 @@ def _costs(frame: Frame) -> Section:
 
 def _ranks(frame: Frame) -> Section:
     lead = "What each strategy scored at what price, and where learned rank went: layer by module, mean over seeds."
-    tables = _some(strategy_table(frame)) + _some(side_table(frame))
+    tables = (
+        _some(strategy_table(frame)) + _some(side_table(frame)) + _some(served_table(frame)) + _some(rules_table(frame))
+    )
     return Section("ranks", "Rank: how much, and where", lead, tables, _some(rank_map(frame)) + _some(side_bars(frame)))
 
 

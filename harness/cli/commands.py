@@ -238,6 +238,12 @@ VERBS = {
         ),
         WORDS,
     ),
+    "shrink": Verb(
+        "harness.cli.shrink:main",
+        "a run's adapter at every rank below, and with parameters dropped",
+        (RUN, JSON),
+        STORE,
+    ),
     "show": Verb(
         "harness.cli.show:main",
         "the first examples of a dataset, as a model sees them",

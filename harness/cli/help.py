@@ -91,6 +91,12 @@ of the first seed of each model and dataset.
   peftlab recommend-rank model=minilm dataset=stdlib_docs recipe=quick_text
   peftlab recommend-rank --from 3cfba37c --energy 0.95
   peftlab recommend-rank sweep=rank_recommend""",
+    "shrink": """\
+The adapter of a finished run at every rank below its own (DyLoRA's nested ranks; of other low-rank updates the closest
+product), with score and latency; and with parameters dropped, at random with rescale and by magnitude. Nothing is
+trained; the answer also lies beside the run.
+
+  peftlab shrink 3cfba37c""",
     "show": """\
 Source, sizes, classes, and the first three training examples as encoders and decoders read them.""",
     "fetch": """\

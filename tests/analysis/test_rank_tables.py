@@ -1,12 +1,14 @@
 """Tables and pictures of learned ranks, against numbers that are known."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
 
 import analysis
 from analysis.figures.learned_ranks import rank_data
-from analysis.learned_ranks import place_of
+from analysis.learned_ranks import place_of, ranks_of
 from analysis.report.content import sections
 from analysis.tables.ranks import more_rank, sides
 from tests.analysis.rank_store import SEEDS, TARGETS, rank_of, write_ranks
@@ -24,6 +26,18 @@ def test_weights_are_named_by_layer_and_module_and_the_longest_address_wins():
         assert place_of(f"bert.encoder.layer.11.{address}", TARGETS) == (11, target)
     assert place_of("h.3.attn.c_attn[1/3]", {"q": "attn.c_attn[0/3]", "k": "attn.c_attn[1/3]"}) == (3, "k")
     assert place_of("bert.pooler.dense", TARGETS) is None
+
+
+def test_ranks_that_a_schedule_selected_are_counts(study_records):
+    plain = study_records("lora", "minilm", "mrpc", 0)
+    spec = plain.spec | {"model": plain.spec["model"] | {"targets": TARGETS}}
+    selected = {
+        "event": "selected",
+        "step": 5,
+        "ranks": {"bert.encoder.layer.1.output.dense": 3, "bert.pooler.dense": 2},
+    }
+    assert ranks_of(replace(plain, spec=spec, links=(selected,))) == [(1, "down", "rank", 3.0)]
+    assert ranks_of(replace(plain, links=())) == []
 
 
 def test_the_map_is_the_mean_over_seeds_of_each_weight(frame):

@@ -41,7 +41,7 @@ def parameters(spec):
 
 
 @pytest.mark.parametrize(
-    ("name", "cells", "budget"), [("rank_strategies_tiny", 9, 14_336), ("rank_strategies", 11, 1_327_104)]
+    ("name", "cells", "budget"), [("rank_strategies_tiny", 10, 14_336), ("rank_strategies", 12, 1_327_104)]
 )
 def test_every_strategy_has_the_budget_and_the_steps_that_the_sweep_states(name, cells, budget):
     plan = plan_of(name, "seed=0")

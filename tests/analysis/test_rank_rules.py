@@ -1,0 +1,107 @@
+"""Rules of thumb against hand-written scores: each verdict where it is known, with the interval of scipy behind it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import analysis
+from analysis.frame import Frame
+from analysis.rank_rules import NO, OPEN, YES, judge
+from harness.ledger.paths import RunPaths
+from harness.ledger.side_record import SideRecord, write
+from tests.analysis.rank_store import write_ranks
+
+SEEDS = range(5)
+NOISE = (0.0, 0.004, -0.004, 0.002, -0.002)
+# cells: method, targets, rank, lr, test accuracy, validation accuracy, adapter parameters
+LORA = [("lora", "q,v", rank, lr, score - 0.05 * (lr != 1e-2), score - 0.05 * (lr != 1e-2), 128 * rank)
+        for rank, score in {4: 0.9, 16: 0.9, 32: 0.901, 64: 0.902}.items() for lr in (3e-3, 1e-2, 3e-2)]  # fmt: skip
+FULL = [("full", "", 0, lr, 0.9, 0.9 - 0.1 * (lr != 1e-3), 100_000) for lr in (3e-4, 1e-3, 3e-3)]
+SINGLE = [("lora", target, 8, 1e-2, 0.8, 0.8, 512) for target in "qv"]
+
+
+def frame_of(cells, runs, dropped=None, seeds=SEEDS):
+    """A loaded sweep of these cells; seeds differ by NOISE, alike in every cell, and by a little of the cell's own."""
+    rows = []
+    for number, (name, targets, rank, lr, test, val, parameters) in enumerate(cells):
+        for seed in seeds:
+            run_id, score = f"{number:08x}{seed:08x}", test + NOISE[seed] + 0.001 * ((number * 7 + seed * 3) % 4)
+            rows.append({
+                "id": run_id, "block": "b", "label": f"{number}", "method_name": name, "seed": seed, "status": "done",
+                "done": True, "procedure": "direct" if name == "lora" else "", "targets": targets, "start_rank": rank,
+                "lr": lr, "val_score": val + NOISE[seed], "score": score, "shown": 100 * score, "score_unit": "",
+                "score_n": 5000, "metric": "accuracy", "direction": "max", "adapter_params": float(parameters),
+                "learns_ranks": False, "commit": "c", "fingerprint": "f", "device": "d",
+            })  # fmt: skip
+            if dropped is not None and number == 0:
+                drops = [{"how": how, "kept": 0.05, "draw": 0, "test": test - lost + 0.001 * seed}
+                         for how, lost in dropped.items()]  # fmt: skip
+                (runs / run_id).mkdir()
+                (runs / run_id / "record.json").write_text("{}")
+                answer = {
+                    "whole": {"test": test},
+                    "served": [{"rank": 4, "test": test, "latency_ms": 2.0 + seed}],
+                    "dropped": drops,
+                }
+                write(RunPaths(runs / run_id), SideRecord("shrunk", 1, run_id, {}, answer, {}))
+    labels = tuple(str(number) for number in range(len(cells)))
+    table, about = pd.DataFrame(rows), {"margin": 1.0, "control": None}
+    return Frame("rank_rules", table, pd.DataFrame(), labels, ("b",), about, "digest", runs=runs)
+
+
+def verdicts(frame):
+    return {row.rule: row for row in judge(frame)}
+
+
+def test_each_rule_that_can_be_tested_has_its_verdict(tmp_path):
+    cells = [*LORA, *FULL, *SINGLE]
+    frame = frame_of(cells, tmp_path, dropped={"random": 0.5, "magnitude": 0.001})
+    found = verdicts(frame)
+    assert {rule: row.verdict for rule, row in found.items()} == {
+        "MLP wants more rank than attention": OPEN,
+        "simple tasks are served by ranks 4 to 16": YES,
+        "the score saturates in the rank": YES,
+        "the best rate is about ten times full fine-tuning's": YES,
+        "95 % of an adapter's parameters can be dropped (random)": NO,
+        "95 % of an adapter's parameters can be dropped (magnitude)": YES,
+        "q and v beat one matrix at the same budget": YES,
+        "an orthogonality penalty lowers the interference of merged task adapters": OPEN,
+    }
+    gain = found["the score saturates in the rank"].estimate
+    at = {rank: frame.rows[(frame.rows["start_rank"] == rank) & (frame.rows["lr"] == 1e-2)].set_index("seed")["shown"]
+          for rank in (32, 64)}  # fmt: skip
+    difference = (at[64] - at[32]).to_numpy()
+    low, high = stats.t.interval(0.95, 4, difference.mean(), stats.sem(difference))
+    assert (gain.mean, gain.low, gain.high, gain.n) == pytest.approx((np.mean(difference), low, high, 5))
+    table = analysis.rules_table(frame)
+    (row,) = analysis.served_table(frame).rows
+    assert [cell.value for cell in row[2:]] == [4.0, pytest.approx(85), pytest.approx(4.0)]
+    assert len(table.rows) == 8 and [row[2].text for row in table.rows].count(YES) == 5
+
+
+def test_a_rule_fails_where_the_interval_lies_on_the_other_side(tmp_path):
+    scores = {4: 0.7, 16: 0.8, 64: 0.9}
+    rising = [("lora", "q,v", rank, 1e-2, score, score, 128 * rank) for rank, score in scores.items()]
+    same = [("full", "", 0, lr, 0.9, 0.9 - 0.1 * (lr != 1e-1), 9) for lr in (1e-3, 1e-2, 1e-1)]
+    low = [("lora", "q,v", 2, lr, 0.5, 0.95 - 0.1 * (lr != 1e-3), 256) for lr in (1e-3, 3e-3, 3e-2)]
+    single = [("lora", "v", 4, 1e-3, 0.95, 0.95, 256)]
+    found = verdicts(frame_of([*rising, *same, *low, *single], tmp_path))
+    assert found["simple tasks are served by ranks 4 to 16"].verdict == NO
+    assert found["the score saturates in the rank"].verdict == NO
+    assert found["the best rate is about ten times full fine-tuning's"].verdict == NO
+    assert found["q and v beat one matrix at the same budget"].verdict == NO
+
+
+def test_two_seeds_say_nothing(tmp_path):
+    few = frame_of([*LORA, *FULL, *SINGLE], tmp_path, seeds=SEEDS[:2])
+    assert {row.verdict for row in judge(few)} == {OPEN}
+
+
+def test_learned_ranks_decide_about_attention_and_mlp_and_a_sweep_without_any_has_no_table(study_records, tmp_path):
+    write_ranks(tmp_path / "a", study_records)
+    frame = analysis.load("ranks", tmp_path / "a", allow_mixed=True)
+    row = verdicts(frame)["MLP wants more rank than attention"]
+    assert row.verdict == YES and row.estimate.mean == pytest.approx(-2 + 0.2 / 3), "stable ranks are no count"
+    write_ranks(tmp_path / "b", study_records, methods=("lora",), name="plain")
+    assert analysis.rules_table(analysis.load("plain", tmp_path / "b", allow_mixed=True)) is None
