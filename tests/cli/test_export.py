@@ -103,7 +103,7 @@ def test_what_cannot_be_exported_says_what_can_be_done(done, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "takes a run id and a folder"),
+        ([], "required: run, folder"),
         (["0" * 16, "FILE"], "is no empty folder"),
         (["0" * 16, "new", "--jsn"], "unknown flag '--jsn'"),
         (["../../etc", "new"], "no run begins so"),
@@ -133,4 +133,4 @@ def test_a_run_that_kept_no_weights_or_is_not_there_is_one_sentence(done, tmp_pa
     assert main(["merge", "0" * 16, str(tmp_path / "plain"), f"runs={store.root}"]) == 2
     assert "no run begins so" in capsys.readouterr().err
     assert main(["merge", planned.id]) == 2
-    assert "takes a run id and a folder" in capsys.readouterr().err
+    assert "required: folder" in capsys.readouterr().err
