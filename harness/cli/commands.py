@@ -5,6 +5,7 @@ A verb's module is imported when it is called, so that no room imports another f
 
 from pathlib import Path
 
+from harness.cli.commands_of_ranks import RANKS
 from harness.cli.grammar import (
     ANY_SWEEP,
     FAILED,
@@ -16,17 +17,15 @@ from harness.cli.grammar import (
     RUN_HELP,
     RUN_OR_SWEEP,
     RUNS,
+    STORE,
     SWEEP,
+    WORDS,
     Verb,
     above_zero,
     arg,
     keyed,
     run_id,
 )
-
-WORDS = "[WORDS]"
-STORE = "[runs=DIR]"
-BACKENDS = ("qr", "exact", "randomised")
 
 VERBS = {
     "run": Verb(
@@ -176,22 +175,6 @@ VERBS = {
         (JSON,),
         "[method=… model=… KEY=VALUE …]",
     ),
-    "search": Verb(
-        "harness.cli.search:main",
-        "ranks of each weight under a budget, searched on validation",
-        (arg("--json", action="store_true", help="all trials, the best, and what they took"),),
-        "[WORDS] [search.KEY=VALUE …]",
-    ),
-    "budget": Verb(
-        "harness.cli.budget:main",
-        "a parameter budget over the weights of trained adapters, and over tasks",
-        (
-            arg("--parameters", metavar="N", type=int, help="Σ rank·(in + out) of all adapters together"),
-            arg("--merge", action="store_true", help="also one adapter for all tasks, within N, scored on each"),
-            JSON,
-        ),
-        "tasks=RUN[,RUN…] [weights=N,N…] [runs=DIR]",
-    ),
     "export": Verb(
         "harness.cli.export:export",
         "a run's update as a standard PEFT adapter",
@@ -204,46 +187,7 @@ VERBS = {
         (RUN, NEW_FOLDER, JSON),
         STORE,
     ),
-    "squeeze": Verb(
-        "harness.cli.squeeze:main",
-        "any PEFT LoRA adapter at a lower rank, without training",
-        (
-            arg("adapter", type=Path, help="the folder of a PEFT LoRA adapter"),
-            arg("out", type=Path, help="a new folder"),
-            arg("--rank", metavar="N", type=int, help="the rank of every module (of those above it)"),
-            arg("--keep", metavar="SHARE", type=float, help="of the variance (squared singular values) of each module"),
-            arg("--uniform", action="store_true", help="with --keep: one rank for all, that of the neediest module"),
-            arg(
-                "--backend",
-                metavar="|".join(BACKENDS),
-                choices=BACKENDS,
-                default="qr",
-                help="qr (default) is exact and never forms the product; exact and randomised (LoRA-Squeeze's) form it",
-            ),
-            JSON,
-        ),
-    ),
-    "recommend-rank": Verb(
-        "harness.cli.recommend_rank:main",
-        "what rank each weight is recommended, and by what evidence",
-        (
-            arg("--energy", metavar="SHARE", type=float, default=0.9, help="that a rank has to hold (default: 0.9)"),
-            arg(
-                "--from",
-                metavar="RUN",
-                dest="source",
-                help="a finished run of a low-rank method: its model, data and adapter; the answer is kept beside it",
-            ),
-            JSON,
-        ),
-        WORDS,
-    ),
-    "shrink": Verb(
-        "harness.cli.shrink:main",
-        "a run's adapter at every rank below, and with parameters dropped",
-        (RUN, JSON),
-        STORE,
-    ),
+    **RANKS,
     "show": Verb(
         "harness.cli.show:main",
         "the first examples of a dataset, as a model sees them",

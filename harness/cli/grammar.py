@@ -82,6 +82,8 @@ def keyed(*keys: str, bare: bool = False) -> Callable[[str], tuple[str, str]]:
     return pair
 
 
+WORDS = "[WORDS]"  # any of Hydra's overrides
+STORE = "[runs=DIR]"
 JSON = arg("--json", action="store_true", help="one JSON document, for machines")
 RUNS = arg("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where the runs are (default: runs)")
 SWEEP_HELP = "a sweep that was planned or run; the bare NAME will do"
