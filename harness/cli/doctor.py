@@ -151,11 +151,9 @@ def _free(path: Path) -> int:
 
 
 def _token() -> CheckResult:
-    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    file = Path(os.environ.get("HF_TOKEN_PATH") or os.path.join(home, "token")).expanduser()
-    return CheckResult(
-        "hub token", "yes" if os.environ.get("HF_TOKEN") or file.is_file() else "no (gated models need one)"
-    )
+    from huggingface_hub import get_token
+
+    return CheckResult("hub token", "yes" if get_token() else "no (gated models need one)")
 
 
 def _launcher(kind: str, cluster: Mapping[str, Any]) -> Sequence[CheckResult]:

@@ -1,6 +1,6 @@
 """Files from the hub, into its ordinary cache; without a network the answer comes within seconds, not after retries.
 
-Standard library only until something is downloaded, so that `require` can refuse a run before torch is imported.
+The hub's library is loaded where it is asked, without torch: `require` can refuse a run before that is imported.
 """
 
 import errno
@@ -157,9 +157,10 @@ def missing_model(spec: ModelSpec, source: HubModel, reason: str) -> NotHere:
 
 def cached(repo: str, kind: str) -> Path:
     """Where the hub's own cache keeps a "dataset" or "model" repository, whether it is there or not."""
-    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
-    return hub / f"{kind}s--{repo.replace('/', '--')}"
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+
+    return Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=repo, repo_type=kind)
 
 
 def _in_cache(repo: str, kind: str) -> bool:

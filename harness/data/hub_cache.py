@@ -5,9 +5,9 @@ import os
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from harness.data.hub import SMALL, WEIGHTS, data_patterns
+from harness.data.hub import SMALL, WEIGHTS, cached, data_patterns
 from harness.data.layout import split_files, upstream_splits
 from harness.ledger.dataset_spec import DatasetSpec, HubData
 from harness.ledger.model_spec import HubModel, ModelSpec
@@ -54,9 +54,7 @@ def mirror_folder(artifact: Artifact, mirror: Path) -> Path:
 
 def cache_folder(artifact: Artifact) -> Path:
     """Where the hub's own cache keeps the repository, whether it is there or not."""
-    home = os.environ.get("HF_HOME") or os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "huggingface")
-    hub = Path(os.environ.get("HF_HUB_CACHE") or os.path.join(home, "hub")).expanduser()
-    return hub / f"{artifact.kind}s--{artifact.repo.replace('/', '--')}"
+    return cached(artifact.repo, artifact.kind)
 
 
 def missing_files(artifact: Artifact, snapshot: Path) -> list[str]:
@@ -102,9 +100,14 @@ def _in_mirror(artifact: Artifact, mirror: Path) -> Path | None:
 
 
 def _snapshot(artifact: Artifact) -> Path | None:
-    """The folder of the wanted revision in the hub's cache."""
-    place = cache_folder(artifact)
-    reference = place / "refs" / (artifact.revision or "main")
-    commit = reference.read_text().strip() if reference.is_file() else artifact.revision
-    folder = place / "snapshots" / commit if commit else None
-    return folder if folder is not None and folder.is_dir() else None
+    """The folder of the wanted revision in the hub's cache; None where the cache has nothing of it."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    asked: dict[str, Any] = {"repo_type": artifact.kind, "revision": artifact.revision}
+    try:
+        return Path(
+            snapshot_download(artifact.repo, local_files_only=True, allow_patterns=list(artifact.patterns), **asked)
+        )
+    except LocalEntryNotFoundError:
+        return None

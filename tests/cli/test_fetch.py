@@ -43,6 +43,7 @@ def hub(monkeypatch, tmp_path):
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "home/hub"))
     monkeypatch.delenv("HF_HUB_CACHE", raising=False)
     with hub_server() as hub:
         splits = ("train", "validation", "test")
@@ -168,6 +169,7 @@ def test_a_mirror_holds_parquet_by_split_whatever_the_hub_had(hub, tmp_path, mon
     monkeypatch.setenv("PEFTLAB_MIRROR", str(mirror))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "nothing"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "nothing/hub"))
     tables, _ = find_source(part_of(RESOLVER, "dataset", ["dataset=django"]).spec).read()
     assert tables["validation"].to_pylist() == [{"nl": "add one", "code": "x += 1"}]
     code, found = states("dataset=paws,django", "model=roberta_base")

@@ -28,7 +28,7 @@ def alone(monkeypatch, tmp_path):
     for name in ("PEFTLAB_MIRROR", "HF_HUB_OFFLINE", "HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_ENDPOINT", f"http://{NOWHERE}")
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
 
 
 def test_data_that_is_nowhere_is_one_sentence(alone, tmp_path):

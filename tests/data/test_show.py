@@ -63,7 +63,7 @@ def test_what_is_not_here_stops_no_other_and_a_dataset_must_be_named(monkeypatch
     for name in ("PEFTLAB_MIRROR", "HF_HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("HF_HUB_CACHE", "/nowhere")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/nowhere")
     assert main(["show", "dataset=paws,digits"]) == 2
     said = capsys.readouterr()
     assert "peftlab fetch dataset=paws" in said.err and "digits: image_classification" in said.out
