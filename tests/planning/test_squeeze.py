@@ -65,7 +65,7 @@ def steps(run):
 
 def test_every_variant_of_the_tiny_sweep_has_equal_steps_and_each_source_is_planned_once():
     plan = plan_sweep(read_request(["sweep=squeeze_tiny"]), Resolver())
-    assert not plan.skipped and len({run.id for run in plan.runs}) == len(plan.runs) == 36
+    assert not plan.skipped and len({run.id for run in plan.runs}) == len(plan.runs) == 54
     assert len({run.source for run in plan.runs if run.source}) == 6, "two sources for each of three seeds"
     shorter = {run.source for run in plan.runs if run.choices["method"] == "squeeze_cont"}
     assert {steps(run) for run in plan.runs if run.id not in shorter} == {120}
@@ -75,9 +75,13 @@ def test_every_variant_of_the_tiny_sweep_has_equal_steps_and_each_source_is_plan
 @pytest.mark.parametrize(
     ("name", "runs", "sources"),
     [
-        ("squeeze_text", 13 * 2 * 7, 13 * 2 * 2),  # direct 1 and 128, Post, Cont and its source, two of In-Squeeze
-        ("squeeze_vl", 10 * 7, 10 * 2),
-        ("squeeze_rank_grid", 8 + 25, 5),  # direct, and each lower rank from 8, 16, 32, 64 and 128
+        (
+            "squeeze_text",
+            13 * 2 * 11,
+            13 * 2 * 2,
+        ),  # direct 1 and 128 at three rates, Post, Cont and its source, two In-Squeeze
+        ("squeeze_vl", 10 * 11, 10 * 2),
+        ("squeeze_rank_grid", 8 * 3 + 25, 5),  # direct, and each lower rank from 8, 16, 32, 64 and 128
     ],
 )
 def test_a_sweep_of_the_paper_plans_every_cell_and_shares_its_sources(name, runs, sources):
