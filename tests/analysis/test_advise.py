@@ -7,7 +7,7 @@ import pytest
 
 from analysis.advise import advise, everything, limits, sentences
 from harness.cli.arguments import call
-from harness.ledger.errors import PlanError, RecordError, SpecError
+from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.record import Failure, Record
 
@@ -167,5 +167,5 @@ def test_survivors_are_called_survivors(written) -> None:
 
 
 def test_an_unknown_word_is_one_sentence(written) -> None:
-    with pytest.raises(PlanError, match="Did you mean 'model'"):
+    with pytest.raises(SpecError, match="Did you mean 'model'"):
         call("advise", ["modle=minilm", "--runs", str(written())])
