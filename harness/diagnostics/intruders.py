@@ -8,7 +8,9 @@ decomposition of W, and no product of two bases.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, cast
 
+import numpy as np
 import torch
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 from torch import Tensor
@@ -55,17 +57,15 @@ def largest_cosines(base: Decomposition, change: Change, most: int | None = None
     change = change.double()
     is_tall = base.u.shape[0] > base.vt.shape[1]
     wide, wide_change = (base.t, _transposed(change)) if is_tall else (base, change)
-    pairs = _leading(wide, wide_change, most) if _is_few(wide_change, most, len(base.s)) else None
+    pairs = None
+    if most is not None and isinstance(wide_change, Factors) and LANCZOS * most <= len(base.s):
+        pairs = _leading(wide, wide_change, most + 1)  # one more, so that the last one's gap is known
     squares, vectors = pairs or torch.linalg.eigh(_gram(wide, wide_change))
     if _is_blurred(squares, is_tall):
         return _by_plain_svd(base, change)[:most]
     if is_tall:
         vectors = _left_of_right(base, change, vectors) / squares.sqrt()
     return vectors.abs().amax(0).flip(0)[:most]
-
-
-def _is_few(change: Change, most: int | None, size: int) -> bool:
-    return most is not None and isinstance(change, Factors) and LANCZOS * most <= size
 
 
 def _gram(wide: Decomposition, change: Change) -> Tensor:
@@ -84,25 +84,26 @@ def _update(wide: Decomposition, change: Factors) -> tuple[Tensor, Tensor]:
     return left, (change.a @ wide.vt.T) * wide.s + (change.a @ change.a.T / 2) @ left.T
 
 
-def _leading(wide: Decomposition, change: Factors, most: int | None) -> tuple[Tensor, Tensor] | None:
+def _leading(wide: Decomposition, change: Factors, count: int) -> tuple[Tensor, Tensor] | None:
     """The largest eigenvalues, ascending, and their vectors, by Lanczos' method; None where it does not converge."""
     left, right = (factor.numpy() for factor in _update(wide, change))
     squares, size = wide.s.square().numpy(), len(wide.s)
 
-    def product(x):
-        x = x.reshape(-1)
+    def product(vector: np.ndarray) -> np.ndarray:
+        x = vector.reshape(-1)
         return squares * x + left @ (right @ x) + right.T @ (left.T @ x)
 
     start = torch.randn(size, generator=torch.Generator().manual_seed(0), dtype=torch.float64).numpy()
+    operator = cast(Any, LinearOperator)((size, size), matvec=product, dtype=start.dtype)
     try:
-        values, vectors = eigsh(LinearOperator((size, size), product, dtype=start.dtype), most, v0=start, which="LA")
+        values, vectors = eigsh(operator, count, which="LA", v0=start)
     except ArpackNoConvergence:
         return None
     return torch.from_numpy(values), torch.from_numpy(vectors)
 
 
 def _is_blurred(squares: Tensor, is_tall: bool) -> bool:
-    """squares: ascending. Left vectors made of right ones also lose what the smallest singular value is too small by."""
+    """squares: ascending. Left vectors made of right ones lose more, the smaller their singular value is."""
     if float(squares[0]) <= 0:
         return True
     share = float((squares[0] / squares[-1]).sqrt()) if is_tall else 1.0
