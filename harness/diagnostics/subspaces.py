@@ -1,4 +1,4 @@
-"""LoRA's analyses of subspaces (https://arxiv.org/abs/2106.09685, sections 7.2 and 7.3): similarity and amplification."""
+"""LoRA's analyses of subspaces, https://arxiv.org/abs/2106.09685 sections 7.2 and 7.3: similarity, amplification."""
 
 from dataclasses import dataclass
 
@@ -61,12 +61,12 @@ def chance(dimension: int, m: int, n: int) -> Tensor:
 
 
 def right_directions(change: Change, count: int) -> Tensor:
-    """(in, count) the first right singular vectors, in float64; of a product B·A fewer where its rank is lower."""
+    """(in, count) the first right singular vectors, in float64; fewer where the rank is lower. Of A alone, LoRA's φ."""
     return _directions(change)[2][:, :count]
 
 
 def left_directions(change: Change, count: int) -> Tensor:
-    """(out, count) the first left singular vectors, in float64; of a product B·A fewer where its rank is lower."""
+    """(out, count) the first left singular vectors, in float64; fewer where the rank is lower. Of B alone, LoRA's φ."""
     return _directions(change)[0][:, :count]
 
 
