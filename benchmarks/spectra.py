@@ -1,4 +1,4 @@
-"""Intruder dimensions and spectra of a study's changes: time against a plain SVD of each W0 + ΔW, in one interleaved run.
+"""Intruder dimensions and spectra of a study's changes, against a plain SVD of each W0 + ΔW in one interleaved run.
 
 12 layers of 768 × 768, q and v, the study's eleven methods × 3 seeds at rank 16 (chains of six links). Weights and
 changes are synthetic: Gaussian, whose leading singular values lie closer together than those of trained weights do.
@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -56,6 +57,13 @@ METHODS: Mapping[str, Callable[[torch.Generator], Change]] = {
     "r_c3la": lambda rng: _columns(_windows(rng), rng),
     "paca": lambda rng: _columns(_drawn(rng), rng),
 }
+
+HEAD = f"""# Intruder dimensions and spectra of a study's changes
+
+`python -m benchmarks.spectra {{layers}}`: {{count}} weights of {WIDTH} × {WIDTH} (the study's 12 layers are 24),
+{len(METHODS)} methods × {SEEDS} seeds: {{changes}} changes, in float64. CPU time of one thread, median of a method's changes;
+all paths of a change in turn, in an order drawn anew.
+"""
 
 
 @dataclass
@@ -119,7 +127,7 @@ def _scaled(change: Change, weight: Tensor) -> Change:
     return Factors(scale * change.b, change.a) if isinstance(change, Factors) else scale * change
 
 
-def _timed[T](path: Callable[[], T]) -> tuple[float, T]:
+def _timed(path: Callable[[], Any]) -> tuple[float, Any]:
     start = time.process_time()
     answer = path()
     return time.process_time() - start, answer
@@ -131,15 +139,10 @@ def _print(layers: int, timings: Timings) -> int:
         f"{name} {facts['packages'][name]}" for name in ("torch", "scipy") if name in facts["packages"]
     )
     count = layers * len(TARGETS)
-    print("# Intruder dimensions and spectra of a study's changes\n")
-    print(f"`python -m benchmarks.spectra {layers}`: {count} weights of {WIDTH} × {WIDTH}, {len(METHODS)} methods ×")
-    print(
-        f"{SEEDS} seeds: {count * len(METHODS) * SEEDS} changes, in float64. CPU time of one thread, median of a method's"
-    )
-    print("changes; all paths of a change in turn, in an order drawn anew.\n")
+    print(HEAD.format(layers=layers, count=count, changes=count * len(METHODS) * SEEDS))
     print(f"{facts['device']['name']}; {versions}; python {facts['python']}\n")
     print(
-        f"| method | plain SVD of W0 + ΔW | cosines of all vectors | of the first {LEADING} | spectrum of ΔW, dense | from its factors |"
+        f"| method | SVD of W0 + ΔW | cosines of all vectors | of the first {LEADING} | SVD of ΔW | from its factors |"
     )
     print("|---|--:|--:|--:|--:|--:|")
     for method in METHODS:
