@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
 
+import scipy
 import torch
 from torch import Tensor
 
@@ -61,8 +62,8 @@ METHODS: Mapping[str, Callable[[torch.Generator], Change]] = {
 HEAD = f"""# Intruder dimensions and spectra of a study's changes
 
 `python -m benchmarks.spectra {{layers}}`: {{count}} weights of {WIDTH} × {WIDTH} (the study's 12 layers are 24),
-{len(METHODS)} methods × {SEEDS} seeds: {{changes}} changes, in float64. CPU time of one thread, median of a method's changes;
-all paths of a change in turn, in an order drawn anew.
+{len(METHODS)} methods × {SEEDS} seeds: {{changes}} changes, in float64. CPU time of one thread, median of a
+method's changes, and how many times as fast; all paths of a change in turn, in an order drawn anew.
 """
 
 
@@ -135,15 +136,11 @@ def _timed(path: Callable[[], Any]) -> tuple[float, Any]:
 
 def _print(layers: int, timings: Timings) -> int:
     facts = provenance("cpu")
-    versions = ", ".join(
-        f"{name} {facts['packages'][name]}" for name in ("torch", "scipy") if name in facts["packages"]
-    )
+    versions = f"torch {facts['packages']['torch']}, scipy {scipy.__version__}"
     count = layers * len(TARGETS)
     print(HEAD.format(layers=layers, count=count, changes=count * len(METHODS) * SEEDS))
     print(f"{facts['device']['name']}; {versions}; python {facts['python']}\n")
-    print(
-        f"| method | SVD of W0 + ΔW | cosines of all vectors | of the first {LEADING} | SVD of ΔW | from its factors |"
-    )
+    print(f"| method | SVD of W0 + ΔW | cosines, all vectors | the first {LEADING} | SVD of ΔW | from its factors |")
     print("|---|--:|--:|--:|--:|--:|")
     for method in METHODS:
         plain, whole, top, dense_one, core = (
