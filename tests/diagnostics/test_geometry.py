@@ -36,7 +36,10 @@ def test_a_planted_rank_and_a_flat_spectrum_are_reported():
     assert (result.stable_rank, result.numerical_rank) == (pytest.approx(5), 5)
 
 
-@pytest.mark.parametrize("change", [torch.zeros(6, 9), Factors(torch.zeros(6, 2), torch.ones(2, 9))])
+@pytest.mark.parametrize(
+    "change",
+    [torch.zeros(6, 9), Factors(torch.zeros(6, 2), torch.ones(2, 9)), Factors(torch.zeros(6, 0), torch.zeros(0, 9))],
+)
 def test_no_change_has_no_geometry(change):
     result = geometry(_normal(6, 9), change)
     assert (result.spectrum, result.stable_rank, result.numerical_rank, result.columns, result.norm) == ((), 0, 0, 0, 0)

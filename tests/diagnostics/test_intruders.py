@@ -88,7 +88,8 @@ def test_planted_intruders_are_counted(shape, planted):
 def test_an_unchanged_weight_has_no_intruder_and_the_curve_rises():
     weight = _normal(40, 40)
     base = decompose(weight)
-    assert intruders(largest_cosines(base, torch.zeros(40, 40))) == [0] * 21
+    for nothing in (torch.zeros(40, 40), Factors(torch.zeros(40, 0), torch.zeros(0, 40))):
+        assert intruders(largest_cosines(base, nothing)) == intruders(largest_cosines(base, nothing, 2)) == [0] * 21
     curve = intruders(largest_cosines(base, _normal(40, 40, seed=1)))
     assert curve == sorted(curve) and curve[0] == 0 and curve[-1] == 40
 
@@ -99,4 +100,6 @@ def test_columns_become_factors_only_where_they_are_few():
     factors = column_factors(change)
     assert factors is not None and factors.a.shape == (2, 32)
     assert torch.equal(dense(factors), change.double())
+    nothing = column_factors(torch.zeros(6, 32))
+    assert nothing is not None and nothing.a.shape == (0, 32)
     assert column_factors(torch.ones(6, 32)) is None

@@ -88,6 +88,7 @@ def test_random_directions_hold_what_chance_gives_them():
     assert abs(float(draws.mean()) - expected) < 4 * float(draws.std()) / 300**0.5
 
 
-def test_no_change_amplifies_nothing():
-    result = amplification(decompose(_normal(6, 6)), torch.zeros(6, 6), 4, torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("change", [torch.zeros(6, 6), Factors(torch.zeros(6, 0), torch.zeros(0, 6))])
+def test_no_change_amplifies_nothing(change):
+    result = amplification(decompose(_normal(6, 6)), change, 4, torch.Generator().manual_seed(0))
     assert (result.norm, result.factor, result.factor_random) == (0, 0, 0)
