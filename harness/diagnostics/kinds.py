@@ -12,9 +12,14 @@ from typing import Any
 KINDS = {
     "generalization": "harness.diagnostics.generalization:measure",
     "bounds": "harness.diagnostics.bounds:measure",
+    "intruders": "harness.diagnostics.weights:measure_intruders",
+    "geometry": "harness.diagnostics.weights:measure_geometry",
+    "amplification": "harness.diagnostics.weights:measure_amplification",
 }
 DEFAULTS: dict[str, dict[str, Any]] = {  # by kind, what a question holds beside the checkpoint
     "generalization": {"rows": 2000},
+    "intruders": {"most": 10},
+    "amplification": {"rank": 4},
 }
 Measure = Callable[[Any, Mapping[str, Any]], dict[str, Any]]
 

@@ -3,5 +3,8 @@
 VERSIONS = {
     "generalization": 1,
     "bounds": 1,
+    "intruders": 1,
+    "geometry": 1,
+    "amplification": 1,
 }
 CHECKPOINTS = ("selected", "last")

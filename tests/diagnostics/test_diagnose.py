@@ -141,6 +141,30 @@ def test_bounds_count_what_is_trained_and_take_the_norms_of_a_dense_svd(fresh, c
     assert answer["layerwise_log_phi_delta"] == pytest.approx(theirs, abs=1e-3)
 
 
+def test_kinds_about_weights_are_those_of_dense_decompositions(fresh, capsys):
+    store, ids, words = fresh
+    code, rows = _diagnose(capsys, "kinds=intruders,geometry,amplification", *words)
+    assert code == 0 and [row["state"] for row in rows if row["run_id"] == ids["lora"]] == ["measured"] * 3
+    folder, record = store.paths(ids["lora"]), store.read(ids["lora"])
+    intruding, shaped, amplified = (
+        read_all(folder, kind, 1)[0].answer["weights"] for kind in ("intruders", "geometry", "amplification")
+    )
+    settings = settings_from(request_of(parse_words(words[:3])).config)
+    changes = load_subject(folder, record, settings, "selected").changes
+    for change, intruder, shape, amplification in zip(changes, intruding, shaped, amplified, strict=True):
+        before, after = change.before.double(), change.after.double()
+        (u, _, _), (y, _, _) = torch.linalg.svd(before), torch.linalg.svd(after)
+        nearest = (u.T @ y).abs().amax(0)
+        assert intruder["path"] == shape["path"] == amplification["path"] == change.path
+        assert list(intruder["all"])[:20] == [int((nearest < step / 20).sum()) for step in range(20)]
+        assert list(intruder["first"])[:20] == [int((nearest[:10] < step / 20).sum()) for step in range(20)]
+        left, spectrum, right = torch.linalg.svd(after - before)
+        assert shape["spectrum"][:4] == pytest.approx(spectrum[:4].tolist(), rel=1e-6)
+        assert shape["relative_norm"] == pytest.approx(float((after - before).norm() / before.norm()))
+        inside = float((left[:, :4].T @ before @ right[:4].T).norm())
+        assert amplification["factor"] == pytest.approx(float(spectrum.norm()) / inside, rel=1e-4)
+
+
 def test_examples_do_not_depend_on_their_order():
     ids = [f"row{number}" for number in range(100)]
     shuffled = list(np.random.default_rng(0).permutation(ids))

@@ -1,0 +1,94 @@
+"""Curvature of a loss: the largest eigenvalue and the trace of its Hessian, by products of it with vectors.
+
+A product is the gradient of (gradient · vector), reverse over reverse; the Hessian itself is never formed. Attention
+takes PyTorch's plain kernel meanwhile: the fused ones have no second derivative on CPUs.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import parameters_to_vector
+
+Product = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TraceEstimate:
+    """The mean of vᵀHv over random signs v, and its standard error."""
+
+    trace: float
+    error: float
+
+
+@dataclass(frozen=True, eq=False)
+class Hessian:
+    """That of a sum of losses with respect to parameters, at their present values.
+
+    Each of `losses` computes its share of the loss from the same examples at every call, without dropout: a batch's.
+    """
+
+    losses: Sequence[Callable[[], Tensor]]
+    parameters: Sequence[Tensor]
+
+    @property
+    def size(self) -> int:
+        """How many rows and columns it has."""
+        return sum(parameter.numel() for parameter in self.parameters)
+
+    def times(self, vector: Tensor) -> Tensor:
+        """(size,) H·v in the dtype and on the device of the parameters; `parameters` one after the other."""
+        parts = vector.split([parameter.numel() for parameter in self.parameters])
+        shaped = [part.view_as(parameter) for part, parameter in zip(parts, self.parameters, strict=True)]
+        with sdpa_kernel(SDPBackend.MATH), torch.enable_grad():
+            products = [self._of_share(loss, shaped) for loss in self.losses]
+        return torch.stack(products).sum(0)
+
+    def _of_share(self, loss: Callable[[], Tensor], vector: Sequence[Tensor]) -> Tensor:
+        gradients = self._gradients(loss(), create_graph=True)
+        along = torch.stack([(gradient * part).sum() for gradient, part in zip(gradients, vector, strict=True)]).sum()
+        if not along.requires_grad:  # a loss that is linear in all of them
+            return torch.zeros_like(parameters_to_vector(gradients))
+        return parameters_to_vector([part.contiguous() for part in self._gradients(along, create_graph=False)])
+
+    def _gradients(self, value: Tensor, create_graph: bool) -> tuple[Tensor, ...]:
+        return torch.autograd.grad(value, self.parameters, create_graph=create_graph, materialize_grads=True)
+
+
+def largest_eigenvalue(hessian: Hessian, generator: torch.Generator, tolerance: float = 1e-4) -> float:
+    """The largest eigenvalue, not the largest in magnitude, to a relative tolerance, by Lanczos' method.
+
+    The generator, on the CPU, draws the first vector. Raises ArpackNoConvergence where it is not reached.
+    """
+    if hessian.size == 1:
+        return float(hessian.times(torch.ones_like(hessian.parameters[0]).flatten()))
+    operator = cast(Any, LinearOperator)((hessian.size,) * 2, matvec=lambda x: _times(hessian, x), dtype=np.float64)
+    start = torch.randn(hessian.size, generator=generator, dtype=torch.float64).numpy()
+    lanczos: Any = eigsh
+    return float(lanczos(operator, 1, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)[0])
+
+
+def trace(hessian: Hessian, draws: int, generator: torch.Generator) -> TraceEstimate:
+    """Hutchinson's estimate from so many vectors of random signs, drawn on the CPU. Raises ValueError for one."""
+    if draws < 2:
+        raise ValueError(f"{draws} draws give no standard error; take at least 2")
+    values = torch.tensor([_quadratic_form(hessian, generator) for _ in range(draws)], dtype=torch.float64)
+    return TraceEstimate(float(values.mean()), float(values.std() / draws**0.5))
+
+
+def _times(hessian: Hessian, vector: np.ndarray) -> np.ndarray:
+    return hessian.times(_like(hessian, torch.from_numpy(vector.reshape(-1)))).double().cpu().numpy()
+
+
+def _quadratic_form(hessian: Hessian, generator: torch.Generator) -> float:
+    signs = _like(hessian, 2 * torch.randint(2, (hessian.size,), generator=generator) - 1)
+    return float((signs * hessian.times(signs)).double().sum())
+
+
+def _like(hessian: Hessian, vector: Tensor) -> Tensor:
+    return vector.to(hessian.parameters[0].device, hessian.parameters[0].dtype)
