@@ -101,6 +101,7 @@ def test_two_first_uses_at_once_make_the_same_weights(tmp_path):
         "from harness.ledger.seeds import Seeds\n"
         "from harness.models.load import load_model; from harness.config.resolve import Resolver; r = Resolver()\n"
         "from harness.config.overrides import assign\n"
+        "import harness.models.vit_micro as vit_micro; vit_micro.EPOCHS = 1\n"  # how well it learns is tested above
         "model = r.part('model', [assign('model', 'vit_micro')]).spec\n"
         "data = r.part('dataset', [assign('dataset', 'digits')]).spec\n"
         "print(load_model(model, data.task, Seeds(0), Path(sys.argv[2])).revision)"
