@@ -119,17 +119,19 @@ def _english(loaded: LoadedModel) -> RetentionSet:
 
 
 def _embedded(model: Any, read: Any, rows: Tensor, device: torch.device) -> Tensor:
-    """Sentence embeddings as the checkpoint means them: the mean over tokens, of length 1."""
+    """Sentence embeddings as the checkpoint means them, but for their length: the mean over tokens."""
     batch = {name: value[rows].to(device) for name, value in read.items()}
     states = model.base_model(**batch).last_hidden_state.float()
     mask = batch["attention_mask"][..., None]
-    return functional.normalize((states * mask).sum(1) / mask.sum(1), dim=-1).cpu()
+    return ((states * mask).sum(1) / mask.sum(1)).cpu()
 
 
 def similar(after: Tensor, before: Tensor) -> tuple[float, float]:
     """1 less the mean cosine of each text's embeddings, and the share of texts with the same nearest other text."""
-    after, before = after.double(), before.double()
-    return float(1 - (after * before).sum(1).mean()), float((_nearest(after) == _nearest(before)).double().mean())
+    after, before = (functional.normalize(embeddings.double(), dim=-1) for embeddings in (after, before))
+    return max(0.0, float(1 - (after * before).sum(1).mean())), float(
+        (_nearest(after) == _nearest(before)).double().mean()
+    )
 
 
 def _nearest(embeddings: Tensor) -> Tensor:
