@@ -15,6 +15,7 @@ from analysis.examples import on_examples
 from analysis.figures.bars import ledger_bars, time_bars
 from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
+from analysis.figures.generalization import gap_intervals, score_against_retention
 from analysis.figures.heat import heat_map
 from analysis.figures.kept import kept_against_lost
 from analysis.figures.learned_ranks import rank_map, side_bars
@@ -33,6 +34,7 @@ from analysis.tables.competitive import competitive_table
 from analysis.tables.coverage import coverage, failures
 from analysis.tables.differences import difference_table
 from analysis.tables.examples import examples_table
+from analysis.tables.forgetting import forgetting_table, retention, retention_front
 from analysis.tables.fronts import fronts_table
 from analysis.tables.generalization import gap_table, predictor_table
 from analysis.tables.pooled import pooled_table
@@ -67,8 +69,10 @@ __all__ = [
     "examples_table",
     "failures",
     "forest",
+    "forgetting_table",
     "fronts_table",
     "gains_table",
+    "gap_intervals",
     "gap_table",
     "heat_map",
     "kept_against_lost",
@@ -87,8 +91,11 @@ __all__ = [
     "rank_table",
     "relative_memory",
     "relative_time",
+    "retention",
+    "retention_front",
     "rules_table",
     "score_against",
+    "score_against_retention",
     "served_table",
     "side_bars",
     "side_table",

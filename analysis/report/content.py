@@ -7,6 +7,7 @@ from analysis.chosen import compared
 from analysis.figures.bars import ledger_bars, time_bars
 from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
+from analysis.figures.generalization import gap_intervals, score_against_retention
 from analysis.figures.heat import heat_map
 from analysis.figures.kept import kept_against_lost
 from analysis.figures.learned_ranks import rank_map, side_bars
@@ -20,6 +21,7 @@ from analysis.table import Table
 from analysis.tables.competitive import competitive_table
 from analysis.tables.coverage import coverage, failures
 from analysis.tables.examples import examples_table
+from analysis.tables.forgetting import forgetting_table, retention_front
 from analysis.tables.fronts import fronts_table
 from analysis.tables.generalization import gap_table, predictor_table
 from analysis.tables.pooled import comparison, pooled_table
@@ -158,10 +160,13 @@ def _generalization(frame: Frame) -> Section:
         "Measured from the saved weights (peftlab diagnose). A model that has learned what also holds for new data has "
         "about the same loss on both: a small G(W). A bound promises that G(W) stays below a number. At these sizes "
         "the numbers are far above any loss there is, so only their order is of use: does the method with the smaller "
-        "bound have the smaller G(W)? τ says so."
+        "bound have the smaller G(W)? τ says so. A run may also forget what its model knew before: the tables of "
+        "forgetting ask it again, and the front says which methods score without that price."
     )
     tables = _some(gap_table(frame)) + _some(predictor_table(frame))
-    return Section("generalization", "Why it generalises", lead, tables)
+    tables += _some(forgetting_table(frame)) + _some(retention_front(frame))
+    pictures = _some(gap_intervals(frame)) + _some(score_against_retention(frame))
+    return Section("generalization", "Why it generalises", lead, tables, pictures)
 
 
 def _trust(frame: Frame) -> Section:

@@ -8,7 +8,7 @@ from harness.config.settings import Settings
 from harness.diagnostics.kinds import DEFAULTS, measure_of
 from harness.diagnostics.subject import folder_of, load_subject
 from harness.ledger.diagnoses import VERSIONS
-from harness.ledger.errors import HarnessError
+from harness.ledger.errors import HarnessError, NothingToMeasure
 from harness.ledger.paths import RunPaths
 from harness.ledger.record import Record
 from harness.ledger.side_record import SideRecord, path_of, read_all, write
@@ -81,6 +81,8 @@ def _measured(
                 answer = measure_of(kind)(subject, question)
             side = SideRecord(kind, VERSIONS[kind], folder.id, question, answer, provenance(subject.device))
             write(folder, side)
+        except NothingToMeasure as error:
+            yield Diagnosis(folder.id, kind, "left out", str(error))
         except (HarnessError, ArithmeticError, LookupError, ValueError, RuntimeError, OSError) as error:
             yield Diagnosis(folder.id, kind, "failed", message_of(error).splitlines()[0])
         else:

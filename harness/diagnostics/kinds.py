@@ -2,7 +2,8 @@
 
 A measure takes a `harness.diagnostics.subject.Subject` and the question (JSON-ready: `checkpoint`, and the values of
 `DEFAULTS`), and returns JSON-ready plain numbers, lists and texts. It raises DataError or MethodError with one
-sentence where it cannot be answered. A kind's version is in `harness.ledger.diagnoses`.
+sentence where it cannot be answered, NothingToMeasure where this run has nothing of the kind. A kind's version is in
+`harness.ledger.diagnoses`.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,6 +12,7 @@ from typing import Any
 
 KINDS = {
     "generalization": "harness.diagnostics.generalization:measure",
+    "forgetting": "harness.diagnostics.forgetting:measure",
     "bounds": "harness.diagnostics.bounds:measure",
     "intruders": "harness.diagnostics.weights:measure_intruders",
     "geometry": "harness.diagnostics.weights:measure_geometry",

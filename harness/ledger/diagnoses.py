@@ -2,6 +2,7 @@
 
 VERSIONS = {
     "generalization": 1,
+    "forgetting": 1,
     "bounds": 1,
     "intruders": 1,
     "geometry": 1,

@@ -33,6 +33,10 @@ class NotHere(DataError):
     installed. The run is not to blame and leaves no record."""
 
 
+class NothingToMeasure(DataError):
+    """A kind of diagnosis that has no meaning for this run: it is left out, and nothing went wrong."""
+
+
 class NodeError(HarnessError):
     """This machine's trouble (a full disk, a file server, the network), not the run's: it stays unfinished."""
 

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
@@ -31,11 +32,9 @@ PROCESSOR = ImageProcessor(size=8, channels=1, mean=(0.3,), std=(0.38,))  # of t
 
 def load_vit_micro(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> LoadedModel:
     """Pretrains when the cache has no weights (some seconds); two processes that do so at once write the same file."""
-    recipe = json.dumps([canonical(spec.config), DIGITS, EPOCHS, BATCH, LR, SEED, PROCESSOR.mean, torch.__version__])
-    path = cache / "models" / f"vit_micro-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.safetensors"
+    path = _file(spec, cache)
     if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, save(_pretrained(spec, task)))
+        _write(spec, task, cache)
     model = draw_weights(spec, task, seeds)
     model.load_state_dict(load_file(path), strict=False)  # all but the classifier, which keeps its draw
     return LoadedModel(
@@ -48,11 +47,45 @@ def load_vit_micro(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -
     )
 
 
+def pretraining_head(spec: ModelSpec, task: TaskSpec, cache: Path) -> dict[str, Tensor]:
+    """The classifier of the digits 0 to 4 that the pretraining ends with; no run starts from it, diagnoses ask it.
+
+    Pretrains once more when the cache has the weights alone: as earlier versions left it.
+    """
+    path = _head_file(_file(spec, cache))
+    if not path.is_file():
+        _write(spec, task, cache)
+    return load_file(path)
+
+
+def pixels_of(images: np.ndarray) -> Tensor:
+    """(n, 1, 8, 8) of uint8 images, as the pretraining sees them."""
+    return (torch.from_numpy(images)[:, None].float() / 255 - PROCESSOR.mean[0]) / PROCESSOR.std[0]
+
+
+def _file(spec: ModelSpec, cache: Path) -> Path:
+    recipe = json.dumps([canonical(spec.config), DIGITS, EPOCHS, BATCH, LR, SEED, PROCESSOR.mean, torch.__version__])
+    return cache / "models" / f"vit_micro-{hashlib.sha256(recipe.encode()).hexdigest()[:16]}.safetensors"
+
+
+def _head_file(path: Path) -> Path:
+    return path.with_name(f"{path.stem}-classifier.safetensors")
+
+
+def _write(spec: ModelSpec, task: TaskSpec, cache: Path) -> None:
+    """Pretrains; weights that are there stay as they are, since runs have started from them."""
+    path, weights = _file(spec, cache), _pretrained(spec, task)
+    head = {name: weights.pop(name) for name in list(weights) if name.startswith("classifier.")}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(_head_file(path), save(head))
+    if not path.is_file():
+        write_whole(path, save(weights))
+
+
 def _pretrained(spec: ModelSpec, task: TaskSpec) -> dict[str, Tensor]:
-    """The weights below the classifier after `EPOCHS` passes over all images."""
+    """The weights after `EPOCHS` passes over all images."""
     images, labels = images_of(DIGITS)
-    pixels = (torch.from_numpy(images)[:, None].float() / 255 - PROCESSOR.mean[0]) / PROCESSOR.std[0]
-    targets = torch.from_numpy(labels).long()
+    pixels, targets = pixels_of(images), torch.from_numpy(labels).long()
     with _one_thread_seeded(SEED):
         config = make_config(spec, task)
         config.num_labels = len(DIGITS)
@@ -67,7 +100,7 @@ def _pretrained(spec: ModelSpec, task: TaskSpec) -> dict[str, Tensor]:
                 loss.backward()
                 optimizer.step()
                 schedule.step()
-    return {name: value for name, value in model.state_dict().items() if not name.startswith("classifier.")}
+    return dict(model.state_dict())
 
 
 @contextmanager
