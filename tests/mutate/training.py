@@ -134,8 +134,9 @@ TRAINING = (
           _in("training/test_checkpoint",
               "a_damaged_checkpoint_is_kept_aside_and_the_run_starts_anew[method one bit]")),
     Fault("links are those of the best checkpoint", RUN,
-          "        state.links = tuple(context.method.history())\n        tested = test(context, state)\n",
-          "        tested = test(context, state)\n        state.links = tuple(context.method.history())\n",
+          "        state.links = tuple(context.method.history())\n        if settings.keep_last:\n",
+          "        test(context, state)\n        state.links = tuple(context.method.history())\n"
+          "        if settings.keep_last:\n",
           _in("training/test_run", "a_chain_records_every_link_whichever_checkpoint_is_best[cola]")),
     Fault("a stratum of one row is emptied", SPLITS,
           "quotas[stratum] < sizes[stratum] - 1", "quotas[stratum] < sizes[stratum]",
