@@ -10,8 +10,9 @@ from analysis.checks.run import check_run
 from harness.__main__ import main
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
+from harness.execution.queue import work
 from harness.ledger.store import Store
-from harness.planning.plan import plan_one, read_request
+from harness.planning.plan import plan_one, plan_sweep, read_request
 from harness.training.context import Stopped
 from harness.training.run import run_one
 from tests.rewrite import rewrite
@@ -20,8 +21,19 @@ WORDS = ("model=vit_micro", "dataset=digits", "recipe=quick_image", "tracker=non
          "recipe.evaluations=3")  # fmt: skip
 
 
-def peftlab(verb, tmp_path, cache, *words):
-    return main([verb, *WORDS, *words, f"runs={tmp_path}/runs", f"cache={cache}"])
+def run(tmp_path, cache, *words):
+    return main(["run", *WORDS, *words, f"runs={tmp_path}/runs", f"cache={cache}"])
+
+
+def sweep_here(tmp_path, cache, *words):
+    """What a worker of `peftlab sweep` does with the plan, in this process."""
+    request = read_request([*WORDS, *words, f"runs={tmp_path}/runs", f"cache={cache}"])
+    plan, settings = plan_sweep(request, Resolver()), settings_from(request.config)
+
+    def do(planned, leased):
+        return run_one(planned, leased, settings)
+
+    work(plan.ids, plan, Store(settings.runs), do, stop=lambda: False)
 
 
 def ranks_of(store, run):
@@ -30,12 +42,11 @@ def ranks_of(store, run):
 
 
 def test_one_training_serves_all_target_ranks(tmp_path, peftlab_cache):
-    assert peftlab("sweep", tmp_path, peftlab_cache, "method=squeeze_post", "method.schedule.rank=16,4,1",
-                   "source.method=lora", "recipe.max_steps=0", "source.recipe.max_steps=8",
-                   "cluster.processes=1") == 0  # fmt: skip
-    assert peftlab("run", tmp_path, peftlab_cache, "method=squeeze_cont", "method.schedule.rank=2",
-                   "source.method=lora", "recipe.max_steps=3", "recipe.warmup_steps=1", "source.recipe.max_steps=8",
-                   "source.recipe.warmup_steps=null") == 0  # fmt: skip
+    sweep_here(tmp_path, peftlab_cache, "method=squeeze_post", "method.schedule.rank=16,4,1", "source.method=lora",
+               "recipe.max_steps=0", "source.recipe.max_steps=8")  # fmt: skip
+    assert run(tmp_path, peftlab_cache, "method=squeeze_cont", "method.schedule.rank=2", "source.method=lora",
+               "recipe.max_steps=3", "recipe.warmup_steps=1", "source.recipe.max_steps=8",
+               "source.recipe.warmup_steps=null") == 0  # fmt: skip
     store = Store(tmp_path / "runs")
     records = [store.read(path.parent.name) for path in (tmp_path / "runs").glob("*/record.json")]
     assert all(record.status == "done" for record in records)
@@ -106,9 +117,9 @@ def test_the_gradients_in_the_ledger_are_those_of_the_first_rank_exactly(planned
 
 def test_a_source_that_fails_fails_its_targets(tmp_path, peftlab_cache):
     for rank in (4, 1):  # a sweep's workers: tests/execution/test_source.py
-        assert peftlab("run", tmp_path, peftlab_cache, "method=squeeze_post", f"method.schedule.rank={rank}",
-                       "source.method=lora", "recipe.max_steps=0", "source.recipe.max_steps=20",
-                       "source.recipe.lr=1e30", "source.recipe.clip_norm=null") == 1  # fmt: skip
+        assert run(tmp_path, peftlab_cache, "method=squeeze_post", f"method.schedule.rank={rank}",
+                   "source.method=lora", "recipe.max_steps=0", "source.recipe.max_steps=20",
+                   "source.recipe.lr=1e30", "source.recipe.clip_norm=null") == 1  # fmt: skip
     store = Store(tmp_path / "runs")
     failures = [store.read(path.parent.name).failure for path in (tmp_path / "runs").glob("*/record.json")]
     kinds = sorted(failure.kind for failure in failures if failure)
@@ -117,7 +128,7 @@ def test_a_source_that_fails_fails_its_targets(tmp_path, peftlab_cache):
 
 def test_a_source_that_kept_no_adapter_is_said(tmp_path, peftlab_cache):
     words = ("method=squeeze_post", "source.method=lora", "recipe.max_steps=0", "source.recipe.max_steps=2")
-    assert peftlab("run", tmp_path, peftlab_cache, *words, "keep=none") == 1
+    assert run(tmp_path, peftlab_cache, *words, "keep=none") == 1
     store = Store(tmp_path / "runs")
     records = [store.read(path.parent.name) for path in (tmp_path / "runs").glob("*/record.json")]
     (message,) = [record.failure.message for record in records if record.failure]
