@@ -33,7 +33,7 @@ def test_before_after_and_their_difference_are_the_planted_ones(frame):
 
 
 def test_the_front_is_that_of_all_draws_of_seeds(frame):
-    """Every one of the 27 draws of three seeds, one by one; a tie of scores is won in one half and lost in the other."""
+    """Each of the 27 draws of three seeds; a tie of scores is won in one half and lost in the other."""
     data = analysis.retention(frame)
     block = frame.blocks[0]
     scores = frame.values(block, "shown").round(9)
@@ -60,7 +60,7 @@ def test_a_method_without_a_side_record_of_every_seed_is_on_no_front(written):
 
 def test_the_report_shows_it_only_where_runs_were_asked(frame, written):
     (section,) = [section for section in sections(frame) if section.key == "generalization"]
-    assert {"forgetting", "retention-front"} <= {table.key for table in section.tables}
+    assert {"forgetting", "retention-front"} <= {table.name for table in section.tables}
     assert [picture.name for picture in section.pictures] == ["gap", "score-retention"]
     plain = analysis.load("tiny", written(), partial=True, allow_mixed=True)
     assert analysis.forgetting_table(plain) is None and analysis.retention_front(plain) is None
