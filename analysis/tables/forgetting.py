@@ -79,7 +79,7 @@ def retention_front(frame: Frame) -> Table | None:
     heads = (
         Head("model / dataset"),
         Head("method"),
-        Head("score", "", ""),
+        Head("score"),
         Head("retained", "%", "max"),
         Head("on the front", "%"),
     )
