@@ -35,6 +35,7 @@ def gap_intervals(frame: Frame) -> Picture | None:
         axis.set_ylim(-0.6, len(here) - 0.4)
         axis.grid(axis="y", visible=False)
         axis.margins(x=0.1)
+        axis.locator_params(axis="x", nbins=5)
         axis.set_title(short(block, 40))
         axis.set_xlabel("test loss − train loss (nats)")
     points = [f"{r.block}, {r.method}: {scientific(r.gap)}" for r in data.itertuples()]

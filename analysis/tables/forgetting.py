@@ -5,7 +5,7 @@ import pandas as pd
 
 from analysis.diagnoses import diagnoses, side_records
 from analysis.frame import Frame
-from analysis.metric import number, scientific
+from analysis.metric import number
 from analysis.pareto import front, inclusion, lattices, resamples
 from analysis.stats.intervals import Estimate, seed_range
 from analysis.table import Cell, Head, Table
@@ -35,7 +35,7 @@ def forgetting_table(frame: Frame) -> Table | None:
     for (block, label), runs in data.groupby(["block", "label"], sort=False):
         name = sets[runs["id"].iloc[0]]
         cells, numbers = [], []
-        for kind, factor, text in (("accuracy", 100, _percent), ("loss", 1, scientific)):
+        for kind, factor, text in (("accuracy", 100, _percent), ("loss", 1, _loss)):
             before, after = (runs[f"{kind}_{when}"] * factor for when in ("before", "after"))
             change = seed_range((after - before).to_numpy())
             numbers += [before.mean(), after.mean(), change.mean, change.low, change.high]
@@ -79,7 +79,7 @@ def retention_front(frame: Frame) -> Table | None:
     heads = (
         Head("model / dataset"),
         Head("method"),
-        Head("score", "", ""),
+        Head("score"),
         Head("retained", "%", "max"),
         Head("on the front", "%"),
     )
@@ -130,3 +130,7 @@ def _ends(estimate: Estimate) -> tuple[float, float, float]:
 
 def _percent(value: float) -> str:
     return number(value, 1)
+
+
+def _loss(value: float) -> str:
+    return number(value, 3)

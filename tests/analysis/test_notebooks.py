@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 import analysis
 from harness.ledger.record import Record
+from tests.analysis.diagnosed_store import write_sides
 from tests.analysis.rank_store import write_ranks
 from tests.analysis.squeeze_store import write_squeezed
 
@@ -20,8 +22,9 @@ ROOT = Path(analysis.__file__ or "").parent
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-def test_the_five_notebooks_are_there() -> None:
-    assert [path.stem for path in NOTEBOOKS] == ["beyond_lora", "quickstart", "rank", "reanalysis", "squeeze"]
+def test_the_six_notebooks_are_there() -> None:
+    names = ["beyond_lora", "generalisation", "quickstart", "rank", "reanalysis", "squeeze"]
+    assert [path.stem for path in NOTEBOOKS] == names
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -85,6 +88,20 @@ def test_the_rank_notebook_makes_its_tables_and_pictures_from_records(
     write_ranks(tmp_path / "runs", study_records, name="rank_strategies_tiny")
     said = shown(ROOT / "notebooks" / "rank.ipynb", tmp_path)
     assert said.count("<svg") == 2 and "Rank strategies" in said and "Attention against MLP" in said
+
+
+@pytest.mark.slow
+def test_the_generalisation_notebook_makes_its_tables_and_pictures_from_side_records(
+    on_path: None, written: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = written()
+    write_sides(runs)
+    shutil.copytree(runs, tmp_path / "book" / "runs")
+    monkeypatch.setenv("PEFTLAB_SWEEP", "tiny")
+    shown_parts = shown(ROOT / "notebooks" / "generalisation.ipynb", tmp_path / "book")
+    assert shown_parts.count("<svg") == 2
+    for title in ("G(W), measured", "Which number predicts", "What was forgotten", "Score and retention"):
+        assert title in shown_parts
 
 
 @pytest.mark.slow

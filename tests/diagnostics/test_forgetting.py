@@ -123,6 +123,7 @@ def _judged(loaded, moved, known):
         return known.judge(before, before), known.judge(known.outputs(moved, CPU), before)
 
 
+@pytest.mark.slow
 def test_captions_are_judged_as_a_plain_loop_judges_them(peftlab_cache):
     loaded, moved, known = _loaded("gemma3_micro", "shapes_vqa", peftlab_cache)
     before, after = _judged(loaded, moved, known)
