@@ -5,6 +5,7 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
+from analysis.chosen import compared
 from analysis.figures.style import Picture, colour, legend_below, marker, panels, short, styled
 from analysis.frame import Frame
 from analysis.metric import number
@@ -41,9 +42,9 @@ def size_curves(frame: Frame) -> Picture | None:
 def size_data(frame: Frame) -> pd.DataFrame:
     """block, variant, method, parameters, mean, low, high, n: cells that have an adapter and a score, by size.
 
-    A direct run that is there for others to start from is no point.
+    A direct run that is there for others to start from is no point; of several rates, validation's choice is.
     """
-    rows = []
+    frame, rows = compared(frame), []
     for block in frame.blocks:
         for method in frame.methods_of(block):
             runs = frame.cell(block, method)

@@ -17,6 +17,7 @@ from analysis.figures.style import Picture
 from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
 from analysis.frame import Frame
+from analysis.rank_rules import OPEN
 from analysis.table import Table
 from analysis.tables.competitive import competitive_table
 from analysis.tables.coverage import coverage, failures
@@ -120,9 +121,10 @@ def _costs(frame: Frame) -> Section:
 
 def _ranks(frame: Frame) -> Section:
     lead = "What each strategy scored at what price, and where learned rank went: layer by module, mean over seeds."
-    tables = (
-        _some(strategy_table(frame)) + _some(side_table(frame)) + _some(served_table(frame)) + _some(rules_table(frame))
-    )
+    tables = _some(strategy_table(frame)) + _some(side_table(frame)) + _some(served_table(frame))
+    rules = rules_table(frame)
+    if rules is not None and (rules.data["verdict"] != OPEN).any():
+        tables += (rules,)
     return Section("ranks", "Rank: how much, and where", lead, tables, _some(rank_map(frame)) + _some(side_bars(frame)))
 
 

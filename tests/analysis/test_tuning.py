@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from analysis.chosen import chosen_settings
+from analysis.figures.size import size_data
 from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
 from analysis.frame import ordered
@@ -58,6 +59,11 @@ def sweep(tmp_path: Path, study_records: Callable[..., Record]) -> Callable[...,
         return tmp_path / "runs"
 
     return write
+
+
+def test_a_size_curve_has_the_rate_that_validation_prefers(sweep) -> None:
+    (label,) = size_data(load("tune", sweep()))["method"]
+    assert "recipe.lr=0.001" in label or "recipe.lr" not in label
 
 
 def test_the_expected_best_is_the_mean_over_all_ways_to_choose(sweep) -> None:
