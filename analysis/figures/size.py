@@ -5,11 +5,12 @@ from typing import Any
 import pandas as pd
 from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-from analysis.chosen import compared
+from analysis.chosen import preferred
 from analysis.figures.style import Picture, colour, legend_below, marker, panels, short, styled
 from analysis.frame import Frame
 from analysis.metric import number
 from analysis.tables.cells import estimate_of, measured
+from analysis.tables.tuning import of_method
 
 _COLUMNS = ["block", "variant", "method", "parameters", "mean", "low", "high", "n"]
 
@@ -42,11 +43,12 @@ def size_curves(frame: Frame) -> Picture | None:
 def size_data(frame: Frame) -> pd.DataFrame:
     """block, variant, method, parameters, mean, low, high, n: cells that have an adapter and a score, by size.
 
-    A direct run that is there for others to start from is no point; of several rates, validation's choice is.
+    A direct run that is there for others to start from is no point; of several rates for as many steps it is validation's
+    choice.
     """
-    frame, rows = compared(frame), []
+    rows = []
     for block in frame.blocks:
-        for method in frame.methods_of(block):
+        for method in _shown(frame, block):
             runs = frame.cell(block, method)
             sizes, estimate = measured(runs, "adapter_params"), estimate_of(runs, "shown")
             if estimate.n and len(sizes) and sizes.min() > 0 and not runs["only_source"].any():
@@ -56,6 +58,15 @@ def size_data(frame: Frame) -> pd.DataFrame:
     data = pd.DataFrame(rows, columns=_COLUMNS)
     order = {name: i for i, name in enumerate(frame.blocks)}
     return data.sort_values(["block", "variant", "parameters"], key=lambda c: c.map(order) if c.name == "block" else c)
+
+
+def _shown(frame: Frame, block: str) -> list[str]:
+    """The labels of a block, with one setting of the recipe for each setting of a method and number of steps."""
+    rows = frame.rows[frame.rows["block"] == block]
+    kept = rows.assign(kept=rows["setting"].map(of_method))
+    cells = kept.groupby(["method_name", "kept", "own_steps"], sort=False, dropna=False)
+    chosen = {preferred(tried, frame.better(block)) for _, tried in cells}
+    return [method for method in frame.methods_of(block) if method in chosen]
 
 
 def _line(axis: Any, points: pd.DataFrame, tint: str, sign: str) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import analysis
+from analysis.render.html import html
 from analysis.report.content import sections
 from tests.analysis.diagnosed_store import ORDER, retained, write_sides
 
@@ -63,6 +64,7 @@ def test_a_method_without_a_side_record_of_every_seed_is_on_no_front(written):
 def test_the_report_shows_it_only_where_runs_were_asked(frame, written):
     (section,) = [section for section in sections(frame) if section.key == "generalization"]
     assert {"forgetting", "retention-front"} <= {table.name for table in section.tables}
+    assert all(table.title in html(table) for table in section.tables)
     assert [picture.name for picture in section.pictures] == ["gap", "score-retention"]
     plain = analysis.load("tiny", written(), partial=True, allow_mixed=True)
     assert analysis.forgetting_table(plain) is None and analysis.retention_front(plain) is None
