@@ -43,8 +43,8 @@ def size_curves(frame: Frame) -> Picture | None:
 def size_data(frame: Frame) -> pd.DataFrame:
     """block, variant, method, parameters, mean, low, high, n: cells that have an adapter and a score, by size.
 
-    A direct run that is there for others to start from is no point; of several rates for as many steps it is validation's
-    choice.
+    A direct run that is there for others to start from is no point. Of several rates for as many steps, validation's
+    choice is one.
     """
     rows = []
     for block in frame.blocks:
