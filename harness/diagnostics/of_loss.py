@@ -29,9 +29,9 @@ def curvature(subject: Subject, question: Mapping[str, Any]) -> dict[str, Any]:
     weights = adapted_weights(subject)
     for weight in weights:
         weight.requires_grad_(True)
-    draw, left = torch.Generator().manual_seed(0), iter(range(PRODUCTS * len(batches(subject, question["examples"]))))
-    hessian = Hessian([_counted(loss, left) for loss in losses(subject, question["examples"])], weights)
-    largest = largest_eigenvalue(hessian, draw, TOLERANCE)
+    draw, shares = torch.Generator().manual_seed(0), losses(subject, question["examples"])
+    left, hessian = iter(range(PRODUCTS * len(shares))), Hessian(shares, weights)
+    largest = largest_eigenvalue(Hessian([_counted(loss, left) for loss in shares], weights), draw, TOLERANCE)
     estimate = trace(hessian, question["draws"], draw)
     return {
         "largest_eigenvalue": largest,

@@ -9,7 +9,6 @@ from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.diagnostics.diagnose import diagnose
 from harness.diagnostics.generalization import chosen_rows
-from harness.diagnostics.kinds import DEFAULTS
 from harness.diagnostics.of_loss import adapted_weights, losses
 from harness.diagnostics.subject import load_subject
 from harness.ledger.side_record import read_all
@@ -30,10 +29,8 @@ def measured(tmp_path_factory, peftlab_cache):
     settings, plan = settings_from(request.config), plan_sweep(request, Resolver())
     store = Store(settings.runs)
     assert run_one(plan.runs[0], store, settings).status == "done"
-    asked = {"checkpoint": "selected"}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(DEFAULTS, "curvature", {"examples": EXAMPLES, "draws": 2})
-        outcomes = list(diagnose(plan.ids, store, settings, ("curvature",), asked))
+    asked = {"checkpoint": "selected", "examples": EXAMPLES, "draws": 2}
+    outcomes = list(diagnose(plan.ids, store, settings, ("curvature",), asked))
     assert [(o.state, o.why) for o in outcomes] == [("measured", "")]
     folder, record = store.paths(plan.ids[0]), store.read(plan.ids[0])
     return read_all(folder, "curvature", 1)[0].answer, load_subject(folder, record, settings, "selected")
@@ -48,7 +45,7 @@ def test_the_largest_eigenvalue_is_at_least_the_curvature_along_the_gradient(mea
     (share,) = losses(subject, EXAMPLES)
     assert share().item() == pytest.approx(np.mean([prediction.loss for prediction in theirs]), rel=1e-5)
     gradients = torch.autograd.grad(share(), weights)
-    size = torch.sqrt(sum((gradient**2).sum() for gradient in gradients))
+    size = torch.stack([(gradient**2).sum() for gradient in gradients]).sum().sqrt()
     along, step, sides_of = [gradient / size for gradient in gradients], 1e-2, []
     for sign in (1, -1):
         moved = [w.detach() + sign * step * v for w, v in zip(weights, along, strict=True)]
