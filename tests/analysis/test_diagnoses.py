@@ -12,32 +12,13 @@ from analysis.tables.generalization import gap_table, predictor_table
 from analysis.tables.geometry import geometry_table
 from harness.ledger.side_record import SideRecord, write
 from harness.ledger.store import Store
-
-ORDER = {"head": 0.01, "cla": 0.1, "lora": 0.2, "full": 0.4}  # G(W) grows with `parameters`, and falls with the norm
-
-
-def _generalization(gap, seed):
-    noise = np.random.default_rng(seed).normal(0, 0.1, 40)
-    noise -= noise.mean()
-
-    def split(loss):
-        return {"loss": loss, "losses": (loss + noise).tolist(), "weights": [1] * 40, "examples": "same"}
-
-    return {"g": abs(gap), "gap": gap, "train": split(0.5), "test": split(0.5 + gap)}
+from tests.analysis.diagnosed_store import write_sides
 
 
 @pytest.fixture
 def frame(written):
     runs = written()
-    store = Store(runs)
-    for record in store.records():
-        method, seed = record.spec["method"]["name"], record.spec["seed"]
-        gap = ORDER[method] + 0.001 * (seed - 1)
-        bounds = {"parameters": 1000 * ORDER[method], "update_norm": 1 / ORDER[method], "printed_log_phi_delta": 3.0}
-        answers = {"generalization": _generalization(-gap, seed), "bounds": bounds}
-        for kind, answer in answers.items():
-            side = SideRecord(kind, 1, record.id, {"checkpoint": "selected", "rows": 2000}, answer, {})
-            write(store.paths(record.id), side)
+    write_sides(runs)
     return analysis.load("tiny", runs, partial=True, allow_mixed=True)
 
 
