@@ -17,6 +17,7 @@ from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
 from analysis.figures.generalization import gap_intervals, score_against_retention
 from analysis.figures.heat import heat_map
+from analysis.figures.intruders import intruder_curves
 from analysis.figures.kept import kept_against_lost
 from analysis.figures.learned_ranks import rank_map, side_bars
 from analysis.figures.ranks import rank_diagram
@@ -37,6 +38,7 @@ from analysis.tables.examples import examples_table
 from analysis.tables.forgetting import forgetting_table, retention, retention_front
 from analysis.tables.fronts import fronts_table
 from analysis.tables.generalization import gap_table, predictor_table
+from analysis.tables.geometry import geometry_table
 from analysis.tables.pooled import pooled_table
 from analysis.tables.published import beside_published
 from analysis.tables.rank_rules import rules_table
@@ -74,7 +76,9 @@ __all__ = [
     "gains_table",
     "gap_intervals",
     "gap_table",
+    "geometry_table",
     "heat_map",
+    "intruder_curves",
     "kept_against_lost",
     "learned_ranks",
     "learning_curves",

@@ -9,6 +9,7 @@ from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
 from analysis.figures.generalization import gap_intervals, score_against_retention
 from analysis.figures.heat import heat_map
+from analysis.figures.intruders import intruder_curves
 from analysis.figures.kept import kept_against_lost
 from analysis.figures.learned_ranks import rank_map, side_bars
 from analysis.figures.ranks import rank_diagram
@@ -25,6 +26,7 @@ from analysis.tables.examples import examples_table
 from analysis.tables.forgetting import forgetting_table, retention_front
 from analysis.tables.fronts import fronts_table
 from analysis.tables.generalization import gap_table, predictor_table
+from analysis.tables.geometry import geometry_table
 from analysis.tables.pooled import comparison, pooled_table
 from analysis.tables.published import beside_published
 from analysis.tables.rank_rules import rules_table
@@ -163,11 +165,13 @@ def _generalization(frame: Frame) -> Section:
         "about the same loss on both: a small G(W). A bound promises that G(W) stays below a number. At these sizes "
         "the numbers are far above any loss there is, so only their order is of use: does the method with the smaller "
         "bound have the smaller G(W)? τ says so. A run may also forget what its model knew before: the tables of "
-        "forgetting ask it again, and the front says which methods score without that price."
+        "forgetting ask it again, and the front says which methods score without that price. An "
+        "intruder is a leading direction of a tuned weight whose largest cosine with a pretrained one is below ε."
     )
     tables = _some(gap_table(frame)) + _some(predictor_table(frame))
     tables += _some(forgetting_table(frame)) + _some(retention_front(frame))
-    pictures = _some(gap_intervals(frame)) + _some(score_against_retention(frame))
+    tables += _some(geometry_table(frame))
+    pictures = _some(gap_intervals(frame)) + _some(score_against_retention(frame)) + _some(intruder_curves(frame))
     return Section("generalization", "Why it generalises", lead, tables, pictures)
 
 

@@ -17,11 +17,13 @@ KINDS = {
     "intruders": "harness.diagnostics.weights:measure_intruders",
     "geometry": "harness.diagnostics.weights:measure_geometry",
     "amplification": "harness.diagnostics.weights:measure_amplification",
+    "curvature": "harness.diagnostics.of_loss:curvature",
 }
 DEFAULTS: dict[str, dict[str, Any]] = {  # by kind, what a question holds beside the checkpoint
     "generalization": {"rows": 2000},
     "intruders": {"most": 10},
     "amplification": {"rank": 4},
+    "curvature": {"examples": 32, "draws": 10},
 }
 Measure = Callable[[Any, Mapping[str, Any]], dict[str, Any]]
 

@@ -7,5 +7,6 @@ VERSIONS = {
     "intruders": 1,
     "geometry": 1,
     "amplification": 1,
+    "curvature": 1,
 }
 CHECKPOINTS = ("selected", "last")

@@ -5,9 +5,13 @@ import pytest
 from scipy import stats
 
 import analysis
+from analysis.figures.intruders import intruder_curves
 from analysis.report.content import sections
 from analysis.stats.gap import gap_interval
 from analysis.tables.generalization import gap_table, predictor_table
+from analysis.tables.geometry import geometry_table
+from harness.ledger.side_record import SideRecord, write
+from harness.ledger.store import Store
 from tests.analysis.diagnosed_store import write_sides
 
 
@@ -63,3 +67,27 @@ def test_seeds_that_differ_widen_it():
     apart = gap_interval((moved, np.ones(500)), (losses, np.ones(500)), np.random.default_rng(0))
     assert apart.half > 5 * alike.half
     assert apart.half == pytest.approx(stats.t.ppf(0.975, 2) * 0.2 / np.sqrt(3), rel=0.1)
+
+
+def test_geometry_and_intruders_are_means_over_seeds_with_their_range(written):
+    """Methods that changed no weight are in no row; a curve is the mean over weights, then over seeds."""
+    runs = written()
+    store = Store(runs)
+    for record in store.records():
+        method, seed = record.spec["method"]["name"], record.spec["seed"]
+        ranks = {"stable_rank": 1.5 + seed, "numerical_rank": 8.0, "relative_norm": 0.01}
+        still = dict.fromkeys(ranks, 0.0)
+        weights = [{"first": [0, seed, 4]}, {"first": [0, seed + 2, 6]}]
+        answers = {
+            "geometry": still if method == "head" else ranks,
+            "intruders": {"thresholds": [0.0, 0.5, 1.0], "weights": weights},
+        }
+        for kind, answer in answers.items():
+            write(store.paths(record.id), SideRecord(kind, 1, record.id, {"checkpoint": "selected"}, answer, {}))
+    frame = analysis.load("tiny", runs, partial=True, allow_mixed=True)
+    data = geometry_table(frame).data
+    assert len(data) == 6 and "Head only" not in set(data["method"])
+    assert np.allclose(data[["stable_rank", "stable_rank_lowest", "stable_rank_highest"]], [2.5, 1.5, 3.5])
+    assert np.allclose(data["relative_norm"], 1.0)  # percent
+    curve = intruder_curves(frame).data.query("method == 'LoRA'").groupby("threshold")[["mean", "lowest", "highest"]]
+    assert np.allclose(curve.mean(), [[0, 0, 0], [2, 1, 3], [5, 5, 5]])
