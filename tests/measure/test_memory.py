@@ -1,10 +1,10 @@
 """Peaks of the training windows forget the evaluation, and a missing counter is a reason."""
 
+import mmap
 import os
 from pathlib import Path
 
 import pytest
-import torch
 
 from harness.ledger.quantity import NotMeasured
 from harness.measure.memory import Memory, _status_bytes
@@ -13,7 +13,10 @@ MIB = 2**20
 
 
 def _touch(mib: int) -> None:
-    torch.ones(mib * MIB, dtype=torch.uint8)  # written, so resident; freed on return
+    """Pages of its own from the system, written and given back: a heap may have resident ones to spare."""
+    with mmap.mmap(-1, mib * MIB) as pages:
+        for _ in range(mib):
+            pages.write(bytes([1]) * MIB)
 
 
 needs_clear_refs = pytest.mark.skipif(
