@@ -86,7 +86,7 @@ def test_a_package_that_is_too_old_or_absent_is_named(bare, ask, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "version", version)
     code, found = ask()
     assert code == 1
-    assert "transformers 4.57.1 is older than 5.0" in found["packages"]["said"]
+    assert "transformers 4.57.1 is older than 5.18" in found["packages"]["said"]
     assert "peft is not installed" in found["packages"]["said"]
 
 
