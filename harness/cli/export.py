@@ -46,6 +46,9 @@ def merge(given: Namespace) -> int:
     """`peftlab merge RUN_ID DIR`: the model with the update in its weights, loadable by transformers alone."""
     asked = _asked(given)
     loaded, method = restored(asked.run_id, asked.settings)
+    from harness.models.loaded import check_base
+
+    check_base(loaded, Store(asked.settings.runs).read(asked.run_id).data.get("model_revision"), asked.run_id)
     try:
         method.merge()
     except MethodError as error:

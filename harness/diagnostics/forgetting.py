@@ -17,7 +17,7 @@ from harness.models.load import load_model
 def measure(subject: Subject, question: Mapping[str, Any]) -> dict[str, Any]:
     """The set, how many examples, and loss and accuracy on it before and after."""
     dataset = subject.spec.dataset
-    known = retention_set(subject.loaded, dataset.task, subject.settings.cache)
+    known = retention_set(subject.loaded)
     fresh = load_model(subject.spec.model, dataset.task, Seeds(subject.spec.seed), subject.settings.cache)
     with torch.no_grad(), subject.autocast():
         before = known.outputs(fresh.model.to(subject.device).eval(), subject.device)

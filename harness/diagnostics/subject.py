@@ -24,6 +24,7 @@ from harness.ledger.spec import RunSpec
 from harness.measure.clocks import pick_device
 from harness.measure.precision import autocast
 from harness.models.load import LoadedModel, load_model
+from harness.models.loaded import check_base
 from harness.tasks.build import build as build_task
 from harness.tasks.task import Example, Prediction, Task
 from harness.training.evaluate import predict
@@ -105,6 +106,7 @@ def load_subject(folder: RunPaths, record: Record, settings: Settings, checkpoin
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    check_base(loaded, record.data.get("model_revision"), folder.id)
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
     model: Any = loaded.model.to(device)
