@@ -51,7 +51,7 @@ def answers(tmp_path_factory, peftlab_cache):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PEFTLAB_CONF", str(write_fruit(place)))
         for number, (kind, words) in enumerate(RUNS.items()):
-            spec, run_id, rows = _done(place, peftlab_cache, words)
+            spec, run_id, rows = finished(place, peftlab_cache, words)
             questions, own[kind] = _questions(spec, rows, place / str(number))
             for verb in ("export", "merge"):
                 folder = place / f"{number}-{verb}"
@@ -67,7 +67,7 @@ def answers(tmp_path_factory, peftlab_cache):
     return {kind: (own[kind], given[2 * n], given[2 * n + 1]) for n, kind in enumerate(RUNS)}, place
 
 
-def _done(place, cache, words):
+def finished(place, cache, words):
     more = ["recipe=tiny", "tracker=none", "device=cpu", f"runs={place / 'runs'}", f"cache={cache}"]
     request = read_request([*words, *more])
     settings, planned = settings_from(request.config), plan_one(request, Resolver())
