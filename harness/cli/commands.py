@@ -27,6 +27,8 @@ from harness.cli.grammar import (
     run_id,
 )
 
+KINDS = ("methods", "models", "datasets", "sweeps", "recipes")
+
 VERBS = {
     "run": Verb(
         "harness.cli.sweep:run",
@@ -188,11 +190,16 @@ VERBS = {
         STORE,
     ),
     **RANKS,
+    "list": Verb(
+        "harness.cli.cards:main",
+        "the methods, models, datasets, sweeps or recipes that there are",
+        (arg("kind", nargs="?", metavar="|".join(KINDS), choices=KINDS, help="which; without: how many of each"), JSON),
+    ),
     "show": Verb(
         "harness.cli.show:main",
-        "the first examples of a dataset, as a model sees them",
+        "a dataset's first examples as a model sees them; or the settings of a method, model or recipe",
         (JSON,),
-        "dataset=NAME[,NAME …]",
+        "dataset=NAME[,NAME …] | method=… | model=… | recipe=…",
     ),
     "fetch": Verb(
         "harness.cli.fetch:main",

@@ -97,8 +97,14 @@ product), with score and latency; and with parameters dropped, at random with re
 trained; the answer also lies beside the run.
 
   peftlab shrink 3cfba37c""",
+    "list": """\
+Label, size, licence, formula and source of each, and whether models and data are on this machine.""",
     "show": """\
-Source, sizes, classes, and the first three training examples as encoders and decoders read them.""",
+Of a dataset: source, sizes, classes, and the first three training examples as encoders and decoders read them. Of the
+others: every setting, as it would be typed.
+
+  peftlab show dataset=stdlib_docs
+  peftlab show method=lora,cla method.update.rank=8""",
     "fetch": """\
 Every model, tokenizer and dataset at its revision, into the hub's cache; started again, it goes on.""",
     "doctor": """\
