@@ -27,6 +27,9 @@ from harness.cli.grammar import (
     run_id,
 )
 
+NEW = ("dataset",)
+KINDS = ("methods", "models", "datasets", "sweeps", "recipes")
+
 VERBS = {
     "run": Verb(
         "harness.cli.sweep:run",
@@ -188,11 +191,32 @@ VERBS = {
         STORE,
     ),
     **RANKS,
+    "list": Verb(
+        "harness.cli.cards:main",
+        "the methods, models, datasets, sweeps or recipes that there are",
+        (arg("kind", nargs="?", metavar="|".join(KINDS), choices=KINDS, help="which; without: how many of each"), JSON),
+    ),
     "show": Verb(
         "harness.cli.show:main",
-        "the first examples of a dataset, as a model sees them",
+        "a dataset's first examples as a model sees them; or the settings of a method, model or recipe",
         (JSON,),
-        "dataset=NAME[,NAME …]",
+        "dataset=NAME[,NAME …] | method=… | model=… | recipe=…",
+    ),
+    "new": Verb(
+        "harness.cli.new:main",
+        "a config of your own that works at once: what it holds is guessed from your data",
+        (
+            arg("kind", metavar="|".join(NEW), choices=NEW, help="what is described"),
+            arg("name", help="its name: letters, digits, _ and -"),
+            arg("--from", metavar="DATA", dest="source", help="the data: a file, or a folder with train and test"),
+            arg("--label", metavar="COLUMN", help="the column to predict, where it is not found"),
+            JSON,
+        ),
+    ),
+    "check": Verb(
+        "harness.cli.check:main",
+        "whether a config of your own is right, or what is wrong with it",
+        (arg("file", type=Path, help="FOLDER/dataset/NAME.yaml, or method/, model/, recipe/, sweep/, cluster/"), JSON),
     ),
     "fetch": Verb(
         "harness.cli.fetch:main",
