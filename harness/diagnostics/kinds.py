@@ -18,12 +18,14 @@ KINDS = {
     "geometry": "harness.diagnostics.weights:measure_geometry",
     "amplification": "harness.diagnostics.weights:measure_amplification",
     "curvature": "harness.diagnostics.of_loss:curvature",
+    "landscape": "harness.diagnostics.of_landscape:measure",
 }
 DEFAULTS: dict[str, dict[str, Any]] = {  # by kind, what a question holds beside the checkpoint
     "generalization": {"rows": 2000},
     "intruders": {"most": 10},
     "amplification": {"rank": 4},
     "curvature": {"examples": 32, "draws": 10},
+    "landscape": {"examples": 32},
 }
 Measure = Callable[[Any, Mapping[str, Any]], dict[str, Any]]
 

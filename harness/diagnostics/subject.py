@@ -30,7 +30,7 @@ from harness.tasks.task import Example, Prediction, Task
 from harness.training.evaluate import predict
 from methods.build import build as build_method
 from methods.method import Method
-from methods.sites import find_sites
+from methods.sites import AdapterSite, find_sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +91,15 @@ class Subject:
     @cached_property
     def changes(self) -> tuple[WeightChange, ...]:
         """The weights that the method adapts (q and v of one without an adapter), before and after; merges."""
-        sites = find_sites(self.merged, self.loaded.layout, _targets(self.spec, self.loaded))
         return tuple(
             WeightChange(site.path, site.layer, site.target, self._before[site.path], _copy(site.weight))
-            for site in sites
+            for site in self.sites
         )
+
+    @cached_property
+    def sites(self) -> tuple[AdapterSite, ...]:
+        """Where those weights are in the merged model; merges."""
+        return tuple(find_sites(self.merged, self.loaded.layout, _targets(self.spec, self.loaded)))
 
 
 def load_subject(folder: RunPaths, record: Record, settings: Settings, checkpoint: str) -> Subject:

@@ -8,5 +8,6 @@ VERSIONS = {
     "geometry": 1,
     "amplification": 1,
     "curvature": 1,
+    "landscape": 1,
 }
 CHECKPOINTS = ("selected", "last")
