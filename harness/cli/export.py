@@ -50,10 +50,12 @@ def export(given: Namespace) -> int:
     with new_folder(asked.folder) as folder:
         _save(tensors, folder / "adapter_model.safetensors")
         write_whole(folder / "adapter_config.json", to_json(config))
-        if is_here := asked.hub_id is None:
+        if is_here := asked.hub_id is None and _is_its_base(asked, loaded):
             _write_base(asked, folder / BASE)
         code = of_adapter(task, asked.spec.model.kind == "decoder", is_here)
-        _write_rest(asked, loaded, folder, Told(f"This is {what}. Its base model is {_where(asked)}.", "peft", code))
+        _write_rest(
+            asked, loaded, folder, Told(f"This is {what}. Its base model is {_where(asked, is_here)}.", "peft", code)
+        )
     return _event_log(asked, f"{what}; load it as its README.md says.", rank=config.get("r"))
 
 
@@ -63,7 +65,7 @@ def merge(given: Namespace) -> int:
     loaded, method = restored(asked.run_id, asked.settings)
     from harness.models.loaded import check_base
 
-    check_base(loaded, Store(asked.settings.runs).read(asked.run_id).data.get("model_revision"), asked.run_id)
+    check_base(loaded, asked.record.data.get("model_revision"), asked.run_id)
     try:
         method.merge()
     except MethodError as error:
@@ -142,7 +144,8 @@ def _asked(given: Namespace) -> _Asked:
 def _base_model(asked: _Asked, loaded: "LoadedModel") -> dict[str, Any]:
     """Where the weights under the adapter are from, as peft's own adapters say it."""
     commit = loaded.revision if re.fullmatch("[0-9a-f]{40}", loaded.revision) else None
-    return {"base_model_name_or_path": asked.hub_id or str(asked.folder.resolve() / BASE), "revision": commit}
+    here = str(asked.folder.resolve() / BASE) if _is_its_base(asked, loaded) else None
+    return {"base_model_name_or_path": asked.hub_id or here, "revision": commit}
 
 
 def _task_type(loaded: "LoadedModel", task: TaskSpec) -> dict[str, Any]:
@@ -179,9 +182,15 @@ def _write_rest(asked: _Asked, loaded: "LoadedModel", folder: Path, told: Told) 
     write_whole(folder / "README.md", model_card(asked.record, asked.spec, told, asked.hub_id))
 
 
-def _where(asked: _Asked) -> str:
+def _is_its_base(asked: _Asked, loaded: "LoadedModel") -> bool:
+    return asked.record.data.get("model_revision") in (None, loaded.revision)
+
+
+def _where(asked: _Asked, is_here: bool) -> str:
     if asked.hub_id is not None:
         return asked.hub_id
+    if not is_here:
+        return f"{asked.spec.model.name} at {asked.record.data['model_revision'][:23]}, which is no longer to be had"
     return f"in its folder `{BASE}`: if you move it, write the new place into adapter_config.json"
 
 

@@ -76,6 +76,10 @@ def test_an_old_adapter_is_exported(runs, tmp_path, peftlab_cache, capsys):
     where = [f"runs={runs}", f"cache={peftlab_cache}"]
     assert main(["export", "43f095a70a568b32", str(tmp_path / "cla"), *where]) == 0
     assert json.loads((tmp_path / "cla" / "adapter_config.json").read_bytes())["r"] == 16
+    assert not (tmp_path / "cla" / "base_model").exists(), "the ViT of that store was pretrained on another machine"
+    assert "sha256:734ecfac3b8ad1fb, which is no longer" in (tmp_path / "cla" / "README.md").read_text()
+    assert main(["merge", "43f095a70a568b32", str(tmp_path / "merged"), *where]) == 2
+    assert "the update is of other weights" in capsys.readouterr().err
     for run, says in (("58e0039b85a7e5b2", "kept no weights"), ("54775a3c88e66797", "failed (")):
         assert main(["export", run, str(tmp_path / run), *where]) == 2
         assert says in capsys.readouterr().err
