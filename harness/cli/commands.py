@@ -27,7 +27,7 @@ from harness.cli.grammar import (
     run_id,
 )
 
-NEW = ("dataset",)
+NEW = ("dataset", "method", "model", "recipe", "sweep", "cluster")
 KINDS = ("methods", "models", "datasets", "sweeps", "recipes")
 
 VERBS = {
@@ -204,14 +204,15 @@ VERBS = {
     ),
     "new": Verb(
         "harness.cli.new:main",
-        "a config of your own that works at once: what it holds is guessed from your data",
+        "a config of your own that works at once: from your data, or from another config",
         (
             arg("kind", metavar="|".join(NEW), choices=NEW, help="what is described"),
             arg("name", help="its name: letters, digits, _ and -"),
-            arg("--from", metavar="DATA", dest="source", help="the data: a file, or a folder with train and test"),
-            arg("--label", metavar="COLUMN", help="the column to predict, where it is not found"),
+            arg("--from", metavar="PLACE", dest="source", help="a dataset's file or folder; else what it starts from"),
+            arg("--label", metavar="COLUMN", help="of a dataset: the column to predict, where it is not found"),
             JSON,
         ),
+        "[KEY=VALUE …]",
     ),
     "check": Verb(
         "harness.cli.check:main",
