@@ -40,7 +40,10 @@ VERBS = {
     "sweep": Verb(
         "harness.cli.sweep:sweep",
         "do every run of a grid that is missing, then show the answer",
-        (arg("--json", action="store_true", help="the summary of the report"),),
+        (
+            arg("--dry-run", action="store_true", help="show what would be started: arrays, packing, limits, a script"),
+            arg("--json", action="store_true", help="the summary of the report"),
+        ),
         WORDS,
     ),
     "plan": Verb(
