@@ -218,6 +218,7 @@ def arguments() -> Iterator[Bad]:
         (["new", "sweep", "x", "dataset=banana"], "banana"),
         (["new", "sweep", "x", "--from", "quickstart", "method=lora"], "--from", "method"),
         (["new", "cluster", "x", "cluster.cpus=0"], "cluster.cpus"),
+        (["completion"], "bash"), (["completion", "csh"], "csh", "fish"), (["completion", "bash", "zsh"], "zsh"),
         (["check"], "file"), (["check", "absent.yaml"], "absent.yaml"), (["check", "t.csv"], "t.csv"),
         (["check", "conf/dataset/tabbed.yaml"], "line 3"), (["check", "conf/dataset/folder.yaml"], "folder.yaml"),
         (["check", "conf/method/other.yaml"], "other.yaml"), (["check", "conf/recipe/keyed.yaml"], "recipe"),

@@ -228,6 +228,11 @@ VERBS = {
         (arg("--mirror", metavar="DIR", type=Path, help="also a tree of plain files for PEFTLAB_MIRROR"), JSON),
         "sweep=NAME | model=… dataset=…",
     ),
+    "completion": Verb(
+        "harness.cli.completion:main",
+        "what makes a shell complete verbs, keys and names at TAB",
+        (arg("shell", metavar="bash|zsh|fish", choices=("bash", "zsh", "fish"), help="which shell"),),
+    ),
     "doctor": Verb(
         "harness.cli.doctor:main",
         "whether this machine can do a sweep",

@@ -119,6 +119,12 @@ others: every setting, as it would be typed.
   peftlab show method=lora,cla method.update.rank=8""",
     "fetch": """\
 Every model, tokenizer and dataset at its revision, into the hub's cache; started again, it goes on.""",
+    "completion": """\
+Prints lines for the start file of the shell (~/.bashrc, ~/.zshrc, ~/.config/fish/config.fish). Needs
+peftlab[completion].
+
+  eval "$(peftlab completion bash)"
+  peftlab completion fish | source""",
     "doctor": """\
 Packages, GPU, disk, hub, token, SLURM and W&B: what this machine has, and what the sweep needs.""",
 }
