@@ -91,10 +91,11 @@ VERBS = {
     ),
     "logs": Verb(
         "harness.cli.control:logs",
-        "what a run printed",
+        "what happened in a run and what it printed, with the time of day",
         (
             arg("run", type=run_id, help=RUN_HELP),
             arg("--follow", "-f", action="store_true", help="go on until the run has its record, or has stopped"),
+            arg("--json", action="store_true", help="events as they are written, one JSON object a line"),
             RUNS,
         ),
     ),
