@@ -11,6 +11,7 @@ from omegaconf._utils import get_yaml_loader
 from harness.ledger.errors import SpecError
 from harness.ledger.names import check_plain
 
+SEQUENCE = "tag:yaml.org,2002:seq"
 MOST_BYTES = 2**20
 
 
@@ -46,6 +47,24 @@ def quoted(text: str) -> str:
     if re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]+", text) and yaml.load(text, Loader=get_yaml_loader()) == text:
         return text
     return yaml.safe_dump(text, default_style='"', allow_unicode=True, width=2**31).strip()
+
+
+def value_text(text: str) -> str:
+    """A value in Hydra's grammar as a yaml holds it, so that it is read as the same value again."""
+    return text if re.fullmatch(r"-?[0-9]+(\.[0-9]+)?(e-?[0-9]+)?", text) else quoted(text)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Mappings as blocks, lists in one line."""
+
+
+_Dumper.add_representer(list, lambda dumper, items: dumper.represent_sequence(SEQUENCE, items, flow_style=True))
+
+
+def dumped(tree: Mapping[str, Any]) -> str:
+    """A mapping as yaml, in the order of its keys, without a last line end."""
+    style = {"default_flow_style": False, "width": 2**31, "sort_keys": False, "allow_unicode": True}
+    return yaml.dump(dict(tree), Dumper=_Dumper, **style).rstrip()
 
 
 def check_name(file: Path, raw: Mapping[str, Any]) -> None:

@@ -6,9 +6,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from harness.__main__ import main
+from harness.config.cards import card
 from harness.config.overrides import assign
 from harness.config.resolve import Resolver
 from harness.data.classes import with_class_names
@@ -16,6 +18,14 @@ from harness.data.source import find_source
 from harness.data.splits import divide
 
 FRUIT = ("lemon", "cherry", "apple")
+
+
+ASKED = {  # kind -> words, and keys that the new config then has
+    "method": (["method.update.rank=64", "method.targets=[q,k]"], {"update.rank": 64, "targets": ["q", "k"]}),
+    "model": (["--from", "vit_micro", "model.size=tiny"], {"size": "tiny", "family": "vit"}),
+    "recipe": (["--from", "quick_text", "recipe.epochs=2"], {"epochs": 2, "max_steps": 40}),
+    "cluster": (["cluster.partition=gpu", "cluster.cpus=4"], {"partition": "gpu", "cpus": 4, "max_pack": 50}),
+}
 
 
 @pytest.fixture
@@ -109,7 +119,7 @@ def test_images_by_their_paths_are_an_image_task(here):
     )
     new("shades", "--from", "table.csv")
     assert spec_of("shades").task.image == "file"
-    assert main(["check", "peftlab_conf/dataset/shades.yaml"]) == 0
+    assert find_source(spec_of("shades")).read()[0]["train"].num_rows == 20
 
 
 def test_json_lines_keep_numbers_truth_values_and_missing_texts(here):
@@ -163,3 +173,58 @@ def test_a_card_goes_where_peftlab_conf_says(here, monkeypatch):
     write(here / "fruit.csv", ("id", "description", "kind"), fruit())
     new("fruit", "--from", "fruit.csv")
     assert (here / "own" / "dataset" / "fruit.yaml").is_file() and spec_of("fruit").name == "fruit"
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_a_config_from_another_has_the_settings_that_were_typed(here, capsys, kind):
+    words, wanted = ASKED[kind]
+    assert main(["new", kind, "mine", *words]) == 0
+    assert "next:    peftlab" in capsys.readouterr().out
+    raw = card(kind, "mine")
+    for key, value in wanted.items():
+        place = raw
+        for part in key.split("."):
+            place = place[part]
+        assert place == value
+    assert raw["name"] == raw["about"]["label"] == "mine"
+    assert main(["check", f"peftlab_conf/{kind}/mine.yaml"]) == 0
+
+
+def test_what_stands_in_comments_is_what_the_config_has(here):
+    assert main(["new", "method", "mine", "--from", "cola"]) == 0
+    text = (here / "peftlab_conf" / "method" / "mine.yaml").read_text()
+    said = yaml.safe_load("\n".join(line[2:] for line in text.split("# Settings of")[1].splitlines()[1:]))
+    assert said == {key: value for key, value in card("method", "cola").items() if key not in ("name", "about")}
+
+
+def test_a_sweep_is_what_was_typed_and_a_first_try_of_the_rest(here, capsys):
+    words = ["new", "sweep", "trial", "dataset=digits", "method=cla,lora", "recipe.lr=1e-3,3e-3", "seed=0,1"]
+    assert main(words) == 0
+    raw = card("sweep", "trial")
+    assert raw["grids"] == [
+        {"method": ["cla", "lora"], "model": ["vit_micro"], "dataset": ["digits"], "recipe": ["quick_image"],
+         "recipe.lr": [1e-3, 3e-3]}
+    ]  # fmt: skip
+    assert raw["seeds"] == [0, 1] and raw["control"] == "lora"
+    capsys.readouterr()
+    assert main(["plan", "--no-estimate", "--json", "sweep=trial"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["runs"]) == 8
+
+
+def test_a_sweep_from_another_is_that_one_under_a_new_name(here):
+    assert main(["new", "sweep", "mine", "--from", "quickstart_methods"]) == 0
+    assert card("sweep", "mine") == card("sweep", "quickstart_methods") | {"name": "mine"}
+
+
+def test_a_cluster_says_what_each_key_is_for(here):
+    assert main(["new", "cluster", "site"]) == 0
+    text = (here / "peftlab_conf" / "cluster" / "site.yaml").read_text()
+    assert "your MaxSubmitJobs" in text and "example_site" not in text and "my_project" not in text
+    raw = card("cluster", "site")
+    assert raw == card("cluster", "slurm") | {"name": "site", "about": raw["about"]}
+
+
+@pytest.mark.parametrize("words", [["method", "x", "method.update.rank=0"], ["sweep", "x", "model.size=big"]])
+def test_a_config_that_would_not_work_is_not_left(here, words, capsys):
+    assert main(["new", *words]) == 2
+    assert list(here.rglob("x.yaml")) == [] and words[-1].split("=")[0] in capsys.readouterr().err

@@ -197,6 +197,18 @@ def test_logs_finds_a_run_by_a_prefix_and_names_what_is_wrong_with_one(store, ca
         call("logs", ["ffff", "--runs", str(store.root)])
 
 
+def test_logs_tells_events_in_words_and_raw_with_json(store, capsys):
+    plan = sleepy.plan(1)
+    run_here(plan, store)
+    events = store.paths(plan.ids[0]).events
+    events.write_text(events.read_text() + "torn {\n")
+    assert call("logs", [plan.ids[0], "--json", "--runs", str(store.root)]) == 0
+    assert capsys.readouterr().out.startswith(events.read_text())
+    assert call("logs", [plan.ids[0], "--runs", str(store.root)]) == 0
+    said = capsys.readouterr().out
+    assert "step 1 of 1" in said and '"step"' not in said and "torn {" in said
+
+
 def test_a_store_without_a_sweep_is_one_sentence(tmp_path):
     with pytest.raises(PlanError, match="no sweep was planned"):
         call("status", ["--runs", str(tmp_path)])
@@ -207,7 +219,7 @@ def test_following_a_log_ends_with_the_run(store, capsys):
     worker = start_worker(store, plan)
     until(lambda: store.paths(plan.ids[0]).events.exists())
     assert call("logs", [plan.ids[0], "-f", "--runs", str(store.root)]) == 0
-    assert '"step": 10' in capsys.readouterr().out
+    assert "step 10 of 10" in capsys.readouterr().out
     assert worker.wait(timeout=200) == 0
 
 
