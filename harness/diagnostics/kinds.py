@@ -17,6 +17,7 @@ KINDS = {
     "intruders": "harness.diagnostics.weights:measure_intruders",
     "geometry": "harness.diagnostics.weights:measure_geometry",
     "amplification": "harness.diagnostics.weights:measure_amplification",
+    "subspaces": "harness.diagnostics.weights:measure_subspaces",
     "curvature": "harness.diagnostics.of_loss:curvature",
     "landscape": "harness.diagnostics.of_landscape:measure",
 }
@@ -24,6 +25,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # by kind, what a question holds beside
     "generalization": {"rows": 2000},
     "intruders": {"most": 10},
     "amplification": {"rank": 4},
+    "subspaces": {"directions": 8},
     "curvature": {"examples": 32, "draws": 10},
     "landscape": {"examples": 32},
 }
