@@ -48,6 +48,7 @@ from analysis.tables.forgetting import forgetting_table, retention, retention_fr
 from analysis.tables.fronts import fronts_table
 from analysis.tables.generalization import gap_table
 from analysis.tables.geometry import geometry_table
+from analysis.tables.lr_curvature import lr_table
 from analysis.tables.pooled import pooled_table
 from analysis.tables.predictors import predictor_table
 from analysis.tables.published import beside_published
@@ -101,6 +102,7 @@ __all__ = [
     "learning_curves",
     "ledger_bars",
     "load",
+    "lr_table",
     "on_examples",
     "pair_table",
     "pooled_table",

@@ -31,6 +31,7 @@ from analysis.tables.forgetting import forgetting_table, retention_front
 from analysis.tables.fronts import fronts_table
 from analysis.tables.generalization import gap_table
 from analysis.tables.geometry import geometry_table
+from analysis.tables.lr_curvature import lr_table
 from analysis.tables.pooled import comparison, pooled_table
 from analysis.tables.predictors import predictor_table
 from analysis.tables.published import beside_published
@@ -105,7 +106,8 @@ def _control(frame: Frame) -> Section:
 
 def _tuning(frame: Frame) -> Section:
     lead = "The best validation score to be expected of a number of settings tried, against what trying them costs."
-    return Section("tuning", "Tuning", lead, _some(tuning_table(frame)), _some(tuning_curves(frame)))
+    tables = _some(tuning_table(frame)) + _some(lr_table(frame))
+    return Section("tuning", "Tuning", lead, tables, _some(tuning_curves(frame)))
 
 
 def _blocks(frame: Frame) -> Section:

@@ -10,5 +10,6 @@ VERSIONS = {
     "subspaces": 1,
     "curvature": 1,
     "landscape": 1,
+    "start": 1,
 }
 CHECKPOINTS = ("selected", "last")
