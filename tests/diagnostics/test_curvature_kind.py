@@ -8,23 +8,27 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from harness.config.overrides import parse_words
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
+from harness.diagnostics.curvature import Hessian
 from harness.diagnostics.diagnose import diagnose
 from harness.diagnostics.generalization import chosen_rows
 from harness.diagnostics.of_landscape import measure
 from harness.diagnostics.of_loss import adapted_weights, losses
+from harness.diagnostics.of_start import started
 from harness.diagnostics.subject import load_subject
 from harness.ledger.side_record import read_all
 from harness.ledger.store import Store
 from harness.planning.plan import plan_sweep, request_of
 from harness.training.run import run_one
+from methods.inject import Adapted
 
 RUNS = ("model=vit_micro", "dataset=digits", "recipe=quick_image", "recipe.max_steps=6", "recipe.evaluations=1")
-EXAMPLES = 8
-KINDS = ("curvature", "landscape")
+EXAMPLES = 4
+KINDS = ("curvature", "landscape", "start")
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +42,7 @@ def measured(tmp_path_factory, peftlab_cache):
     assert run_one(plan.runs[0], store, settings).status == "done"
     asked = {"checkpoint": "selected", "examples": EXAMPLES, "draws": 2}
     outcomes = list(diagnose(plan.ids, store, settings, KINDS, asked))
-    assert [(o.state, o.why) for o in outcomes] == [("measured", "")] * 2
+    assert [(o.state, o.why) for o in outcomes] == [("measured", "")] * 3
     folder, record = store.paths(plan.ids[0]), store.read(plan.ids[0])
     answers = {kind: read_all(folder, kind, 1)[0].answer for kind in KINDS}
     return answers, load_subject(folder, record, settings, "selected")
@@ -104,6 +108,28 @@ def test_a_last_checkpoint_that_is_another_spans_a_plane(measured, monkeypatch):
     after = [replace(now, before=then.after) for now, then in zip(subject.changes, last, strict=True)]
     for point, changes in zip(path["points"][1:], (subject.changes, after), strict=True):
         assert math.hypot(*point) == pytest.approx(_moved(changes), rel=1e-4)
+
+
+def test_the_curvature_at_the_start_is_that_of_the_layers_that_train(measured):
+    """The products with the Hessian, on branches, are differences of gradients that the fast layers give."""
+    answers, subject = measured
+    model, parameters = started(subject)
+    shares = losses(subject, EXAMPLES, model)
+    draw = torch.Generator().manual_seed(3)
+    vector = torch.randn(sum(p.numel() for p in parameters), generator=draw)
+    vector /= vector.norm()
+    product = Hessian(shares, parameters).times(vector)
+    for module in (module for module in model.modules() if isinstance(module, Adapted)):
+        module._fast_path = type(module._each[0]).fast_path
+        assert module._fast_path is not None
+    at, step, gradients = parameters_to_vector(parameters).detach(), 1e-2, []
+    for sign in (1, -1):
+        vector_to_parameters(at + sign * step * vector, parameters)
+        gradients.append(parameters_to_vector(torch.autograd.grad(sum(share() for share in shares), parameters)))
+    theirs = (gradients[0] - gradients[1]) / (2 * step)
+    assert float((product - theirs).norm() / theirs.norm()) < 0.02
+    assert answers["start"]["start_eigenvalue"] >= 0.98 * float(vector @ product)
+    assert answers["start"]["parameters"] == len(vector) == subject.counts["adapter"]
 
 
 def _moved(changes):
