@@ -52,7 +52,7 @@ def _refuse_decay(optimizer: Any, factors: Iterable[nn.Parameter]) -> None:
     for group in optimizer.param_groups:
         if group.get("weight_decay") and any(id(parameter) in ids for parameter in group["params"]):
             raise MethodError(
-                f"weight_decay={group['weight_decay']} would change finished links; set it to 0 for them."
+                f"weight_decay={group['weight_decay']} would change a chain's finished links; set it to 0."
             )
 
 

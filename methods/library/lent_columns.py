@@ -43,8 +43,8 @@ class _LentColumns(torch.autograd.Function):
     ) -> Tensor:
         flat = x.reshape(-1, x.shape[-1]).to(compute_dtype(x))
         selected = gathered(x, flat, index) if ctx.needs_input_grad[7] else None
-        ctx.save_for_backward(weight, *touched, selected)
-        ctx.layout = (transposed, scale, x.shape, x.dtype, b.dtype)
+        ctx.save_for_backward(weight, touched[1], selected)
+        ctx.layout = (transposed, scale, x.shape, x.dtype, b.dtype, touched[0])  # the columns outlive every step
         with lent(weight, transposed, scale, *touched):
             y = frozen_linear(flat, weight, bias, transposed)
         return y.view(*x.shape[:-1], y.shape[-1])
@@ -52,8 +52,8 @@ class _LentColumns(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Any, ...]:
-        transposed, scale, shape, x_dtype, b_dtype = ctx.layout
-        weight, touched, values, selected = ctx.saved_tensors
+        transposed, scale, shape, x_dtype, b_dtype, touched = ctx.layout
+        weight, values, selected = ctx.saved_tensors
         g = grad.reshape(-1, grad.shape[-1])
         db = None if selected is None else (g.t() @ selected).mul_(scale).to(b_dtype)
         dx = None

@@ -7,6 +7,9 @@ import peft
 import pytest
 import torch
 import transformers
+from datasets import Dataset
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from methods.library.layer import LibraryLinear
 
@@ -26,13 +29,22 @@ def llama():
     return transformers.LlamaForCausalLM(config)
 
 
+def tokenizer():
+    words = {"<pad>": 0, "<eos>": 1, "<unk>": 2} | {f"w{n}": n for n in range(3, 64)}
+    inner = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, pad_token="<pad>", eos_token="<eos>", unk_token="<unk>"
+    )
+
+
 def given(folder):
     """The names that a block begins with."""
     ids = torch.randint(3, 64, (6, 2, 8), generator=torch.Generator().manual_seed(1))
     return {
         "torch": torch, "transformers": transformers, "model": llama(), "folder": folder,
         "batches": [{"input_ids": rows, "labels": rows} for rows in ids],
-        "train_dataset": [{"input_ids": row, "labels": row} for rows in ids for row in rows],
+        "train_dataset": Dataset.from_dict({name: ids.flatten(0, 1).tolist() for name in ("input_ids", "labels")}),
+        "tokenizer": tokenizer(),
     }  # fmt: skip
 
 
@@ -50,5 +62,6 @@ def test_a_block_trains_and_saves_an_adapter_that_peft_loads(title, sign, tmp_pa
 
 
 def test_the_page_has_a_block_for_each_kind_of_loop():
-    assert set(BLOCKS) >= {"A bare loop", "A chain in a bare loop"}
+    chains = {"A chain in a bare loop", "A chain in transformers.Trainer"}
+    assert set(BLOCKS) == {"A bare loop", "transformers.Trainer", "accelerate", "trl.SFTTrainer"} | chains
     assert PAGE.count("```diff") == len(BLOCKS)
