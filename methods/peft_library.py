@@ -1,10 +1,10 @@
 """Any method of the `peft` library (https://github.com/huggingface/peft) that lives in modules, under our contract.
 
-The only file that imports peft. The library adapts whole modules: of a fused projection, all of its parts. The model is
-called as it is, not through the library's wrapper; so AdaLoRA's orthogonality penalty, which that wrapper adds to the
-loss of every batch, is this method's `penalty`, once per optimizer step. The library's first values stand: FourierFT's,
-for one, move the model at once. Refuses methods that need the wrapper (prompts, say), and `merge` where the library
-cannot.
+The only file that imports peft, beside `methods.library`. The library adapts whole modules: of a fused projection, all
+of its parts. The model is called as it is, not through the library's wrapper; so AdaLoRA's orthogonality penalty, which
+that wrapper adds to the loss of every batch, is this method's `penalty`, once per optimizer step. The library's first
+values stand: FourierFT's, for one, move the model at once. Refuses methods that need the wrapper (prompts, say), and
+`merge` where the library cannot.
 """
 
 import warnings

@@ -19,7 +19,7 @@ from methods.update.linear import Span, compute_dtype, frozen_linear, input_grad
 _last: tuple[Any, ...] = ()  # weak: x, its version, an index, and x[:, index] of the last gather
 
 
-def _gathered(x: Tensor, flat: Tensor, index: Tensor) -> Tensor:
+def gathered(x: Tensor, flat: Tensor, index: Tensor) -> Tensor:
     """flat[:, index], or the very tensor of the call before when it was of the same x and index."""
     global _last
     if torch.compiler.is_compiling():
@@ -47,7 +47,7 @@ class _ColumnsLinear(torch.autograd.Function):
     ) -> Tensor:
         flat = x.reshape(-1, x.shape[-1]).to(compute_dtype(x))
         trained = any(ctx.needs_input_grad[7::2])
-        selected = [_gathered(x, flat, index) for index in pairs[::2]] if trained else []
+        selected = [gathered(x, flat, index) for index in pairs[::2]] if trained else []
         ctx.save_for_backward(weight, *selected)
         ctx.layout = (transposed, scale, spans, x.shape, x.dtype, [b.dtype for b in pairs[1::2]])
         y = frozen_linear(flat, weight, bias, transposed)
