@@ -10,6 +10,7 @@ from harness.cli.arguments import call
 from harness.cli.console import print_dry_run, print_record, print_sweep_end
 from harness.cli.launchers import check_card, launcher_of, machine_of
 from harness.cli.present_data import of_present_data
+from harness.cli.report_stamp import PAGE, is_current, stamp
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import require
@@ -60,22 +61,24 @@ def sweep(given: Namespace) -> int:
         note_launcher(settings.runs, cluster["kind"])
     code = launcher.launch(work_order(plan), Store(settings.runs), settings, cluster)
     if launcher.waits:
-        report = [
-            f"sweep={plan.name}",
-            "--runs",
-            str(settings.runs),
-            "--out",
-            str(settings.report),
-            "--partial",
-            "--allow-mixed",
-        ]
-        call("report", report + ["--json"] * given.json)
+        _report(plan, settings, given.json)
         print_sweep_end(plan, Store(settings.runs))
         if plan.about["tune"]:
             from harness.planning.tuning import finish
 
             finish(plan, Store(settings.runs))
     return code
+
+
+def _report(plan: Plan, settings: Settings, as_json: bool) -> None:
+    """The report, made again only when something that it is made of has changed."""
+    folder = settings.report / plan.name
+    where = ["--runs", str(settings.runs), "--out", str(settings.report)]
+    if not as_json and is_current(plan, settings.runs, folder):
+        print(f"Report: {folder / PAGE} (nothing has changed since; tables: peftlab report sweep={plan.name})")
+        return
+    call("report", [f"sweep={plan.name}", *where, "--partial", "--allow-mixed", *["--json"] * as_json])
+    stamp(plan, settings.runs, folder)
 
 
 def _dry_run(launcher: Launcher, plan: Plan, settings: Settings, cluster: Mapping[str, Any], as_json: bool) -> int:

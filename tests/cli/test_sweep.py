@@ -39,6 +39,7 @@ def test_a_sweep_does_what_is_missing_and_nothing_twice(sweep, tmp_path):
     assert len(_started(tmp_path)) == 4
     code, said = sweep("method=head,cla", "seed=0,1")
     assert code == 0 and "all 4 runs have a record; nothing to run" in said
+    assert "nothing has changed since" in said
     code, said = sweep("method=head,cla", "seed=0,1,2")
     assert code == 0 and "2 of 6 runs to do (4 have a record)" in said
     assert len(_started(tmp_path)) == 6 and set(_started(tmp_path).values()) == {1}
