@@ -1,4 +1,4 @@
-"""Our methods through `peft.get_peft_model` against the library's own LoRA and against our harness, in one interleaved run.
+"""Our methods through `peft.get_peft_model` against the library's own LoRA and our harness, in one interleaved run.
 
 RoBERTa-base shape, 4 layers, batch 16 × 128, r = 16, all linear layers, AdamW (fused), float32. CPU time of the process
 per step, as a ratio to the library's LoRA of the same round; bytes saved for backward are exact and equal anywhere.
