@@ -36,7 +36,7 @@ schema: install
 	@$(BIN)/python -m harness.ledger.schema > docs/record.schema.json
 
 bench: install
-	@failed=; for file in plan overhead matmul step packing analysis squeeze spectra; do \
+	@failed=; for file in plan overhead matmul step packing analysis squeeze spectra plugin; do \
 	  echo "== benchmarks/$$file.py"; $(BIN)/python benchmarks/$$file.py || failed="$$failed $$file"; \
 	done; test -z "$$failed" || { echo "missed its target:$$failed"; exit 1; }
 
