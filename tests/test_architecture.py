@@ -28,6 +28,7 @@ MAY = {
     "methods/schedule/link_ends.py": set(),
     "methods/why_not.py": set(),
     "methods/peft_library.py": {"torch", "peft", "methods"},
+    "methods/quantised.py": {"torch", "bitsandbytes", "methods"},
     "harness": {"methods", "hydra", "omegaconf", "rich", "pandas", "scipy", *MODELS},
     "harness/ledger": {"methods.spec"},
     "harness/config": {"harness.ledger", "harness.config", "methods", "hydra", "omegaconf", "yaml"},
