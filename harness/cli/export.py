@@ -3,7 +3,7 @@
 import json
 import re
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,7 +39,9 @@ def export(given: Namespace) -> int:
     _save(tensors, asked.folder / "adapter_model.safetensors")
     write_whole(asked.folder / "adapter_config.json", to_json(config))
     kind = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
-    return _event_log(asked, f"{kind}; load it with peft.PeftModel.from_pretrained(model, DIR).", rank=config.get("r"))
+    base = f" Its base is the model in {loaded.spec.quantization}." if loaded.spec.quantization else ""
+    said = f"{kind}; load it with peft.PeftModel.from_pretrained(model, DIR).{base}"
+    return _event_log(asked, said, rank=config.get("r"))
 
 
 def merge(given: Namespace) -> int:
@@ -50,17 +52,29 @@ def merge(given: Namespace) -> int:
         method.merge()
     except MethodError as error:
         raise RecordError(f"run {asked.run_id}: {error} (peftlab export {asked.run_id} DIR)") from error
+    from harness.models.quantise import repacking_error
+
     _make(asked.folder)
     model: Any = loaded.model
+    error = repacking_error(loaded.packed, model)
     model.save_pretrained(asked.folder)
     if hasattr(loaded.processor, "save_pretrained"):
         loaded.processor.save_pretrained(asked.folder)
     kind = type(model).__name__
-    return _event_log(asked, f"a plain {kind}; load it with {kind}.from_pretrained(DIR).", model=kind)
+    said = f"a plain {kind}; load it with {kind}.from_pretrained(DIR)." + _repacked(loaded, error)
+    return _event_log(asked, said, model=kind, **({} if error is None else {"repacking_error": error}))
+
+
+def _repacked(loaded: "LoadedModel", error: float | None) -> str:
+    """What is lost when a merged model is quantised again, as its base was."""
+    if error is None:
+        return ""
+    kind = loaded.spec.quantization
+    return f" Its weights were read back from {kind}; packed to {kind} again they miss the update by {error:.0%} of it."
 
 
 def restored(run_id: str, settings: Settings) -> "tuple[LoadedModel, Method]":
-    """The model of a finished run with its method attached, at the checkpoint that was tested.
+    """The model of a finished run with its method attached, at the checkpoint that was tested; read back, if quantised.
 
     Raises RecordError when the run has no record, failed, or kept no weights.
     """
@@ -76,11 +90,13 @@ def restored(run_id: str, settings: Settings) -> "tuple[LoadedModel, Method]":
     from safetensors.torch import load_file
 
     from harness.models.load import load_model
+    from harness.models.quantise import dequantise
     from methods.build import build as build_method
 
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    loaded = replace(loaded, packed=dequantise(loaded.model))
     method = build_method(spec.method, loaded.layout)
     method.attach(loaded.model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
     method.restore(load_file(state), json.loads((adapter / "facts.json").read_bytes()))

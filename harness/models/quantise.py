@@ -4,7 +4,9 @@ Heads, embeddings and norms stay as they are. Raises NotHere where bitsandbytes 
 """
 
 import importlib.util
+import math
 import tempfile
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,8 +23,9 @@ from methods.quantised import (
     dequantised,
     multiply_exactly,
     quantised_modules,
+    rounded,
 )
-from methods.sites import features, is_transposed
+from methods.sites import features, is_transposed, stored_weight
 
 HINT = "pip install 'peftlab[quantized]'"
 
@@ -90,12 +93,32 @@ def _with_packed_shapes(model: Any, spec: ModelSpec, kept: tuple[str, ...]) -> n
 
 
 @torch.no_grad()
-def dequantise(model: Any) -> None:
-    """Plain modules of the values that were read from the packed ones, in place: what can be written and saved."""
-    dtype = model.config.dtype
-    for name, module in list(quantised_modules(model)):
-        model.set_submodule(name, _plain(module, dtype))
-    model.hf_quantizer.remove_quantization_config(model)
+def dequantise(model: Any) -> dict[str, nn.Module]:
+    """Plain modules of the values that were read from the packed ones, in place: what can be written and saved.
+
+    The packed ones, by path; none of a plain model, which stays as it is.
+    """
+    packed = dict(quantised_modules(model))
+    for name, module in packed.items():
+        model.set_submodule(name, _plain(module, model.config.dtype))
+    if packed:
+        model.hf_quantizer.remove_quantization_config(model)
+    return packed
+
+
+@torch.no_grad()
+def repacking_error(packed: Mapping[str, nn.Module], model: nn.Module) -> float | None:
+    """How far the update would be missed, were the model packed again: ‖Q(W) - W‖ / ‖W - Ŵ‖ over the weights that have
+    changed since they were read back; None where none has."""
+    lost = moved = 0.0
+    for path, module in packed.items():
+        now = model.get_submodule(path)
+        weight = stored_weight(now).t() if is_transposed(now) else stored_weight(now)
+        change = float((weight.float() - dequantised(module).float()).square().sum())
+        if change:
+            moved += change
+            lost += float((rounded(module, weight.float()) - weight).square().sum())
+    return math.sqrt(lost / moved) if moved else None
 
 
 def _plain(module: Any, dtype: torch.dtype) -> nn.Module:

@@ -3,6 +3,8 @@
 from dataclasses import replace
 
 import pytest
+import torch
+from transformers import LlamaForCausalLM
 
 from harness.__main__ import main
 from harness.config.resolve import Resolver
@@ -37,7 +39,9 @@ def ran(tmp_path, peftlab_cache):
 
 
 @pytest.mark.parametrize("words", [NF4, ("model.quantization=int8",)], ids=["nf4", "int8"])
-def test_a_run_beside_packed_weights_is_recorded_as_one_and_counted_as_planned(ran, tmp_path, peftlab_cache, words):
+def test_a_run_beside_packed_weights_is_recorded_counted_as_planned_and_merged(
+    ran, tmp_path, peftlab_cache, words, capsys
+):
     record = ran("method=c3la", *words)
     assert record.status == "done", record.failure
     assert record.spec["model"]["quantization"] in words[0] and len(record.links) == 2
@@ -50,6 +54,12 @@ def test_a_run_beside_packed_weights_is_recorded_as_one_and_counted_as_planned(r
     )
     for role in ("weights", "adapter", "gradients", "optimizer"):
         assert cell.ledger[role] == record.ledger[role].value, role
+    plain, kind = tmp_path / "plain", record.spec["model"]["quantization"]
+    assert main(["merge", record.id, str(plain), f"runs={tmp_path}", f"cache={peftlab_cache}"]) == 0
+    assert f"packed to {kind} again they miss the update by" in capsys.readouterr().out
+    merged = LlamaForCausalLM.from_pretrained(plain)
+    assert "quantization_config" not in merged.config.to_dict()
+    assert type(merged.model.layers[0].self_attn.q_proj) is torch.nn.Linear
 
 
 def test_a_method_of_the_peft_library_trains_beside_packed_weights(ran):
