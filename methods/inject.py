@@ -47,9 +47,15 @@ class Adapted(nn.Module):
         y = self.base(x)
         rows, end = [], 0
         for (low, high), update in zip(self._linear.spans, self._each, strict=True):
-            rows += [y[..., end:low], y[..., low:high] + update.branch(x)]
+            rows += [y[..., end:low], y[..., low:high] + _moved(update, x)]
             end = high
         return torch.cat([*rows, y[..., end:]], dim=-1)
+
+
+def _moved(update: SiteUpdate, x: Tensor) -> Tensor:
+    """Of the update at present and of the links that are kept beside W."""
+    moved, finished = update.branch(x), update.finished(x)
+    return moved if finished is None else moved + finished
 
 
 def inject(model: nn.Module, updates: Mapping[str, SiteUpdate]) -> None:

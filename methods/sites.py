@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from methods.errors import MethodError
 from methods.method import Layout
+from methods.quantised import dequantised, is_quantised
 
 _FUSED = re.compile(r"(?P<path>.+)\[(?P<part>\d+)/(?P<parts>\d+)\]")
 
@@ -35,8 +36,17 @@ class AdapterSite:
         return is_transposed(self.module)
 
     @property
+    def quantised(self) -> bool:
+        return is_quantised(self.module)
+
+    @property
     def weight(self) -> Tensor:
-        """A view (out, in) into the stored weight, detached: writing to it writes to the model."""
+        """A view (out, in) into the stored weight, detached: writing to it writes to the model.
+
+        Of a quantised weight a copy, as it is read back.
+        """
+        if self.quantised:
+            return dequantised(self.module)[self.low : self.high]
         stored = stored_weight(self.module).detach()
         return (stored.t() if self.transposed else stored)[self.low : self.high]
 

@@ -13,6 +13,7 @@ from methods.dtypes import master_dtype
 from methods.errors import MethodError
 from methods.head import TrainedHead, decayed
 from methods.method import NO_CHANGE, Change, Draw, Layout, Progress
+from methods.quantised import quantised_modules
 from methods.sites import is_within
 from methods.spec import MethodSpec
 from methods.training import Training
@@ -69,6 +70,8 @@ class FullMethod(HeadMethod):
 
     def attach(self, model: nn.Module, draw: Draw) -> None:
         super().attach(model, draw)
+        if next(quantised_modules(model), None):
+            raise MethodError(f"{self.spec.name} trains every weight, and those of this model are quantised.")
         inside = {name: p for name, p in model.named_parameters() if is_within(name, self._layout.within)}
         self._base = {name: p for name, p in inside.items() if name not in self._head.parameters}
         self._dtypes = {name: parameter.dtype for name, parameter in self._base.items()}

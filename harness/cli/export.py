@@ -3,7 +3,7 @@
 import json
 import re
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,10 +53,10 @@ def export(given: Namespace) -> int:
         if is_here := asked.hub_id is None and _is_its_base(asked, loaded):
             _write_base(asked, folder / BASE)
         code = of_adapter(task, asked.spec.model.kind == "decoder", is_here)
-        _write_rest(
-            asked, loaded, folder, Told(f"This is {what}. Its base model is {_where(asked, is_here)}.", "peft", code)
-        )
-    return _event_log(asked, f"{what}; load it as its README.md says.", rank=config.get("r"))
+        told = Told(f"This is {what}. Its base model is {_where(asked, is_here)}.", "peft", code)
+        _write_rest(asked, loaded, folder, told)
+    base_is = f" Its base is the model in {loaded.spec.quantization}." if loaded.spec.quantization else ""
+    return _event_log(asked, f"{what}; load it as its README.md says.{base_is}", rank=config.get("r"))
 
 
 def merge(given: Namespace) -> int:
@@ -70,18 +70,30 @@ def merge(given: Namespace) -> int:
         method.merge()
     except MethodError as error:
         raise RecordError(f"run {asked.run_id}: {error} (peftlab export {asked.run_id} DIR)") from error
+    from harness.models.quantise import repacking_error
+
     model: Any = loaded.model
     kind = type(model).__name__
+    error = repacking_error(loaded.packed, model)
     with new_folder(asked.folder) as folder:
         _write_model(asked, loaded, folder)
         code = of_model(asked.spec.dataset.task, asked.spec.model.kind == "decoder")
-        what = f"This is a plain {kind} with the update in its weights."
+        what = f"This is a plain {kind} with the update in its weights." + _repacked(loaded, error)
         _write_rest(asked, loaded, folder, Told(what, "transformers", code))
-    return _event_log(asked, f"a plain {kind}; load it with {kind}.from_pretrained(DIR).", model=kind)
+    said = f"a plain {kind}; load it with {kind}.from_pretrained(DIR)." + _repacked(loaded, error)
+    return _event_log(asked, said, model=kind, **({} if error is None else {"repacking_error": error}))
+
+
+def _repacked(loaded: "LoadedModel", error: float | None) -> str:
+    """What is lost when a merged model is quantised again, as its base was."""
+    if error is None:
+        return ""
+    kind = loaded.spec.quantization
+    return f" Its weights were read back from {kind}; packed to {kind} again they miss the update by {error:.0%} of it."
 
 
 def restored(run_id: str, settings: Settings) -> "tuple[LoadedModel, Method]":
-    """The model of a finished run with its method attached, at the checkpoint that was tested.
+    """The model of a finished run with its method attached, at the checkpoint that was tested; read back, if quantised.
 
     Raises RecordError when the run has no record, failed, or kept no weights.
     """
@@ -97,11 +109,13 @@ def restored(run_id: str, settings: Settings) -> "tuple[LoadedModel, Method]":
     from safetensors.torch import load_file
 
     from harness.models.load import load_model
+    from harness.models.quantise import dequantise
     from methods.build import build as build_method
 
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    loaded = replace(loaded, packed=dequantise(loaded.model))
     method = build_method(spec.method, loaded.layout)
     method.attach(loaded.model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
     method.restore(load_file(state), json.loads((adapter / "facts.json").read_bytes()))
@@ -157,11 +171,14 @@ def _task_type(loaded: "LoadedModel", task: TaskSpec) -> dict[str, Any]:
 
 
 def _write_base(asked: _Asked, folder: Path) -> None:
-    """The model as it was before the method, for one that is nowhere else."""
+    """The model as it was before the method, for one that is nowhere else; read back, if quantised."""
     from harness.models.load import load_model
+    from harness.models.quantise import dequantise
 
     spec = asked.spec
-    _write_model(asked, load_model(spec.model, spec.dataset.task, Seeds(spec.seed), asked.settings.cache), folder)
+    loaded = load_model(spec.model, spec.dataset.task, Seeds(spec.seed), asked.settings.cache)
+    dequantise(loaded.model)
+    _write_model(asked, loaded, folder)
 
 
 def _write_model(asked: _Asked, loaded: "LoadedModel", folder: Path) -> None:
@@ -188,7 +205,8 @@ def _is_its_base(asked: _Asked, loaded: "LoadedModel") -> bool:
 
 def _where(asked: _Asked, is_here: bool) -> str:
     if asked.hub_id is not None:
-        return asked.hub_id
+        kind = asked.spec.model.quantization
+        return asked.hub_id + (f" in {kind}" if kind else "")
     if not is_here:
         return f"{asked.spec.model.name} at {asked.record.data['model_revision'][:23]}, which is no longer to be had"
     return f"in its folder `{BASE}`: if you move it, write the new place into adapter_config.json"

@@ -25,6 +25,7 @@ from harness.measure.clocks import pick_device
 from harness.measure.precision import autocast
 from harness.models.load import LoadedModel, load_model
 from harness.models.loaded import check_base
+from harness.models.quantise import dequantise
 from harness.tasks.build import build as build_task
 from harness.tasks.task import Example, Prediction, Task
 from harness.training.evaluate import predict
@@ -113,6 +114,7 @@ def load_subject(folder: RunPaths, record: Record, settings: Settings, checkpoin
     check_base(loaded, record.data.get("model_revision"), folder.id)
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
+    dequantise(loaded.model)  # the same function, of weights that can be written
     model: Any = loaded.model.to(device)
     before = {site.path: _copy(site.weight) for site in find_sites(model, loaded.layout, _targets(spec, loaded))}
     method = build_method(spec.method, loaded.layout)

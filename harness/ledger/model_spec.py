@@ -40,9 +40,19 @@ class ModelSpec:
     head: tuple[str, ...]  # module paths of a classifier's head, which every method trains; never an LM head
     dtype: Literal["float32", "bfloat16"]  # of the frozen weights
     about: Mapping[str, Any] = field(metadata={"science": False})  # label, licence, gate, source
+    # of the frozen linear weights, heads apart: 4 bits (NormalFloat, arXiv:2305.14314) or 8
+    quantization: Literal["nf4", "int8"] | None = field(default=None, metadata={"neutral": None})
+    double_quantization: bool = field(default=False, metadata={"neutral": False})  # NF4's scales in 8 bits (§3)
+    # of products with packed weights; null: as the recipe computes
+    compute_dtype: Literal["float32", "bfloat16"] | None = field(default=None, metadata={"neutral": None})
 
     def __post_init__(self) -> None:
-        """Raises SpecError when an image of a vision_language model does not become as many tokens as the card says."""
+        """Raises SpecError when an image of a vision_language model does not become as many tokens as the card says, or
+        for a detail of a quantisation that is not there."""
+        if self.double_quantization and self.quantization != "nf4":
+            raise SpecError("model.double_quantization: only nf4 has scales to quantise; set model.quantization=nf4.")
+        if self.compute_dtype and not self.quantization:
+            raise SpecError("model.compute_dtype is of a quantised model; set model.quantization to nf4 or int8.")
         if self.kind == "vision_language":
             _check_geometry(self.config)
 

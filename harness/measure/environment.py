@@ -51,6 +51,11 @@ def image_back_end() -> str:
     return f"PIL {_version('pillow')}"
 
 
+def quantisation_back_end() -> str:
+    """What packs and reads the weights of a quantised base."""
+    return f"bitsandbytes {_version('bitsandbytes')}"
+
+
 def device_name(device: torch.device) -> str:
     """The GPU's or the CPU's model name."""
     return torch.cuda.get_device_name(device) if _is_cuda(device) else _cpu_name()

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from harness.ledger.quantity import Measured
 from harness.measure.dry_step import dry_step
+from methods.quantised import quantised_modules, scales_of
 
 
 def measure_ledger(
@@ -26,7 +27,8 @@ def measure_ledger(
     forward_backward: one optimizer step's forward and backward passes, without `zero_grad` and without the step itself;
     returns the loss. groups: the optimizer's groups with their names (default: those of `optimizer`).
 
-    weights: parameters and buffers of the model except the adapter (the trained head is among them).
+    weights: parameters and buffers of the model except the adapter (the trained head is among them); of packed weights
+    the codes and their scales.
     adapter: trained tensors of the groups named adapter…; frozen factors, being buffers, are among the weights.
     gradients: of everything trained, at the end of the backward pass.
     optimizer: its state after a step, exact also when it has not yet stepped.
@@ -37,7 +39,8 @@ def measure_ledger(
     groups = optimizer.param_groups if groups is None else groups
     trained = [parameter for group in groups for parameter in group["params"]]
     adapter = [p for group in groups if group.get("name", "").startswith("adapter") for p in group["params"]]
-    tensors = [*model.parameters(), *model.buffers(), *trained]
+    scales = [scale for _, module in quantised_modules(model) for scale in scales_of(module)]
+    tensors = [*model.parameters(), *model.buffers(), *scales, *trained]
     with dry_step(model, trained):
         saved = _Saved(tensors)
         with torch.autograd.graph.saved_tensors_hooks(saved.pack, saved.unpack):

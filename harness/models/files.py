@@ -3,14 +3,11 @@
 Safetensors, or, where the card says so, pytorch_model.bin with weights_only. Refuses weights that do not fit the card.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
-from transformers.utils import logging
 
 from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.errors import DataError, NotHere
@@ -19,6 +16,10 @@ from harness.ledger.seeds import Seeds
 from harness.models.config import DTYPES, layout_of, make_config
 from harness.models.families import family_of, model_class
 from harness.models.head import draw_head
+from harness.models.quantise import loading_options
+from harness.models.quiet import quiet
+
+LM_HEAD = "lm_head"  # of every family here
 
 
 def load_weights(
@@ -29,7 +30,8 @@ def load_weights(
     Raises DataError when weights outside of the head are missing or do not fit the card's config.
     """
     head, renamed = layout_of(spec, task).head, family_of(spec).renamed
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    packing = loading_options(spec, (*head, LM_HEAD))
+    with quiet(), torch.random.fork_rng(devices=[]):
         try:
             model, info = model_class(spec, task).from_pretrained(
                 folder,
@@ -40,6 +42,7 @@ def load_weights(
                 output_loading_info=True,
                 local_files_only=True,
                 key_mapping=renamed and dict(renamed),
+                **packing,
             )
         except (OSError, RuntimeError) as error:
             raise NotHere(f"model {spec.name}: cannot load the weights in {folder}: {_first_line(error)}") from error
@@ -58,15 +61,3 @@ def _inside(name: str, paths: tuple[str, ...]) -> bool:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().splitlines()[0]
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Without transformers' progress bar and its table of new head weights, which is no news here."""
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)

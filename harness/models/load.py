@@ -12,9 +12,10 @@ from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.model_spec import BuiltinModel, HubModel, ModelSpec
 from harness.ledger.seeds import Seeds
-from harness.models.config import DTYPES, make_config, text_config
+from harness.models.config import DTYPES, layout_of, make_config, text_config
 from harness.models.families import model_class
 from harness.models.loaded import LoadedModel
+from harness.models.quantise import pack, quantise
 
 BUILDERS = ("gemma3_micro", "minilm", "vit_micro")
 __all__ = ["LoadedModel", "build_from_config", "load_model"]
@@ -25,6 +26,10 @@ def load_model(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> Lo
 
     Raises DataError when weights are not here or not what the card says, SpecError when the model cannot do the task.
     """
+    return quantise(_load(spec, task, seeds, cache))
+
+
+def _load(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> LoadedModel:
     if spec.size == "tiny":
         from harness.models.tiny import load_tiny
 
@@ -48,7 +53,8 @@ def build_from_config(
         text_config(config).num_hidden_layers = layers
     dtype = torch.float32 if spec.size == "tiny" else DTYPES[spec.dtype]
     with torch.device(device):
-        return model_class(spec, task)._from_config(config, dtype=dtype).eval()
+        model = model_class(spec, task)._from_config(config, dtype=dtype).eval()
+    return model if spec.quantization is None else pack(model, spec, layout_of(spec, task).head)
 
 
 def _builtin(spec: ModelSpec, source: BuiltinModel, task: TaskSpec, seeds: Seeds) -> LoadedModel:

@@ -1,6 +1,7 @@
 """A model that is ready for a method: what `harness.models.load` gives."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ class LoadedModel:
     layout: Layout
     revision: str  # of the weights: a hub commit, "sha256:…" of the file, or "random:<seed>"
     processor_key: str  # encoded rows are shared by models with the same key
+    packed: Mapping[str, nn.Module] = field(
+        default_factory=dict
+    )  # of a quantised model that was read back: what it was
 
 
 def check_base(loaded: LoadedModel, trained_on: object, run_id: str) -> None:

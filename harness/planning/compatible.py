@@ -43,9 +43,21 @@ def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str |
     if dataset.task.kind not in TASKS_OF[model.kind]:
         can = ", ".join(TASKS_OF[model.kind])
         return f"{model.name} ({model.kind}) cannot do {dataset.name} ({dataset.task.kind}); it can do {can}."
+    if why := _why_not_quantised(method, model):
+        return why
     head = () if dataset.task.kind in WITH_LM_HEAD else model.head
     width, depth = _config(model, "hidden_size", "n_embd"), _config(model, "num_hidden_layers", "n_layer")
     return method_why_not(method, targets=model.targets, smallest=width, head=head, depth=depth)
+
+
+def _why_not_quantised(method: MethodSpec, model: ModelSpec) -> str | None:
+    """A sentence for a method that trains packed weights themselves, else None."""
+    if model.quantization is None or method.update.kind != "full":
+        return None
+    return (
+        f"{method.name} trains every weight, and those of {model.name} are packed ({model.quantization}); leave out "
+        "model.quantization, or take a method that trains beside them, as lora or cla."
+    )
 
 
 def why_no_source(own: RunParts, source: RunParts | None) -> str | None:

@@ -13,7 +13,7 @@ from harness.ledger.plan import Planned
 from harness.ledger.quantity import Measured, Quantity
 from harness.ledger.record import NOT_COMPARABLE, Failure, Record
 from harness.measure.clocks import Clocks
-from harness.measure.environment import image_back_end, provenance
+from harness.measure.environment import image_back_end, provenance, quantisation_back_end
 from harness.measure.flops import step_flops
 from harness.measure.memory_breakdown import measure_ledger
 from harness.tasks.task import Prediction
@@ -21,6 +21,7 @@ from harness.training.context import RunContext, TrainState
 from harness.training.loop import backward
 from harness.training.optimizer import trained
 from harness.training.schedule import TrainSchedule
+from methods.quantised import parameter_count
 
 
 @dataclass(frozen=True)
@@ -133,6 +134,7 @@ def _record(planned: Planned, clocks: Clocks, state: TrainState, device: torch.d
         links=(),
         provenance=provenance(device)
         | _images(planned)
+        | _quantisation(planned)
         | {"finished": datetime.now(UTC).isoformat(timespec="seconds")},
         attempts=state.attempts,
     )
@@ -143,6 +145,11 @@ def _images(planned: Planned) -> dict[str, str]:
     return {"images": image_back_end()} if "image" in planned.spec["dataset"]["task"] else {}
 
 
+def _quantisation(planned: Planned) -> dict[str, str]:
+    """What packed the weights of a quantised base."""
+    return {"quantization": quantisation_back_end()} if planned.spec["model"].get("quantization") else {}
+
+
 def _notes(context: RunContext) -> tuple[str, ...]:
     why = context.contention.why_not_comparable()
     return () if why is None else (NOT_COMPARABLE + why,)
@@ -150,6 +157,5 @@ def _notes(context: RunContext) -> tuple[str, ...]:
 
 def _parameters(context: RunContext) -> dict[str, Quantity]:
     counts = context.method.counts()
-    total = sum(parameter.numel() for parameter in context.model.parameters())
-    parameters = counts | {"trainable": sum(counts.values()), "total": total}
+    parameters = counts | {"trainable": sum(counts.values()), "total": parameter_count(context.model)}
     return {name: Measured(value, "parameter") for name, value in parameters.items()}

@@ -45,6 +45,10 @@ class SiteUpdate(nn.Module):
         """The reference: x (…, in) to x·ΔWᵀ (…, out), differentiable."""
         raise NotImplementedError
 
+    def finished(self, x: Tensor) -> Tensor | None:
+        """x·ΔWᵀ (…, out) of finished links that are kept beside W; None where W or `branch` holds them."""
+        return None
+
     def penalty(self) -> Tensor | None:
         """What this site adds to the loss of every optimizer step."""
         return None

@@ -70,8 +70,8 @@ class ColumnsUpdate(SiteUpdate):
         """`index` in host memory: the book-keeping needs its values, also for a model on the meta device."""
         self.index = shared_index(index, self.b.device)
         new = index[~torch.isin(index, self._touched)]
-        if self._in_weight:
-            columns = self.site.weight.index_select(1, new.to(self.index.device))
+        if self._in_weight or self.site.quantised:
+            columns = self.site.weight.index_select(1, new.to(self.index.device)).to(self._before.dtype)
         else:
             columns = self._before.new_zeros(self._before.shape[0], len(new))
         self._touched = torch.cat([self._touched, new])

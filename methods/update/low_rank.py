@@ -29,10 +29,12 @@ class LowRankUpdate(SiteUpdate):
 
     In a chain, W as loaded and the factors of all finished links are in host memory: what is rounded into a
     half-precision W at a link's end is their sum in float32, so that links below its resolution are not lost.
+    Where W cannot be written (it is quantised or sharded), the finished links stay beside it, as one stack of factors.
     """
 
     a: Tensor
     b: Tensor
+    writes_at_end = False  # W holds the link, or a stack beside it does
 
     def __init__(self, spec: LowRank | BaSparse, site: AdapterSite) -> None:
         super().__init__(site)
@@ -49,6 +51,7 @@ class LowRankUpdate(SiteUpdate):
         self._register("b", b, not isinstance(spec, LowRank) or spec.train_b)
         self._original: Tensor | None = None  # W as loaded, once a link has ended
         self._past: list[tuple[Tensor, Tensor]] = []  # (B, A) of the finished links
+        self._stack: tuple[Tensor, Tensor] | None = None  # the same side by side, where W cannot hold them
 
     def _register(self, name: str, tensor: Tensor, trained: bool) -> None:
         if trained:
@@ -86,12 +89,26 @@ class LowRankUpdate(SiteUpdate):
     @torch.no_grad()
     def end(self) -> LinkEnd:
         """The link's update becomes part of W for good; what it was made of is remembered."""
-        if self._original is None:
-            self._original = self._writable().to("cpu", copy=True)
-        end = self._merge_into()
         b, a = self.pair()
+        if not self.site.writable:
+            end = self._keep_beside(b, a)
+        else:
+            if self._original is None:
+                self._original = self._writable().to("cpu", copy=True)
+            end = self._merge_into()
         self._past.append((b.detach().to("cpu", copy=True), a.detach().to("cpu", copy=True)))
         return end
+
+    def _keep_beside(self, b: Tensor, a: Tensor) -> LinkEnd:
+        before_b, before_a = self._stack or (b[:, :0], a[:0])
+        self._stack = torch.cat([before_b, b], dim=1), torch.cat([before_a, a])
+        return LinkEnd(float(self.delta().square().sum()), 0.0, self.site.in_features)
+
+    def finished(self, x: Tensor) -> Tensor | None:
+        if self._stack is None:
+            return None
+        b, a = self._stack
+        return (x @ a.t().to(x.dtype)) @ b.t().to(x.dtype) * self.scale
 
     @torch.no_grad()
     def merge(self) -> None:
@@ -120,7 +137,7 @@ class LowRankUpdate(SiteUpdate):
         """W as it was loaded, no link finished."""
         if self._original is not None:
             self._writable().copy_(self._original)
-        self._original, self._past = None, []
+        self._original, self._past, self._stack = None, [], None
 
     def _writable(self) -> Tensor:
         if not self.site.writable:
