@@ -166,4 +166,4 @@ def _trained_sides(update: Mapping[str, Any]) -> tuple[int, int] | None:
     """(is A trained, is B trained), or None for an update whose count this formula does not describe."""
     if update["kind"] == "low_rank":
         return int(update["train_a"]), int(update["train_b"])
-    return (0, 1) if update["kind"] == "columns" else None
+    return {"columns": (0, 1), "orthogonal": (1, 1)}.get(update["kind"])

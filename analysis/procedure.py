@@ -12,6 +12,7 @@ _GIVEN = (
     "columns",
     "ba_sparse",
     "nested",
+    "orthogonal",
     "full",
     "head",
     "peft",

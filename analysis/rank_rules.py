@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.frame import Frame
+from analysis.interference import interference
 from analysis.learned_ranks import ATTENTION, COUNTED, MLP, learned_ranks
 from analysis.scale import scale_of
 from analysis.shrunk import shrunk
@@ -132,9 +133,15 @@ def q_and_v_beat_one(frame: Frame, block: str) -> Judged:
 
 
 def orthogonality(frame: Frame, block: str) -> Judged:
-    """No method here has such a penalty, and no run merges adapters of two tasks."""
-    test = "no method here has the penalty: needs merged adapters of two tasks, with and without it"
-    return Judged("an orthogonality penalty lowers the interference of merged task adapters", block, OPEN, test)
+    """What merging costs without the penalty less what it costs with it, at the same seed."""
+    rule = "an orthogonality penalty lowers the interference of merged task adapters"
+    test = "points lost by merging two tasks' adapters, without the penalty less with it: above 0"
+    lost = interference(frame)
+    lost = lost[lost["block"] == block].pivot_table(index="seed", columns="penalty", values="lost")
+    if 0.0 not in lost or lost.shape[1] < 2:
+        return Judged(rule, block, OPEN, test)
+    gains = t_interval((lost[0.0] - lost[max(lost)]).dropna().to_numpy(float), step=_step(frame, block))
+    return Judged(rule, block, _above(gains, 0.0), test, gains)
 
 
 RULES = (

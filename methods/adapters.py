@@ -64,10 +64,14 @@ class AdapterMethod:
 
     @torch.no_grad()
     def start(self, tensors: Mapping[str, Tensor]) -> None:
-        """From the trained head and updates of a run of the same model, as its `tensors` were, not from zero."""
-        self._head.restore(tensors)
+        """From the trained head and updates of a run of the same model, as its `tensors` were, not from zero.
+
+        An update `beside_source` looks at those of the source, and keeps its own values and head.
+        """
+        if not self._update.beside_source:
+            self._head.restore(tensors)
         for path, update in self.updates.items():
-            update.load(under(tensors, f"adapter.{path}."))
+            update.start(under(tensors, f"adapter.{path}."))
         self.schedule.start()
 
     def begin(self, training: Training) -> None:

@@ -7,7 +7,12 @@ from methods.training import Training
 
 
 class UpdateSpec(Kind):
-    """How the weights may move. A kind is a frozen dataclass with a field `kind: Literal["its name"]`."""
+    """How the weights may move. A kind is a frozen dataclass with a field `kind: Literal["its name"]`.
+
+    beside_source: learns beside the update of the run that it starts from, whose values and head it does not take over.
+    """
+
+    beside_source: ClassVar[bool] = False
 
     def why_not(self, training: Training) -> str | None:
         """A sentence when this cannot be trained for so long, else None. Asked when planning, and before step 1."""

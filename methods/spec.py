@@ -6,7 +6,7 @@ Notation of the study (§1.1): W is (out, in), ΔW = s·B·A with A (rank, in), 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from methods.families import ScheduleSpec as ScheduleSpec
 from methods.families import SiteUpdateSpec as SiteUpdateSpec
@@ -46,6 +46,20 @@ class LowRank(SiteUpdateSpec):
     train_b: bool
     init_a: Init
     init_b: Init
+
+
+@dataclass(frozen=True)
+class Orthogonal(SiteUpdateSpec):
+    """LoRA of another task than that of the run it starts from, whose A' stays: orthogonal·‖A·A'ᵀ‖_F² is added to the
+    loss for every weight (O-LoRA, arXiv:2310.14152, §3.2). A source that started so itself hands on all of its A'.
+    """
+
+    kind: Literal["orthogonal"]
+    rank: int = field(metadata={"min": 1})
+    alpha: float = field(metadata={"above": 0})
+    orthogonal: float = field(metadata={"min": 0})
+    starts_from_run: ClassVar = True
+    beside_source: ClassVar = True
 
 
 @dataclass(frozen=True)

@@ -93,8 +93,10 @@ def _check(runs: Sequence[str], store: Store) -> None:
     specs = [parse(RunSpec, store.read(run).spec, "run") for run in runs]
     for run, spec in zip(runs, specs, strict=True):
         method, first = spec.method, specs[0]
-        if method.update.kind != "low_rank" or method.schedule.kind != "constant":
-            raise SpecError(f"run {run}: {method.name} is no plain low_rank update; budget takes runs of method=lora.")
+        if method.update.kind not in ("low_rank", "orthogonal") or method.schedule.kind != "constant":
+            raise SpecError(
+                f"run {run}: {method.name} is no plain low_rank update; method=lora and lora_orthogonal are."
+            )
         if _base(spec) != _base(first) or set(method.targets) != set(first.method.targets):
             raise SpecError(f"run {run}: it is not of the same weights of the same base model as run {runs[0]}.")
 

@@ -68,10 +68,22 @@ def why_no_source(own: RunParts, source: RunParts | None) -> str | None:
     method = own.method
     if source is None:
         needs = f"{method.name} starts from a trained run; say which, as in source.method=lora."
-        return needs if method.schedule.of_source else None
+        return needs if method.schedule.of_source or method.update.beside_source else None
     if not any(getattr(part, "starts_from_run", False) for part in (method.update, method.schedule)):
         return f"{method.name} starts from the pretrained model; a source run would change nothing of it."
+    if method.update.beside_source:
+        return _why_no_neighbour(own, source)
     return _why_other_update(own, source) if method.schedule.of_source else None
+
+
+def _why_no_neighbour(own: RunParts, source: RunParts) -> str | None:
+    """A sentence when the source has no factors A of the same weights of the same model, else None."""
+    name, other = own.method.name, source.method
+    if own.model != source.model or set(own.method.targets) != set(other.targets):
+        return f"{name} keeps apart from its source's A: both need the same model and targets."
+    if other.update.kind not in ("low_rank", own.method.update.kind) or other.schedule.kind != "constant":
+        return f"{name} keeps apart from its source's A, of plain LoRA or of itself; {other.name} has another update."
+    return None
 
 
 def _why_other_update(own: RunParts, source: RunParts) -> str | None:

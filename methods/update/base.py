@@ -41,6 +41,10 @@ class SiteUpdate(nn.Module):
         """First values, drawn from the adapter's own streams; of link `link` in a chain, 0 without one. ΔW is zero."""
         raise NotImplementedError
 
+    def start(self, state: Mapping[str, Tensor]) -> None:
+        """From the update of a source run, as its `state` was."""
+        self.load(state)
+
     def branch(self, x: Tensor) -> Tensor:
         """The reference: x (…, in) to x·ΔWᵀ (…, out), differentiable."""
         raise NotImplementedError

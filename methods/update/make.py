@@ -5,13 +5,14 @@ from typing import Any
 
 from methods.rank_spec import Gated, Nested, Sinc, Sine, Weighted
 from methods.sites import AdapterSite
-from methods.spec import BaSparse, Columns, LowRank, SiteUpdateSpec
+from methods.spec import BaSparse, Columns, LowRank, Orthogonal, SiteUpdateSpec
 from methods.update.ba_sparse import BaSparseUpdate
 from methods.update.base import SiteUpdate
 from methods.update.columns import ColumnsUpdate
 from methods.update.gated import GatedUpdate
 from methods.update.low_rank import LowRankUpdate
 from methods.update.nested import NestedUpdate
+from methods.update.orthogonal import OrthogonalUpdate
 from methods.update.sinc import SincUpdate
 from methods.update.sine import SineUpdate
 from methods.update.weighted import WeightedUpdate
@@ -22,6 +23,7 @@ _MAKERS: dict[type, Callable[[Any, AdapterSite], SiteUpdate]] = {
     BaSparse: BaSparseUpdate,
     Gated: GatedUpdate,
     Nested: NestedUpdate,
+    Orthogonal: OrthogonalUpdate,
     Sinc: SincUpdate,
     Sine: SineUpdate,
     Weighted: WeightedUpdate,

@@ -1,6 +1,9 @@
 """Rules of thumb against hand-written scores: each verdict where it is known, with the interval of scipy behind it."""
 
+import json
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -15,6 +18,7 @@ from harness.ledger.side_record import SideRecord, write
 from tests.analysis.rank_store import write_ranks
 
 SEEDS = range(5)
+EXAMPLE = Path(__file__).parent / "honest_runs" / "43f095a70a568b32"
 NOISE = (0.0, 0.004, -0.004, 0.002, -0.002)
 # cells: method, targets, rank, lr, test accuracy, validation accuracy, adapter parameters
 LORA = [("lora", "q,v", rank, lr, score - 0.05 * (lr != 1e-2), score - 0.05 * (lr != 1e-2), 128 * rank)
@@ -50,6 +54,49 @@ def frame_of(cells, runs, dropped=None, seeds=SEEDS, direction="max"):
     labels = tuple(str(number) for number in range(len(cells)))
     table, about = pd.DataFrame(rows), {"margin": 1.0, "control": None}
     return Frame("rank_rules", table, pd.DataFrame(), labels, ("b",), about, "digest", runs=runs)
+
+
+def merged_pairs(frame, runs, lost):
+    """A second task for each seed and each weight of the penalty, merged with the first: points lost, by both."""
+    rows = []
+    for number, (penalty, points) in enumerate(lost.items()):
+        for seed in SEEDS:
+            first, second = (frame.rows.iloc[seed]["id"], f"f{number:07x}{seed:08x}")
+            write_record(runs / first, {"kind": "low_rank"})
+            write_record(runs / second, {"kind": "orthogonal", "orthogonal": penalty})
+            part = (points + NOISE[seed] * 100 + 0.1 * (number * seed % 3)) / 100
+            scores = {
+                run: {"own": {"test": {"accuracy": 0.9}}, "merged": {"test": {"accuracy": 0.9 - share}}}
+                for run, share in ((first, 2 * part), (second, 0.0))
+            }
+            for weights in ((1.0, 1.0), (1.0, 9.0)):  # only those merged as equals count
+                question = {"tasks": dict(zip(scores, weights, strict=True)), "parameters": 9, "merge": True}
+                answer = {"merged": {"scores": scores if weights[1] == 1 else {}}}
+                write(RunPaths(runs / second), SideRecord("budget", 1, second, question, answer, {}))
+            cell = {"id": second, "source": first, "method_name": "lora_orthogonal", "procedure": "", "targets": "q"}
+            rows.append(dict(frame.rows.iloc[seed]) | cell)
+    table = pd.concat([frame.rows.assign(source=""), pd.DataFrame(rows)], ignore_index=True)
+    return replace(frame, rows=table)
+
+
+def write_record(folder, update):
+    record = json.loads((EXAMPLE / "record.json").read_text())
+    record["spec"]["method"]["update"] = update
+    folder.mkdir(exist_ok=True)
+    (folder / "record.json").write_text(json.dumps(record))
+
+
+def test_the_penalty_is_held_against_the_same_run_without_it(tmp_path):
+    frame = merged_pairs(frame_of(LORA, tmp_path), tmp_path, {0.0: 6.0, 0.5: 2.0})
+    row = verdicts(frame)[ORTHOGONAL]
+    expected = np.array([4.0 - 0.1 * (seed % 3) for seed in SEEDS])
+    low, high = stats.t.interval(0.95, 4, expected.mean(), stats.sem(expected))
+    assert row.verdict == YES and (row.estimate.mean, row.estimate.low, row.estimate.high) == pytest.approx(
+        (expected.mean(), low, high), rel=1e-6
+    )
+    (tmp_path / "none").mkdir()
+    worse = merged_pairs(frame_of(LORA, tmp_path / "none"), tmp_path / "none", {0.0: 2.0, 0.5: 6.0})
+    assert verdicts(worse)[ORTHOGONAL].verdict == NO
 
 
 def verdicts(frame):
@@ -95,6 +142,7 @@ def test_a_rule_fails_where_the_interval_lies_on_the_other_side(tmp_path):
     assert found["q and v beat one matrix at the same budget"].verdict == NO
 
 
+ORTHOGONAL = "an orthogonality penalty lowers the interference of merged task adapters"
 RATE_RULE = "the best rate is about ten times full fine-tuning's"
 
 

@@ -19,17 +19,23 @@ COSTS = {"q": 64 + 64, "down": 128 + 64}
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, peftlab_cache):
-    """Two runs of one base model (the second with poisoned test labels), one of another method, one of another seed."""
-    place = tmp_path_factory.mktemp("budget")
+    """Two runs of one base model (the second with poisoned test labels); one each of another method, of another seed,
+    and beside the first."""
+    place, beside = tmp_path_factory.mktemp("budget"), ("source.method=lora", "source.method.targets=[q,down]")
     with pytest.MonkeyPatch.context() as patch:
         for wrong, words in (((), ("method=lora",)), (("test",), ("method=lora", "method.update.rank=4")),
-                             ((), ("method=sora",)), ((), ("method=lora", "seed=1"))):  # fmt: skip
+                             ((), ("method=sora",)), ((), ("method=lora", "seed=1")),
+                             ((), ("method=lora_orthogonal", *beside))):  # fmt: skip
             patch.setenv("PEFTLAB_CONF", str(write_fruit(place, wrong)))
             assert main(["run", *WORDS, *words, f"runs={place}/runs", f"cache={peftlab_cache}"]) == 0
     store = Store(place / "runs")
-    records = {path.parent.name: store.read(path.parent.name) for path in store.root.glob("*/record.json")}
+    records = {run: store.read(run) for run in ids(store)}
     by = {(r.spec["method"]["name"], r.spec["method"]["update"]["rank"], r.spec["seed"]): i for i, r in records.items()}
     return store, by["lora", 16, 0], by["lora", 4, 0], by["sora", 16, 0], by["lora", 16, 1]
+
+
+def ids(store):
+    return [path.parent.name for path in store.root.glob("*/record.json")]
 
 
 @pytest.fixture
@@ -104,6 +110,17 @@ def test_one_task_merged_within_a_budget_for_all_of_it_is_itself(trained, ask):
     rows = ask(f"tasks={first}", "--parameters", "1000000", "--merge")["merged"]["scores"][first]
     for name in ("merged", "squeezed"):
         assert rows[name]["test"]["loss"] == pytest.approx(rows["own"]["test"]["loss"], rel=1e-4)
+
+
+def test_the_adapter_of_a_second_task_beside_the_first_is_merged_with_it(trained, ask):
+    store, first, *_ = trained
+    (second,) = [i for i in ids(store) if store.read(i).spec["method"]["name"] == "lora_orthogonal"]
+    source = store.read(second).spec["source"]
+    assert source["method"]["name"] == "lora" and source["dataset"] == store.read(first).spec["dataset"]
+    before, after = (load_file(store.paths(run).adapter / "state.safetensors") for run in (first, second))
+    assert all(torch.equal(after[name[:-1] + "others"], before[name]) for name in before if name.endswith(".a"))
+    merged = ask(f"tasks={first},{second}", "--parameters", "1000000", "--merge")["merged"]
+    assert set(merged["scores"]) == {first, second} and merged["captured"] == pytest.approx(1)
 
 
 def test_what_cannot_be_shared_out_is_one_sentence(trained, ask):

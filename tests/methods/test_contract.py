@@ -36,7 +36,7 @@ PARTS = one_of_each(TRAINED)
 def attached(lab, tiny, name, seed=0):
     """As a run does it: one that starts from a run starts, here from a source that was not trained."""
     method = lab.attach(tiny, SPECS[name], seed=seed)
-    if SPECS[name].schedule.of_source:
+    if SPECS[name].schedule.of_source or SPECS[name].update.beside_source:
         method.start({path: tensor.clone() for path, tensor in method.tensors().items()})
     return method
 
