@@ -1,8 +1,10 @@
 """From a spec to a method that can be attached to a model."""
 
+from methods.adapter_layers import AdapterLayers
 from methods.adapters import AdapterMethod
+from methods.biases import BiasMethod
 from methods.method import Layout, Method
-from methods.spec import Full, HeadOnly, MethodSpec, Peft
+from methods.spec import AdapterLayer, Biases, Full, HeadOnly, MethodSpec, Peft
 from methods.whole import FullMethod, HeadMethod
 
 
@@ -12,6 +14,10 @@ def build(spec: MethodSpec, layout: Layout) -> Method:
         return FullMethod(spec, layout)
     if isinstance(spec.update, HeadOnly):
         return HeadMethod(spec, layout)
+    if isinstance(spec.update, Biases):
+        return BiasMethod(spec, layout)
+    if isinstance(spec.update, AdapterLayer):
+        return AdapterLayers(spec, layout)
     if isinstance(spec.update, Peft):
         from methods.peft_library import PeftMethod  # the only file that needs the peft library
 

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from methods.adapter_layers import NEITHER, AdapterLayers
 from methods.adapters import AdapterMethod
 from methods.errors import MethodError
 from methods.method import Method
@@ -25,6 +26,8 @@ def peft_adapter(method: Method) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """
     if own := getattr(method, "library_adapter", None):  # a method of the peft library writes its own
         return own()
+    if isinstance(method, AdapterLayers):
+        raise MethodError(NEITHER)
     if not isinstance(method, AdapterMethod):
         raise MethodError("this method has no low-rank update to export; merge the model instead.")
     if not method.updates:

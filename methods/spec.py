@@ -36,6 +36,24 @@ class HeadOnly(UpdateSpec):
 
 
 @dataclass(frozen=True)
+class Biases(UpdateSpec):
+    """The biases of the model, and the head."""
+
+    kind: Literal["biases"]
+
+
+@dataclass(frozen=True)
+class AdapterLayer(UpdateSpec):
+    """A bottleneck of `size` beside the model's modules: methods/adapter_layers.py says where, by `form`."""
+
+    kind: Literal["adapter_layer"]
+    size: int = field(metadata={"min": 1})
+    activation: Literal["relu", "gelu"]
+    form: Literal["serial", "parallel"]
+    scale: float = field(metadata={"above": 0})
+
+
+@dataclass(frozen=True)
 class LowRank(SiteUpdateSpec):
     """ΔW = s·B·A; one factor starts at zero, so that the model starts where it was. An untrained factor is frozen."""
 

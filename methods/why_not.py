@@ -7,6 +7,7 @@ from methods.library_types import why_not_type
 from methods.ranks import why_not_ranks
 from methods.schedule.link_ends import link_length
 from methods.spec import (
+    AdapterLayer,
     BaSparse,
     Chain,
     Constant,
@@ -49,6 +50,8 @@ def why_not(
             return f"{spec.name} names no target; the model has {', '.join(targets)}."
         why = _why_not_ranks(spec, smallest, depth) or _named_twice(spec, targets)
         return why or _why_not_squeeze(spec) or _why_not_schedule(spec, smallest)
+    if isinstance(update, AdapterLayer) and (why := _why_not_layers(spec.targets, update.form, targets)):
+        return f"{spec.name}: {why}"
     if spec.ranks:
         return f"{spec.name} takes no method.ranks: {update.kind} has no rank of single weights."
     if isinstance(spec.schedule, Chain):
@@ -56,6 +59,15 @@ def why_not(
     if not isinstance(spec.schedule, Constant):
         return f"{spec.name}: {spec.schedule.kind} changes updates of single weights, and {update.kind} is none."
     return None
+
+
+def _why_not_layers(own: Sequence[str], form: str, targets: Mapping[str, str]) -> str | None:
+    """Whether the layers' targets name their places."""
+    if form == "parallel" and len(own) != 2:
+        return f"a parallel adapter has two targets, what it reads before and what it adds to; it has {len(own)}."
+    if parts := [target for target in own if "[" in targets[target]]:
+        return f"an adapter layer stands behind a whole module, and {', '.join(parts)} is a part of one."
+    return None if own else f"names no target; the model has {', '.join(targets)}."
 
 
 def why_not_train(spec: MethodSpec, training: Training) -> str | None:

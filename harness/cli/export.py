@@ -24,6 +24,7 @@ from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.planning.plan import request_of
 from methods.errors import MethodError
+from methods.spec import AdapterLayer
 
 if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
     from harness.models.loaded import LoadedModel
@@ -43,7 +44,7 @@ def export(given: Namespace) -> int:
     try:
         config, tensors = peft_adapter(method)
     except MethodError as error:
-        raise RecordError(f"run {asked.run_id}: {error} (peftlab merge {asked.run_id} DIR)") from error
+        raise RecordError(f"run {asked.run_id}: {error}{_hint(asked, 'merge')}") from error
     task, base = asked.spec.dataset.task, _base_model(asked, loaded)
     config |= base | _task_type(loaded, task)
     what = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
@@ -69,7 +70,7 @@ def merge(given: Namespace) -> int:
     try:
         method.merge()
     except MethodError as error:
-        raise RecordError(f"run {asked.run_id}: {error} (peftlab export {asked.run_id} DIR)") from error
+        raise RecordError(f"run {asked.run_id}: {error}{_hint(asked, 'export')}") from error
     from harness.models.quantise import repacking_error
 
     model: Any = loaded.model
@@ -153,6 +154,11 @@ def _asked(given: Namespace) -> _Asked:
     settings = settings_from(request_of(given.overrides).config)
     refuse_existing(given.folder)
     return _Asked(find_run(Store(settings.runs), given.run), given.folder, settings, given.json)
+
+
+def _hint(asked: _Asked, verb: str) -> str:
+    """The other verb, where that one can."""
+    return "" if isinstance(asked.spec.method.update, AdapterLayer) else f" (peftlab {verb} {asked.run_id} DIR)"
 
 
 def _base_model(asked: _Asked, loaded: "LoadedModel") -> dict[str, Any]:

@@ -94,7 +94,7 @@ def _plain(name: str) -> Any:
 def spec(name: str, **changes: Any) -> MethodSpec:
     """conf/method/<name>.yaml at rank 4 and s = 2, its schedule short; keys of it and of its parts may be changed."""
     raw = {**_plain(name), "update": dict(_plain(name)["update"]), "schedule": dict(_plain(name)["schedule"])}
-    if raw["update"]["kind"] not in ("full", "head", "peft"):
+    if raw["update"]["kind"] not in ("full", "head", "peft", "biases", "adapter_layer"):
         raw["update"] |= {"rank": 4, "alpha": 8.0}
     small = {"reassign": {"rounds": 2}, "post_squeeze": {"rank": 2}}
     raw["schedule"] |= small.get(raw["schedule"]["kind"], {}) | (
