@@ -4,7 +4,10 @@ BIN := .venv/bin
 # constraints.txt pins what this project is tested with, torch above all (see its first lines).
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fast explore lint schema bench bench-gpu mutate soak install clean
+# An empty PYTHONDONTWRITEBYTECODE lets the many processes of the tests share what the first has compiled.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+.PHONY: demo test test-rooms test-slurm fast explore lint schema bench bench-gpu mutate soak install clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
@@ -17,8 +20,15 @@ install: .venv/installed
 demo: install
 	@$(BIN)/peftlab sweep sweep=quickstart
 
+# The SLURM lane waits most of the time, and so goes on beside the others; what it said is shown at its end.
 test: install lint
-	@OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(MAKE) --no-print-directory -j 2 test-rooms test-slurm
+
+test-rooms: install
+	@$(PYTEST) -n 2 --dist worksteal --ignore=tests/slurm
+
+test-slurm: install
+	@said=$$($(PYTEST) tests/slurm 2>&1); code=$$?; echo "== tests/slurm"; echo "$$said"; exit $$code
 
 fast: install
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m 'not slow and not slurm'

@@ -4,7 +4,11 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+
+from tests import composed
+
+composed.keep()
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +18,8 @@ def peftlab_cache(request) -> Path:
 
 
 # The same examples each time, so that a test that passes once passes always; `make explore` draws anew.
-settings.register_profile("fixed", derandomize=True, database=None)
-settings.register_profile("explore", derandomize=False)
+# No example has a time limit: a machine that stands still for a while fails no test.
+UNTIMED = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("fixed", derandomize=True, database=None, **UNTIMED)
+settings.register_profile("explore", derandomize=False, **UNTIMED)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))

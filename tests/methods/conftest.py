@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
+from harness.config.compose import compose_part
+from harness.config.overrides import assign
 from harness.ledger.parse import parse
 from harness.ledger.seeds import Seeds
 from harness.training.optimizer import apply_change
@@ -87,8 +87,7 @@ def tiny(family: str = "bert", seed: int = 0, dtype: torch.dtype = torch.float32
 
 @cache
 def _plain(name: str) -> Any:
-    with initialize_config_dir(version_base="1.3", config_dir=str(CONF)):
-        return OmegaConf.to_container(compose(config_name=f"method/{name}").method, resolve=True)
+    return compose_part("method", [assign("method", name)])
 
 
 def spec(name: str, **changes: Any) -> MethodSpec:

@@ -31,8 +31,8 @@ def scores(store, ids):
 
 
 @pytest.mark.slow
-def test_a_sweep_on_slurm_has_the_scores_of_a_local_one(site, tmp_path):
-    sweep = [*WORDS, *SLURM, f"runs={site.store.root}", f"cache={tmp_path}/cache"]
+def test_a_sweep_on_slurm_has_the_scores_of_a_local_one(site, tmp_path, peftlab_cache):
+    sweep = [*WORDS, *SLURM, f"runs={site.store.root}", f"cache={peftlab_cache}"]
     assert "4 submitted as 2 jobs" in python("-m", "harness", *sweep)
     submission = next(submissions(site.store.root))
     plan = read_plan(site.store.root, submission.plan)
