@@ -4,9 +4,9 @@
 
 The functions are those that tables use. A row is marked `!` where the family-wise error is above 5.5 % or the coverage
 below what is claimed less two points (95 % for intervals, `range_level` for the range over seeds): no such sentence may
-be said. `+`: the coverage is above 97 %, and the sentence says "at least 95 %": Student's t and counts of few seeds err
-on that side where tails are long (Benjamini 1983) or values coarse. Where a seed is far off, tables show no interval of
-a difference; such studies are left out of its coverage.
+be said. `+`: the coverage is 97 % or more, and the sentence says "at least 95 %": Student's t and counts of few seeds
+err on that side where tails are long (Benjamini 1983) or values coarse. Where a seed is far off, tables show no
+interval of a difference; such studies are left out of its coverage.
 """
 
 import argparse
@@ -164,7 +164,7 @@ def markdown(table: list[CalibrationRow]) -> str:
     ]
     for row in table:
         shares = (f"{100 * v:.1f} %" if v == v else "" for v in (row.error, row.covered, row.within))
-        mark = " !" * is_bad(row) + " +" * (row.covered > 0.97)
+        mark = " !" * is_bad(row) + " +" * (round(100 * row.covered, 1) >= 97)
         lines.append(f"| {row.situation}{mark} | {row.seeds} | {row.methods} | {' | '.join(shares)} |")
     return "\n".join(lines)
 

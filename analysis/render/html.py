@@ -1,9 +1,12 @@
 """A table as an HTML fragment: sortable by keyboard, readable by a screen reader, and every text escaped."""
 
+import re
 from html import escape
 
 from analysis.table import Cell, Head, Table
 
+_RANGE = re.compile(r"\[[^\]]*\]")
+_LETTERS = 100  # of numbers beside each other on 1400 pixels; in wider tables a cell breaks before its range
 _SAID = {"best": "best", "second": "second", "third": "third"}
 
 
@@ -14,12 +17,19 @@ def html(table: Table) -> str:
     body = "\n".join(_row(table, n, reasons) for n in range(len(table.rows)))
     below = [*(f"[{n}] {why}" for why, n in reasons.items()), *table.notes]
     notes = "".join(f"<p class='note'>{escape(note)}</p>" for note in below)
+    wide = " wide" * (sum(_widths(table)) > _LETTERS)
     return (
-        f"<div class='table' id='table-{escape(table.name, quote=True)}'><div class='scroll' "
+        f"<div class='table{wide}' id='table-{escape(table.name, quote=True)}'><div class='scroll' "
         "tabindex='0' role='region' "
         f"aria-label='{escape(table.title, quote=True)}'><table><caption>{escape(table.title)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table></div>{notes}</div>"
     )
+
+
+def _widths(table: Table) -> list[int]:
+    """Letters of the longest cell of each column of numbers."""
+    columns = [i for i in range(len(table.heads)) if i not in table.text_columns]
+    return [max((len(row[i].text) for row in table.rows), default=0) for i in columns]
 
 
 def _head(head: Head, is_text: bool) -> str:
@@ -48,4 +58,6 @@ def _cell(cell: Cell, tag: str, classes: list[str], reasons: dict[str, int]) -> 
         number = reasons.setdefault(cell.why, len(reasons) + 1)
         words += f"&nbsp;<abbr class='why' title='{escape(cell.why, quote=True)}'>[{number}]</abbr>"
     names = " ".join(filter(None, (cell.mark, *classes)))
-    return f"<{tag} class='{names}'{sort}>{escape(cell.text)}{words}</{tag.split()[0]}>"
+    text = escape(cell.text)
+    text = text if "left" in classes else _RANGE.sub(r"<span class='range'>\g<0></span>", text)
+    return f"<{tag} class='{names}'{sort}>{text}{words}</{tag.split()[0]}>"

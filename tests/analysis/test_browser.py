@@ -40,6 +40,8 @@ addEventListener("load", () => {
   const text = document.querySelector(".picture svg text");
   out.picture = text ? getComputedStyle(text).fill : "";
   out.wide = document.documentElement.scrollWidth <= innerWidth;
+  const boxes = [...document.querySelectorAll(".scroll")];
+  out.scrolled = boxes.filter((box) => box.scrollWidth > box.clientWidth).map((box) => box.ariaLabel);
   out.resources = performance.getEntriesByType("resource").map((entry) => entry.name);
   document.body.dataset.probe = JSON.stringify(out);
 });
@@ -50,8 +52,9 @@ addEventListener("load", () => {
 @pytest.fixture(scope="module")
 def page(study_writer: Callable[..., object], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("browser")
+    methods = ("full", "head", "lora", "cla", "asym", "c3la")
     lost = {"fail": (("lora", "minilm", "mrpc", 0),), "missing": (("cla", "minilm", "mrpc", 1),)}
-    study_writer(folder / "runs", labels={"cla": HOSTILE}, **lost)
+    study_writer(folder / "runs", methods=methods, labels={"cla": HOSTILE}, **lost)
     call("report", ["sweep=tiny", f"runs={folder / 'runs'}", "--out", str(folder), "--partial", "--allow-mixed"])
     return folder / "tiny" / "index.html"
 
@@ -124,3 +127,7 @@ def test_dark_mode_turns_page_and_pictures(page: Path, tmp_path: Path) -> None:
 
 def test_a_narrow_screen_scrolls_tables_and_not_the_page(page: Path, tmp_path: Path) -> None:
     assert probed(page, tmp_path / "profile", "--window-size=500,900")["wide"]
+
+
+def test_no_table_scrolls_on_a_desk(page: Path, tmp_path: Path) -> None:
+    assert probed(page, tmp_path / "profile", "--window-size=1400,900")["scrolled"] == []

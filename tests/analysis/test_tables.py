@@ -15,6 +15,7 @@ from analysis.figures.heat import heat_table
 from analysis.figures.tradeoff import means
 from analysis.frame import Frame
 from analysis.load import load
+from analysis.render.html import html
 from analysis.render.latex import latex
 from analysis.render.markdown import markdown
 from analysis.report.content import sections
@@ -108,6 +109,13 @@ def test_table_2_and_3_hold_every_cell(written) -> None:
         assert len(table.rows) == 2
         assert "no columns there" in markdown(table)
         assert all("[" in cell.text for cell in table.rows[0][2:])
+
+
+def test_a_page_breaks_only_tables_of_many_numbers_and_only_before_a_range(written) -> None:
+    frame = load("tiny", written(methods=("full", "head", "lora", "cla", "asym", "c3la")))
+    assert "<div class='table wide'" in html(table2(frame))
+    assert "<div class='table'" in (text := html(tradeoff(frame, "Minilm / MRPC")))
+    assert "<span class='range'>[" in text
 
 
 def test_g_is_the_gap_of_the_two_losses(written) -> None:
