@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.lookup import find_run
-from harness.ledger.model_spec import HubModel
+from harness.ledger.model_spec import HubModel, ModelSpec
 from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
 from harness.ledger.seeds import Seeds
@@ -28,18 +28,34 @@ def export(given: Namespace) -> int:
     """`peftlab export RUN DIR`: adapter_config.json and adapter_model.safetensors that peft loads."""
     asked = _asked(given)
     loaded, method = restored(asked.run_id, asked.settings)
-    from methods.export import peft_adapter
-
+    spec = parse(RunSpec, Store(asked.settings.runs).read(asked.run_id).spec, "run")
     try:
-        config, tensors = peft_adapter(method)
+        config = save_adapter(method, loaded, spec, asked.folder)
     except MethodError as error:
         raise RecordError(f"run {asked.run_id}: {error} (peftlab merge {asked.run_id} DIR)") from error
-    config |= _base_model(asked, loaded)
-    _make(asked.folder)
-    _save(tensors, asked.folder / "adapter_model.safetensors")
-    write_whole(asked.folder / "adapter_config.json", to_json(config))
     kind = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
     return _event_log(asked, f"{kind}; load it with peft.PeftModel.from_pretrained(model, DIR).", rank=config.get("r"))
+
+
+def save_adapter(
+    method: "Method", loaded: "LoadedModel", spec: RunSpec, folder: Path, *, with_head: bool = True
+) -> dict[str, Any]:
+    """A new folder with a standard PEFT adapter of a method as it is now; its adapter_config.json.
+
+    with_head: with the task's head, which peft puts in the place of the model's. Raises MethodError where the update is
+    not of low rank.
+    """
+    from methods.export import peft_adapter
+
+    config, tensors = peft_adapter(method)
+    config |= _base_model(spec.model, loaded)
+    if not with_head:
+        config["modules_to_save"] = None
+        tensors = {name: tensor for name, tensor in tensors.items() if ".lora_" in name}
+    _make(folder)
+    _save(tensors, folder / "adapter_model.safetensors")
+    write_whole(folder / "adapter_config.json", to_json(config))
+    return config
 
 
 def merge(given: Namespace) -> int:
@@ -100,10 +116,14 @@ class _Asked:
 
 def _asked(given: Namespace) -> _Asked:
     settings = settings_from(request_of(given.overrides).config)
-    folder = given.folder
+    check_new(given.folder)
+    return _Asked(find_run(Store(settings.runs), given.run), given.folder, settings, given.json)
+
+
+def check_new(folder: Path) -> None:
+    """Raises SpecError unless the folder is empty or not there."""
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise SpecError(f"{folder} is there already and is no empty folder; name another one.")
-    return _Asked(find_run(Store(settings.runs), given.run), folder, settings, given.json)
 
 
 def _make(folder: Path) -> None:
@@ -113,9 +133,8 @@ def _make(folder: Path) -> None:
         raise SpecError(f"{folder} cannot be made: {error.strerror}.") from error
 
 
-def _base_model(asked: _Asked, loaded: "LoadedModel") -> dict[str, Any]:
+def _base_model(spec: ModelSpec, loaded: "LoadedModel") -> dict[str, Any]:
     """Where the weights under the adapter are from, as peft's own adapters say it; nothing for a model made here."""
-    spec = parse(RunSpec, Store(asked.settings.runs).read(asked.run_id).spec, "run").model
     if spec.size == "tiny" or not isinstance(spec.source, HubModel):
         return {}
     commit = loaded.revision if re.fullmatch("[0-9a-f]{40}", loaded.revision) else None
