@@ -76,6 +76,9 @@ class Weighted(SiteUpdateSpec):
     betas: tuple[float, ...] = field(metadata={"items": (2, 2), "min": 0, "below": 1})
 
 
+SEARCH_PASSES = 4  # of a search step: the inner loss, the outer loss a step ahead, and two sides of a difference
+
+
 @dataclass(frozen=True)
 class Select(ScheduleSpec):
     """Selection variables are learned on rows held out of train, then all is trained anew at the ranks they select.

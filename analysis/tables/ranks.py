@@ -4,6 +4,7 @@ import pandas as pd
 
 from analysis.frame import Frame
 from analysis.learned_ranks import ATTENTION, COUNTED, MLP, learned_ranks
+from analysis.search_cost import search_seconds
 from analysis.stats.intervals import Estimate, t_interval
 from analysis.table import Cell, Head, Table
 from analysis.tables.cells import RANGE_NOTE, footer, mean_cell, method_cell, range_text, score_cell
@@ -15,7 +16,8 @@ _SIDES = ["block", "label", "measure", "attention", "mlp", "difference", "low", 
 def strategy_table(frame: Frame) -> Table | None:
     """Score, parameters, time, memory of a step, search cost and learned rank of each strategy, by block.
 
-    None where no run learned its ranks. Search cost: training seconds of the run that a run starts from.
+    None where no run learned its ranks. Search cost: training seconds of the run that a run starts from, and of all
+    other trials of the `peftlab search` that chose its ranks.
     """
     ranks = learned_ranks(frame)
     if ranks.empty:
@@ -25,7 +27,7 @@ def strategy_table(frame: Frame) -> Table | None:
     for block in frame.blocks:
         for method in frame.methods_of(block):
             runs, mean = frame.cell(block, method), means.get((block, method))
-            search = _search_seconds(frame, runs)
+            search = _source_seconds(frame, runs) + _study_seconds(frame, runs)
             rows.append((
                 Cell(block), method_cell(method), score_cell(runs, "shown", frame.shown(block).digits),
                 mean_cell(runs, "adapter_params", 0), mean_cell(runs, "train_s", 1),
@@ -43,18 +45,25 @@ def strategy_table(frame: Frame) -> Table | None:
     )  # fmt: skip
     notes = (
         RANGE_NOTE,
-        "Parameters are those at the end. Search before it: training of the source run; a search within a run is in "
-        "its own time. Learned rank: mean over weights and seeds; a stable rank where the method cuts no component.",
+        "Parameters are those at the end. Search before it: training of the source run, and of all other trials where "
+        "peftlab search chose the ranks; a search within a run is in its own time. Learned rank: mean over weights and "
+        "seeds; a stable rank where the method cuts no component.",
         footer(frame),
     )
     names = ["block", "strategy", "seed", "score", "adapter_params", "train_s", "saved_bytes"]
     return Table("rank-strategies", "Rank strategies", heads, tuple(rows), notes, pd.DataFrame(data, columns=names))
 
 
-def _search_seconds(frame: Frame, runs: pd.DataFrame) -> float:
+def _source_seconds(frame: Frame, runs: pd.DataFrame) -> float:
     """Mean training seconds of the runs that these start from; 0 where they start from none."""
     before = frame.rows.loc[frame.rows["id"].isin(runs["source"]) & frame.rows["done"], "train_s"]
     return float(before.mean()) if len(before) else 0.0
+
+
+def _study_seconds(frame: Frame, runs: pd.DataFrame) -> float:
+    """Once for the cell: the ranks found on one seed serve the others too."""
+    spent = search_seconds(frame)
+    return sum(spent.get(str(run_id), 0.0) for run_id in runs["id"])
 
 
 def sides(frame: Frame) -> pd.DataFrame:

@@ -4,11 +4,14 @@ import json
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hydra.core.override_parser.types import Override
 
+from harness.cli.adapter_folder import save_updates
 from harness.cli.export import restored
+from harness.cli.new_folder import refuse_existing
 from harness.config.overrides import assign
 from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import SpecError
@@ -55,6 +58,10 @@ def main(given: Namespace) -> int:
     settings = settings_from(request_of([each for each in given.overrides if not _is_own(each)]).config)
     if "tasks" not in own or given.parameters is None:
         raise SpecError("budget takes runs and a number: peftlab budget tasks=RUN,RUN --parameters N.")
+    if given.to is not None:
+        refuse_existing(given.to)
+        if not given.merge:
+            raise SpecError("budget --to DIR saves the merged adapter; it needs --merge.")
     store = Store(settings.runs)
     runs = [find_run(store, prefix) for prefix in own["tasks"].split(",") if prefix]
     weights = _weights(own.get("weights"), runs)
@@ -65,7 +72,7 @@ def main(given: Namespace) -> int:
     answer: dict[str, Any] = {"parameters": given.parameters, "tasks": dict(zip(runs, weights, strict=True))}
     answer["shared"] = {name: _row(tasks, gains, costs, ranks) for name, ranks in _all(gains, costs, given.parameters)}
     if given.merge:
-        answer["merged"] = _merge(tasks, given.parameters, settings)
+        answer["merged"] = _merge(tasks, given.parameters, settings, given.to)
     _write(answer, runs, store)
     print(json.dumps(answer, indent=2) if given.json else _text(answer))
     return 0
@@ -138,8 +145,8 @@ def _row(tasks: Sequence[TaskAdapter], gains: Any, costs: Any, ranks: Ranks) -> 
     return {"parameters": budget.parameters(ranks, costs), "captured": share, "ranks": by_run}
 
 
-def _merge(tasks: Sequence[TaskAdapter], parameters: int, settings: Settings) -> dict[str, Any]:
-    """One adapter for all: the weighted mean of the updates, squeezed to the budget by its own spectrum.
+def _merge(tasks: Sequence[TaskAdapter], parameters: int, settings: Settings, to: Path | None) -> dict[str, Any]:
+    """One adapter for all: the weighted mean of the updates, squeezed to the budget by its own spectrum; saved in `to`.
 
     scores: of each run with its own adapter, the whole merged one and the squeezed one; each with its own head.
     """
@@ -163,6 +170,8 @@ def _merge(tasks: Sequence[TaskAdapter], parameters: int, settings: Settings) ->
             name: {split: {metric: q.value for metric, q in of.items()} for split, of in row.items()}
             for name, row in rows.items()
         }
+        if to is not None and task is tasks[-1]:  # it holds the squeezed factors now
+            save_updates(method, loaded, to)
     return {
         "parameters": budget.parameters(ranks, costs),
         "captured": budget.captured(gains, ranks),

@@ -19,6 +19,7 @@ RANKS = {
         (
             arg("--parameters", metavar="N", type=int, help="Σ rank·(in + out) of all adapters together"),
             arg("--merge", action="store_true", help="also one adapter for all tasks, within N, scored on each"),
+            arg("--to", metavar="DIR", type=Path, help="with --merge: a new folder for it, as a PEFT adapter"),
             JSON,
         ),
         "tasks=RUN[,RUN…] [weights=N,N…] [runs=DIR]",

@@ -1,13 +1,13 @@
 """`peftlab export` and `peftlab merge`: a finished run as a standard PEFT adapter, or as a plain model folder."""
 
 import json
-import re
 from argparse import Namespace
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.adapter_folder import base_of, hub_id, write_adapter
 from harness.cli.how_to_load import of_adapter, of_model
 from harness.cli.model_card import Told, model_card
 from harness.cli.new_folder import new_folder, refuse_existing
@@ -15,7 +15,6 @@ from harness.config.settings import Settings, settings_from
 from harness.ledger.dataset_spec import ImageClassification, Regression, TaskSpec, TextClassification
 from harness.ledger.errors import RecordError
 from harness.ledger.lookup import find_run
-from harness.ledger.model_spec import HubModel
 from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
 from harness.ledger.record import Record
@@ -32,7 +31,6 @@ if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
 
 
 BASE = "base_model"  # where a base model lies that is at no hub
-AT_HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}  # the same file, by its SHA-256
 
 
 def export(given: Namespace) -> int:
@@ -45,12 +43,12 @@ def export(given: Namespace) -> int:
         config, tensors = peft_adapter(method)
     except MethodError as error:
         raise RecordError(f"run {asked.run_id}: {error}{_hint(asked, 'merge')}") from error
-    task, base = asked.spec.dataset.task, _base_model(asked, loaded)
-    config |= base | _task_type(loaded, task)
+    task = asked.spec.dataset.task
+    config |= base_of(loaded, asked.folder.resolve() / BASE if _is_its_base(asked, loaded) else None)
+    config |= _task_type(loaded, task)
     what = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
     with new_folder(asked.folder) as folder:
-        _save(tensors, folder / "adapter_model.safetensors")
-        write_whole(folder / "adapter_config.json", to_json(config))
+        write_adapter(config, tensors, folder)
         if is_here := asked.hub_id is None and _is_its_base(asked, loaded):
             _write_base(asked, folder / BASE)
         code = of_adapter(task, asked.spec.model.kind == "decoder", is_here)
@@ -143,11 +141,7 @@ class _Asked:
 
     @property
     def hub_id(self) -> str | None:
-        """Where anybody finds the base model; None for one that was made here."""
-        source = self.spec.model.source
-        if self.spec.model.size == "tiny":
-            return None
-        return source.id if isinstance(source, HubModel) else AT_HUB.get(source.builder)
+        return hub_id(self.spec.model)
 
 
 def _asked(given: Namespace) -> _Asked:
@@ -159,13 +153,6 @@ def _asked(given: Namespace) -> _Asked:
 def _hint(asked: _Asked, verb: str) -> str:
     """The other verb, where that one can."""
     return "" if isinstance(asked.spec.method.update, AdapterLayer) else f" (peftlab {verb} {asked.run_id} DIR)"
-
-
-def _base_model(asked: _Asked, loaded: "LoadedModel") -> dict[str, Any]:
-    """Where the weights under the adapter are from, as peft's own adapters say it."""
-    commit = loaded.revision if re.fullmatch("[0-9a-f]{40}", loaded.revision) else None
-    here = str(asked.folder.resolve() / BASE) if _is_its_base(asked, loaded) else None
-    return {"base_model_name_or_path": asked.hub_id or here, "revision": commit}
 
 
 def _task_type(loaded: "LoadedModel", task: TaskSpec) -> dict[str, Any]:
@@ -224,9 +211,3 @@ def _event_log(asked: _Asked, what: str, **facts: Any) -> int:
     else:
         print(f"{asked.folder}: {what}")
     return 0
-
-
-def _save(tensors: dict[str, Any], path: Path) -> None:
-    from safetensors.torch import save_file
-
-    save_file(tensors, path, metadata={"format": "pt"})

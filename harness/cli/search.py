@@ -8,6 +8,7 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override
 
+from harness.cli.launchers import check_card
 from harness.cli.present_data import of_present_data
 from harness.config.overrides import Assignment, assign
 from harness.config.resolve import Resolver
@@ -35,6 +36,10 @@ def main(given: Namespace) -> int:
     spec = read_search(_typed(own))
     request = request_of([override for override in given.overrides if override not in own])
     settings = settings_from(request.config)
+    check_card(cluster := request.config["cluster"])
+    if cluster["kind"] != "local":
+        here = "a search does its trials here; for several at once start this command as often, as jobs of your own"
+        raise SpecError(f"cluster={cluster['name']}: {here}.")
     base = plan_one(request, Resolver())
     run = parse(RunSpec, base.spec, "run")
     if run.method.ranks or run.method.update.kind != "low_rank" or run.method.schedule.kind != "constant":

@@ -11,6 +11,7 @@ from harness.ledger.paths import to_json, write_whole
 from harness.ledger.quantity import Measured, Quantity
 from harness.ledger.record import Record
 from harness.ledger.store import Store
+from methods.rank_spec import SEARCH_PASSES
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class PastRun:
     dataset: str
     train_seconds: float
     wall_seconds: float  # of the whole run
+    passes: float  # of a step (`passes_of`)
     device: str  # its name
     device_type: str  # cpu, cuda
     examples: int | None  # of the training split
@@ -92,6 +94,12 @@ def task_of(spec: Mapping[str, Any]) -> str:
     return json.dumps([canonical_spec(spec["dataset"]), recipe], sort_keys=True)
 
 
+def passes_of(method: Mapping[str, Any]) -> float:
+    """Forward and backward passes of an optimizer step, in the mean over the training: a search has more."""
+    schedule = method["schedule"]
+    return 1 + (SEARCH_PASSES - 1) * float(schedule["search"]) if schedule.get("kind") == "select" else 1.0
+
+
 def canonical_spec(part: Mapping[str, Any]) -> str:
     """A part of a spec as text, without what is for people."""
     return json.dumps({key: value for key, value in part.items() if key != "about"}, sort_keys=True)
@@ -106,6 +114,7 @@ def _run(record: Record, seconds: float) -> PastRun:
         dataset=canonical_spec(spec["dataset"]),
         train_seconds=seconds,
         wall_seconds=_value(record.seconds.get("wall")) or seconds,
+        passes=passes_of(spec["method"]),
         device=name,
         device_type=kind,
         examples=record.data.get("splits", {}).get("train", {}).get("n"),

@@ -7,7 +7,7 @@ no time of another kind of device is taken; what nothing is known of is then ass
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -16,7 +16,7 @@ from harness.execution.launcher import Machine
 from harness.ledger.parse import parse
 from harness.ledger.spec import RecipeSpec
 from harness.ledger.store import Store
-from harness.planning.history import PastRun, Rate, canonical_spec, past_probes, past_runs, task_of
+from harness.planning.history import PastRun, Rate, canonical_spec, passes_of, past_probes, past_runs, task_of
 from harness.training.schedule import train_schedule
 
 ASSUMED_RATE = {"cpu": 3e10, "cuda": 3e13}  # FLOP/s of a core, and of a GPU: sustained, low on purpose
@@ -54,12 +54,12 @@ def read_history(store: Store, probes: Path, machine: Machine | None) -> History
 
 
 def run_time(spec: Mapping[str, Any], history: History, flops: float | None, machine: Machine | None) -> RunTime:
-    """Of the cell's own records, else of other methods', else FLOPs (of one optimizer step: `flops`) over a rate."""
+    """Of the cell's own records, else of other methods', else FLOPs over a rate; `flops`: of a step with one pass."""
     recorded = history.runs.get((canonical_spec(spec["model"]), task_of(spec)), ())
     if own := [run for run in recorded if run.method == canonical_spec(spec["method"])]:
         return _of_records(own, "")
     if recorded:
-        return _of_records(recorded, " of other methods")
+        return _of_records([_as_long(run, passes_of(spec["method"])) for run in recorded], " of other methods")
     return RunTime(None, None, "no record yet") if flops is None else _by_flops(spec, history, flops, machine)
 
 
@@ -70,7 +70,7 @@ def _by_flops(spec: Mapping[str, Any], history: History, flops: float, machine: 
     if not steps:
         return RunTime(None, None, f"no record yet; {unknown}")
     guess = f"; {unknown}, {ASSUMED_ROWS:,} are assumed" if not _steps(spec, rows) else ""
-    total, rates = steps * flops, _nearest(spec, history.rates)
+    total, rates = steps * flops * passes_of(spec["method"]), _nearest(spec, history.rates)
     if rates:
         rate = median(rate.flop_per_second for rate in rates)
         sources = Counter(rate.source for rate in rates).items()
@@ -80,6 +80,12 @@ def _by_flops(spec: Mapping[str, Any], history: History, flops: float, machine: 
     else:
         return RunTime(None, None, f"no record yet; {format_flops(total)}")
     return RunTime(total / rate, total / rate, f"FLOPs at {format_flops(rate)}/s: {origin}{guess}")
+
+
+def _as_long(run: PastRun, passes: float) -> PastRun:
+    """Had its steps gone through the model so often."""
+    training = run.train_seconds * passes / run.passes
+    return replace(run, train_seconds=training, wall_seconds=run.wall_seconds - run.train_seconds + training)
 
 
 def _of_records(runs: Sequence[PastRun], whose: str) -> RunTime:

@@ -11,6 +11,8 @@ from analysis.figures.learned_ranks import rank_data
 from analysis.learned_ranks import place_of, ranks_of
 from analysis.report.content import sections
 from analysis.tables.ranks import more_rank, sides
+from harness.ledger.plan import read_plan, write_plan
+from harness.ledger.state import record_in
 from tests.analysis.rank_store import SEEDS, TARGETS, rank_of, write_ranks
 
 
@@ -74,6 +76,18 @@ def test_the_table_of_strategies_has_score_cost_and_the_mean_learned_rank(frame)
         "LoRA": None, "SoRA": pytest.approx(np.mean(ranks)), "LR-LoRA (reading)": pytest.approx(1.5)
     }  # fmt: skip
     assert all(row[2].value is not None and row[3].value for row in table.rows) and len(table.data) == 9
+
+
+def test_what_a_search_took_stands_beside_the_strategy_whose_ranks_it_chose(study_records, tmp_path):
+    write_ranks(tmp_path, study_records)
+    plan = read_plan(tmp_path, "ranks")
+    chosen, *others = [run for run in plan.runs if run.choices["method"] == "lora"]
+    tried = replace(plan, name="search-12345678", runs=(others[0], chosen, *plan.runs[-2:]))
+    write_plan(tmp_path, replace(tried, about={"search": {"best": chosen.id}}))
+    frame = analysis.load("ranks", tmp_path, allow_mixed=True)
+    spent = [record_in(tmp_path / run.id).seconds["train"].value for run in (others[0], *plan.runs[-2:])]
+    searched = {row[1].text: row[-2].value for row in analysis.strategy_table(frame).rows}
+    assert searched == {"LoRA": pytest.approx(sum(spent)), "SoRA": 0, "LR-LoRA (reading)": 0}
 
 
 def test_the_report_has_the_section_only_where_ranks_were_learned(frame, study_records, tmp_path):

@@ -2,36 +2,50 @@
 
 import json
 
+import peft
 import pytest
 import torch
+from peft.tuners.lora import LoraLayer
 from safetensors.torch import load_file
 
 from harness.__main__ import main
+from harness.ledger.parse import parse
+from harness.ledger.seeds import Seeds
 from harness.ledger.side_record import read_all
+from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
+from harness.models.load import load_model
 from tests.fruit import write_fruit
 
 WORDS = ("model=minilm", "model.size=tiny", "dataset=fruit", "recipe=quick_text", "recipe.batch_size=8",
          "recipe.max_steps=6", "recipe.evaluations=1", "recipe.lr=1e-2", "tracker=none", "device=cpu",
          "method.targets=[q,down]")  # fmt: skip
+KINDS = ("own", "merged", "squeezed")
 COSTS = {"q": 64 + 64, "down": 128 + 64}
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory, peftlab_cache):
     """Two runs of one base model (the second with poisoned test labels); one each of another method, of another seed,
-    and beside the first."""
-    place, beside = tmp_path_factory.mktemp("budget"), ("source.method=lora", "source.method.targets=[q,down]")
-    with pytest.MonkeyPatch.context() as patch:
-        for wrong, words in (((), ("method=lora",)), (("test",), ("method=lora", "method.update.rank=4")),
-                             ((), ("method=sora",)), ((), ("method=lora", "seed=1")),
-                             ((), ("method=lora_orthogonal", *beside))):  # fmt: skip
-            patch.setenv("PEFTLAB_CONF", str(write_fruit(place, wrong)))
-            assert main(["run", *WORDS, *words, f"runs={place}/runs", f"cache={peftlab_cache}"]) == 0
+    and beside the first; and the second one with clean labels."""
+    place, order = tmp_path_factory.mktemp("budget"), []
+    lora, narrow = ("method=lora",), ("method=lora", "method.update.rank=4")
+    beside = ("method=lora_orthogonal", "source.method=lora", "source.method.targets=[q,down]")
+    asked = [
+        ((), lora),
+        (("test",), narrow),
+        ((), ("method=sora",)),
+        ((), (*lora, "seed=1")),
+        ((), beside),
+        ((), narrow),
+    ]
     store = Store(place / "runs")
-    records = {run: store.read(run) for run in ids(store)}
-    by = {(r.spec["method"]["name"], r.spec["method"]["update"]["rank"], r.spec["seed"]): i for i, r in records.items()}
-    return store, by["lora", 16, 0], by["lora", 4, 0], by["sora", 16, 0], by["lora", 16, 1]
+    with pytest.MonkeyPatch.context() as patch:
+        for wrong, words in asked:
+            patch.setenv("PEFTLAB_CONF", str(write_fruit(place, wrong)))
+            assert main(["run", *WORDS, *words, f"runs={store.root}", f"cache={peftlab_cache}"]) == 0
+            order += set(ids(store)) - set(order)
+    return store, *order
 
 
 def ids(store):
@@ -105,6 +119,46 @@ def test_the_merged_adapter_is_squeezed_to_the_budget_and_scored_on_every_task(t
     assert side.answer["merged"] == merged
 
 
+def test_the_labels_of_test_change_no_rank_and_no_factor(trained, ask):
+    """Of the second task with clean and with poisoned test labels: all but what is measured on test is equal."""
+    _, first, poisoned, *_, clean = trained
+    answers = []
+    for second in (poisoned, clean):
+        answer = ask(f"tasks={first},{second}", "weights=1,3", "--parameters", "3000", "--merge")
+        answers.append(json.loads(json.dumps(answer).replace(second, "second")))
+    tests = [answer["merged"]["scores"]["second"][name].pop("test") for answer in answers for name in KINDS]
+    assert answers[0] == answers[1] and all(a != b for a, b in zip(tests[:3], tests[3:], strict=True))
+
+
+def test_the_merged_adapter_is_a_folder_that_peft_loads_and_the_closest_product(trained, ask, tmp_path, peftlab_cache):
+    store, first, second, *_ = trained
+    words = (f"tasks={first},{second}", "weights=3,1", "--parameters", "2000", "--merge", "--to", str(tmp_path / "new"))
+    ranks = ask(*words)["merged"]["ranks"]
+    spec = parse(RunSpec, store.read(first).spec, "run")
+    model = load_model(spec.model, spec.dataset.task, Seeds(0), peftlab_cache).model
+    adapted = peft.PeftModel.from_pretrained(model, str(tmp_path / "new"))
+    found = {}
+    for name, module in adapted.named_modules():
+        if isinstance(module, LoraLayer):
+            path = name.removeprefix("base_model.model.")
+            key = f"layers.{path.split('.layer.')[1].split('.')[0]}.{'q' if path.endswith('query') else 'down'}"
+            mean = sum(share * delta(store, run, path) for run, share in ((first, 0.75), (second, 0.25)))
+            u, s, vt = torch.linalg.svd(mean, full_matrices=False)
+            closest = (u[:, : ranks[key]] * s[: ranks[key]]) @ vt[: ranks[key]]
+            torch.testing.assert_close(module.get_delta_weight("default").double(), closest, rtol=1e-4, atol=1e-6)
+            found[key] = module.r["default"]
+    assert found == ranks
+    assert not any("classifier" in name for name in load_file(tmp_path / "new" / "adapter_model.safetensors"))
+
+
+def delta(store, run, path):
+    """ΔW of one weight from the saved factors, in float64."""
+    update = store.read(run).spec["method"]["update"]
+    tensors = load_file(store.paths(run).adapter / "state.safetensors")
+    b, a = (tensors[f"adapter.{path}.{name}"].double() for name in "ba")
+    return update["alpha"] / update["rank"] * b @ a
+
+
 def test_one_task_merged_within_a_budget_for_all_of_it_is_itself(trained, ask):
     _, first, *_ = trained
     rows = ask(f"tasks={first}", "--parameters", "1000000", "--merge")["merged"]["scores"][first]
@@ -113,8 +167,7 @@ def test_one_task_merged_within_a_budget_for_all_of_it_is_itself(trained, ask):
 
 
 def test_the_adapter_of_a_second_task_beside_the_first_is_merged_with_it(trained, ask):
-    store, first, *_ = trained
-    (second,) = [i for i in ids(store) if store.read(i).spec["method"]["name"] == "lora_orthogonal"]
+    store, first, _, _, _, second, _ = trained
     source = store.read(second).spec["source"]
     assert source["method"]["name"] == "lora" and source["dataset"] == store.read(first).spec["dataset"]
     before, after = (load_file(store.paths(run).adapter / "state.safetensors") for run in (first, second))
@@ -123,8 +176,9 @@ def test_the_adapter_of_a_second_task_beside_the_first_is_merged_with_it(trained
     assert set(merged["scores"]) == {first, second} and merged["captured"] == pytest.approx(1)
 
 
-def test_what_cannot_be_shared_out_is_one_sentence(trained, ask):
-    _, first, second, sora, seed = trained
+def test_what_cannot_be_shared_out_is_one_sentence(trained, ask, tmp_path):
+    (tmp_path / "kept").touch()
+    _, first, second, sora, seed, *_ = trained
     for words, sentence in (
         ((f"tasks={first}", "--parameters", "10"), "--parameters 10: rank 1 of all 4 weights takes 640"),
         ((f"tasks={first}",), "budget takes runs and a number"),
@@ -132,6 +186,8 @@ def test_what_cannot_be_shared_out_is_one_sentence(trained, ask):
         ((f"tasks={first},{first}", "--parameters", "4000"), "a run is there twice"),
         ((f"tasks={first},{seed}", "--parameters", "4000"), "not of the same weights of the same base model"),
         ((f"tasks={first},{second}", "weights=1", "--parameters", "4000"), "one number above 0 for each of 2"),
+        ((f"tasks={first}", "--parameters", "4000", "--to", str(tmp_path / "new")), "it needs --merge"),
+        ((f"tasks={first}", "--parameters", "4000", "--merge", "--to", str(tmp_path)), "is there already"),
         (("tasks=zzzz", "--parameters", "4000"), "no run begins so"),
     ):
         assert sentence in ask(*words, code=2)

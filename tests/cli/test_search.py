@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+import harness.training.run as training
 from harness.__main__ import main
 from harness.ledger.lookup import plans
 from harness.ledger.store import Store
@@ -90,6 +91,24 @@ def test_two_processes_that_add_a_trial_at_once_lose_none_and_an_open_one_is_don
     assert len(planned_trials(store, name)) == 3
 
 
+def test_two_live_searches_on_one_store_share_the_trials_and_do_none_twice(search, monkeypatch):
+    """The second one begins, and ends, while the first trial of the first one is under way."""
+    real, begun, second = training.run_one, [], {}
+
+    def noted(planned, leased, settings):
+        begun.append(planned.id)
+        if len(begun) == 1:
+            second.update(search("search.trials=3"))
+        return real(planned, leased, settings)
+
+    monkeypatch.setattr(training, "run_one", noted)
+    first = search("search.trials=3")
+    assert [trial["state"] for trial in second["trials"]] == ["open", "done", "done"], "that one is the other's"
+    assert begun == [trial["id"] for trial in first["trials"]] and len(set(begun)) == 3
+    assert [trial["state"] for trial in first["trials"]] == ["done"] * 3
+    assert first["study"] == second["study"]
+
+
 def test_the_larger_score_is_the_better_whatever_the_metric(search, tmp_path):
     answer = search("search.trials=1")
     store = Store(tmp_path / "runs")
@@ -104,6 +123,7 @@ def test_the_larger_score_is_the_better_whatever_the_metric(search, tmp_path):
         (("method=sora",), "a search sets method.ranks of a plain low_rank update"),
         (("search.parameters=10",), "search.parameters=10: rank 1 everywhere takes 640"),
         (("search.trials=1,2",), "search.trials=1,2: one search has one value"),
+        (("cluster=slurm",), "cluster=slurm: a search does its trials here; for several at once start this command"),
         (("search.ranks=[1,",), "search.ranks: cannot read the value"),
     ],
 )

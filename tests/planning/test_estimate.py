@@ -143,6 +143,26 @@ def test_time_is_the_median_of_the_cells_own_records_before_anyone_elses(ran, to
     assert (other.seconds, other.seconds_from) == (15.0, f"4 records of other methods, {device}")
 
 
+def test_a_search_takes_four_passes_a_step_whatever_its_time_is_made_of(ran, told, needs):
+    """Half of AutoLoRA's steps are a search: 2.5 passes in the mean, against LoRA's one."""
+    record = ran("method=lora", "seed=0")
+    (plain,) = planned(*WORDS, "method=lora", "seed=1").runs
+    (searching,) = planned(*WORDS, "method=autolora").runs
+    told(record, plain, 4.0)
+    train, wall = (record.seconds[name].value for name in ("train", "wall"))
+    (by_others,) = needs(*WORDS, "method=autolora")
+    assert by_others.seconds == pytest.approx(2.5 * (train + 4.0) / 2)
+    assert by_others.wall_seconds == pytest.approx((2 * (wall + 1.5 * train) + (4.0 - train) * 1.5) / 2)
+    half, quarter = (
+        needs(*WORDS, "method=autolora", "recipe.epochs=4", f"method.schedule.search={share}")[0].seconds
+        for share in (0.5, 0.25)
+    )
+    assert half / quarter == pytest.approx(2.5 / 1.75), "FLOPs over a rate"
+    told(record, searching, 10.0)
+    assert needs(*WORDS, "method=autolora")[0].seconds == 10.0, "its own record is as long as it took"
+    assert needs(*WORDS, "method=asym")[0].seconds == 4.0, "the median of both and of what the search is without it"
+
+
 def test_times_of_two_devices_are_never_mixed_and_the_device_is_named(ran, told, tmp_path, needs):
     runs = planned(*WORDS, "method=lora", "seed=range(4)").runs
     record = ran("method=lora", "seed=0")

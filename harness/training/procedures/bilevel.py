@@ -22,9 +22,7 @@ from harness.training.loop import backward, seed_dropout
 from harness.training.optimizer import SELECTION
 from harness.training.procedures.hypergradient import bilevel_backward
 from harness.training.schedule import TrainSchedule
-from methods.rank_spec import Select
-
-PASSES = 4  # of a search step: the inner loss, the outer loss a step ahead, and two sides of a difference
+from methods.rank_spec import SEARCH_PASSES, Select
 
 
 @dataclass
@@ -38,7 +36,7 @@ class Bilevel:
 
     @property
     def passes(self) -> float:
-        return 1 + (PASSES - 1) * self.search / self.total
+        return 1 + (SEARCH_PASSES - 1) * self.search / self.total
 
     def backward(self, context: RunContext, optimizer: torch.optim.Optimizer, window: list[Batch], step: int) -> Tensor:
         """As the loop's own, but for the selection variables in the search; step: from 0."""
