@@ -39,23 +39,31 @@ def export(given: Namespace) -> int:
     """`peftlab export RUN DIR`: adapter_config.json and adapter_model.safetensors that peft loads."""
     asked = _asked(given)
     loaded, method = restored(asked.run_id, asked.settings)
-    from methods.export import peft_adapter
-
-    try:
-        config, tensors = peft_adapter(method)
-    except MethodError as error:
-        raise RecordError(f"run {asked.run_id}: {error}{_hint(asked, 'merge')}") from error
-    task, base = asked.spec.dataset.task, _base_model(asked, loaded)
-    config |= base | _task_type(loaded, task)
-    what = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
+    task = asked.spec.dataset.task
     with new_folder(asked.folder) as folder:
-        _save(tensors, folder / "adapter_model.safetensors")
-        write_whole(folder / "adapter_config.json", to_json(config))
+        try:
+            config = write_adapter(method, loaded, task, _base_model(asked, loaded), folder)
+        except MethodError as error:
+            raise RecordError(f"run {asked.run_id}: {error}{_hint(asked, 'merge')}") from error
+        what = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
         if is_here := asked.hub_id is None:
             _write_base(asked, folder / BASE)
         code = of_adapter(task, asked.spec.model.kind == "decoder", is_here)
         _write_rest(asked, loaded, folder, Told(f"This is {what}. Its base model is {_where(asked)}.", "peft", code))
     return _event_log(asked, f"{what}; load it as its README.md says.", rank=config.get("r"))
+
+
+def write_adapter(
+    method: "Method", loaded: "LoadedModel", task: TaskSpec, base: dict[str, Any], folder: Path
+) -> dict[str, Any]:
+    """adapter_config.json, which is returned, and adapter_model.safetensors. Raises MethodError when there is none."""
+    from methods.export import peft_adapter
+
+    config, tensors = peft_adapter(method)
+    config |= base | _task_type(loaded, task)
+    _save(tensors, folder / "adapter_model.safetensors")
+    write_whole(folder / "adapter_config.json", to_json(config))
+    return config
 
 
 def merge(given: Namespace) -> int:

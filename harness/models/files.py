@@ -29,7 +29,7 @@ def load_weights(
     Raises DataError when weights outside of the head are missing or do not fit the card's config.
     """
     head, renamed = layout_of(spec, task).head, family_of(spec).renamed
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         try:
             model, info = model_class(spec, task).from_pretrained(
                 folder,
@@ -61,7 +61,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' progress bar and its table of new head weights, which is no news here."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
