@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.cli.new_folder import new_folder
+from harness.ledger.dataset_spec import ImageClassification, Regression, TaskSpec, TextClassification
 from harness.ledger.model_spec import HubModel, ModelSpec
 from harness.ledger.paths import to_json, write_whole
 
@@ -22,11 +23,32 @@ def hub_id(spec: ModelSpec) -> str | None:
     return spec.source.id if isinstance(spec.source, HubModel) else AT_HUB.get(spec.source.builder)
 
 
+def adapter_of(
+    method: "Method", loaded: "LoadedModel", task: TaskSpec, elsewhere: Path | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Config and tensors of a whole adapter, its head among them; `elsewhere` as in `base_of`.
+
+    Raises MethodError where there is none.
+    """
+    from methods.export import peft_adapter
+
+    config, tensors = peft_adapter(method)
+    return config | base_of(loaded, elsewhere) | _task_type(loaded, task), tensors
+
+
 def base_of(loaded: "LoadedModel", elsewhere: Path | None) -> dict[str, Any]:
-    """As peft's own adapters say it; `elsewhere`: the folder of a base model that is at no hub, None where it has none."""
+    """As peft's own adapters say it. `elsewhere`: the folder of a base that is at no hub; None where it has none."""
     commit = loaded.revision if re.fullmatch("[0-9a-f]{40}", loaded.revision) else None
     place = hub_id(loaded.spec) or (None if elsewhere is None else str(elsewhere))
     return {"base_model_name_or_path": place, "revision": commit}
+
+
+def _task_type(loaded: "LoadedModel", task: TaskSpec) -> dict[str, Any]:
+    """Which of peft's classes loads it; there is none for images, and the model's own class stands for it."""
+    if isinstance(task, ImageClassification):
+        kind = type(loaded.model)
+        return {"auto_mapping": {"base_model_class": kind.__name__, "parent_library": kind.__module__}}
+    return {"task_type": "SEQ_CLS" if isinstance(task, TextClassification | Regression) else "CAUSAL_LM"}
 
 
 def write_adapter(config: dict[str, Any], tensors: dict[str, Any], folder: Path) -> None:

@@ -194,6 +194,16 @@ VERBS = {
         (RUN, NEW_FOLDER, JSON),
         STORE,
     ),
+    "serve-probe": Verb(
+        "harness.cli.serve_probe:main",
+        "what it takes to serve an adapter: unmerged, merged, at lower ranks, switched",
+        (
+            arg("source", metavar="RUN|ADAPTER_DIR", help="a finished run, or the folder of a PEFT adapter"),
+            arg("--picture", metavar="FILE.png", type=Path, help="also as a picture"),
+            JSON,
+        ),
+        "[ranks=[8,4]] [batch=N] [length=N] [new_tokens=N] [rounds=N] [runs=DIR]",
+    ),
     **RANKS,
     "list": Verb(
         "harness.cli.cards:main",

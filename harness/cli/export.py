@@ -7,12 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from harness.cli.adapter_folder import base_of, hub_id, write_adapter
+from harness.cli.adapter_folder import adapter_of, hub_id, write_adapter
 from harness.cli.how_to_load import of_adapter, of_model
 from harness.cli.model_card import Told, model_card
 from harness.cli.new_folder import new_folder, refuse_existing
 from harness.config.settings import Settings, settings_from
-from harness.ledger.dataset_spec import ImageClassification, Regression, TaskSpec, TextClassification
 from harness.ledger.errors import RecordError
 from harness.ledger.lookup import find_run
 from harness.ledger.parse import parse
@@ -37,15 +36,12 @@ def export(given: Namespace) -> int:
     """`peftlab export RUN DIR`: adapter_config.json and adapter_model.safetensors that peft loads."""
     asked = _asked(given)
     loaded, method = restored(asked.run_id, asked.settings)
-    from methods.export import peft_adapter
-
+    task = asked.spec.dataset.task
+    elsewhere = asked.folder.resolve() / BASE if _is_its_base(asked, loaded) else None
     try:
-        config, tensors = peft_adapter(method)
+        config, tensors = adapter_of(method, loaded, task, elsewhere)
     except MethodError as error:
         raise RecordError(f"run {asked.run_id}: {error}{_hint(asked, 'merge')}") from error
-    task = asked.spec.dataset.task
-    config |= base_of(loaded, asked.folder.resolve() / BASE if _is_its_base(asked, loaded) else None)
-    config |= _task_type(loaded, task)
     what = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
     with new_folder(asked.folder) as folder:
         write_adapter(config, tensors, folder)
@@ -153,14 +149,6 @@ def _asked(given: Namespace) -> _Asked:
 def _hint(asked: _Asked, verb: str) -> str:
     """The other verb, where that one can."""
     return "" if isinstance(asked.spec.method.update, AdapterLayer) else f" (peftlab {verb} {asked.run_id} DIR)"
-
-
-def _task_type(loaded: "LoadedModel", task: TaskSpec) -> dict[str, Any]:
-    """Which of peft's classes loads it; there is none for images, and the model's own class stands for it."""
-    if isinstance(task, ImageClassification):
-        kind = type(loaded.model)
-        return {"auto_mapping": {"base_model_class": kind.__name__, "parent_library": kind.__module__}}
-    return {"task_type": "SEQ_CLS" if isinstance(task, TextClassification | Regression) else "CAUSAL_LM"}
 
 
 def _write_base(asked: _Asked, folder: Path) -> None:
