@@ -85,7 +85,7 @@ def _measured(
     config, device = adapter_config(folder), pick_device(settings.device)
     base = base.to(device).eval()
     request = request_for(base, options, config.get("task_type") == "CAUSAL_LM", device)
-    lower = _squeezed(folder, place, options.ranks)
+    lower = _lower(folder, place, options.ranks)
     rows, why = serve(base, folder, lower, request)
     sizes = {name: _bytes(path) for name, path in {"unmerged": folder, **lower}.items()}
     sizes["merged"] = sum(p.numel() * p.element_size() for p in base.parameters())
@@ -98,13 +98,20 @@ def _measured(
     }
 
 
+def _lower(folder: Path, place: Path, ranks: Sequence[int] | None) -> dict[str, Path]:
+    """The adapter at lower ranks, where it can be squeezed or ranks were asked for."""
+    from harness.models.adapter_base import adapter_config
+
+    if ranks == () or (ranks is None and adapter_config(folder).get("peft_type") != "LORA"):
+        return {}
+    return _squeezed(folder, place, ranks)
+
+
 def _squeezed(folder: Path, place: Path, ranks: Sequence[int] | None) -> dict[str, Path]:
     """The adapter at each lower rank, in folders of their own."""
     from harness.models.lora_folder import open_lora
     from harness.models.squeeze import RankTarget, squeeze
 
-    if ranks == ():
-        return {}
     made = {}
     with open_lora(folder) as source:
         largest = max(pair.a.shape[0] for pair in source.pairs())

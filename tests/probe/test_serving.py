@@ -82,6 +82,16 @@ def test_what_merging_rounds_away_is_found_by_dense_maths_too(adapter, capsys):
     assert 1e-4 < found["bfloat16"]["unmerged"] < 0.1
 
 
+def test_an_adapter_that_has_no_rank_is_served_at_none(adapter, tmp_path, capsys):
+    base = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "base")
+    ia3 = peft.IA3Config(target_modules=["v_proj"], feedforward_modules=[], task_type="CAUSAL_LM")
+    peft.get_peft_model(base, ia3).save_pretrained(tmp_path / "ia3")
+    answer = served(capsys, tmp_path / "ia3", *FAST)
+    assert [row["way"] for row in answer["rows"]] == ["merged", "unmerged", "two, switched"]
+    assert main(["serve-probe", str(tmp_path / "ia3"), "ranks=[2]"]) == 2
+    assert "only LORA adapters can be squeezed" in capsys.readouterr().err
+
+
 def test_a_runs_score_is_its_records_and_the_answer_lies_beside_it(tmp_path, peftlab_cache, capsys):
     where = [f"runs={tmp_path / 'runs'}", f"cache={peftlab_cache}"]
     words = ["method=cla", "method.update.rank=4", "model=vit_micro", "dataset=digits", "recipe=tiny", "tracker=none",
