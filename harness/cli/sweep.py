@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from rich.console import Console
+
 from harness.cli.arguments import call
 from harness.cli.console import print_dry_run, print_record, print_sweep_end
 from harness.cli.launchers import check_card, launcher_of, machine_of
 from harness.cli.present_data import of_present_data
 from harness.cli.report_stamp import PAGE, is_current, stamp
+from harness.cli.run_live import shown_live
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import require
@@ -124,10 +127,12 @@ def _do(planned: Planned, store: Store, settings: Settings) -> None:
     """The run, under its lease: a second shell that asks for it does not do it twice."""
     spec = parse(RunSpec, planned.spec, "run")
     require(spec.model, spec.dataset, settings.cache)  # seconds, before torch is loaded
-    from harness.training.run import run_one
+    with shown_live(planned.id, store.paths(planned.id).events, Console(stderr=True, highlight=False, soft_wrap=True)):
+        from harness.training.run import run_one
 
-    runs = {run.id: run for run in lineage(planned)}
-    if do(planned, runs, store, lambda run, leased: run_one(run, leased, settings)) in ("held", "later"):
+        runs = {run.id: run for run in lineage(planned)}
+        outcome = do(planned, runs, store, lambda run, leased: run_one(run, leased, settings))
+    if outcome in ("held", "later"):
         where = holder_of(store, planned.id) or "it has just ended"
         raise PlanError(
             f"run {planned.id} is being done by another process ({where}); follow: peftlab logs {planned.id} -f"
