@@ -1,6 +1,6 @@
 """Which directions the updates of two runs share: all pairs of a block's methods, and of the seeds of one method."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations_with_replacement, product
 from typing import Any
 
@@ -13,6 +13,7 @@ from analysis.stats.subspaces import chance, similarity
 
 SIDES = ("right", "left")  # singular vectors: of the inputs, of the outputs
 Grid = NDArray[np.float64]
+Weights = Mapping[str, Mapping[str, Grid]]  # path of each weight that changed -> side -> its directions
 
 
 def pairs(frame: Frame) -> Iterator[tuple[str, str, str]]:
@@ -43,17 +44,22 @@ def grids(frame: Frame, block: str, first: str, second: str, side: str) -> tuple
     return means, np.mean([level[:m, :n] for of_pair in weights for _, level in of_pair], axis=0)
 
 
-def _of_two(one: dict[str, Any], other: dict[str, Any], side: str) -> list[tuple[Grid, Grid]]:
+def _of_two(one: Weights, other: Weights, side: str) -> list[tuple[Grid, Grid]]:
     """(φ, its chance level) of each weight that both changed."""
-    both = [(np.asarray(one[path][side], float), np.asarray(other[path][side], float)) for path in one if path in other]
+    both = [(one[path][side], other[path][side]) for path in one if path in other]
     return [(similarity(a, b), chance(a.shape[1], len(a), len(b))) for a, b in both]
 
 
-def _runs(frame: Frame) -> dict[tuple[str, str], list[dict[str, Any]]]:
-    """(block, method) -> its runs: path of each weight that changed -> its directions."""
-    runs: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for run, side in side_records(frame, "subspaces"):
-        weights = {weight["path"]: weight for weight in side.answer["weights"] if weight["right"]}
-        if weights:
-            runs.setdefault((run["block"], run["label"]), []).append(weights)
-    return runs
+def _runs(frame: Frame) -> dict[tuple[str, str], list[Weights]]:
+    """(block, method) -> its runs. Made once for a frame."""
+    if "subspaces" not in frame.kept:
+        runs: dict[tuple[str, str], list[Weights]] = {}
+        for run, side in side_records(frame, "subspaces"):
+            if weights := _weights(side.answer["weights"]):
+                runs.setdefault((run["block"], run["label"]), []).append(weights)
+        frame.kept["subspaces"] = runs
+    return frame.kept["subspaces"]
+
+
+def _weights(rows: Sequence[Mapping[str, Any]]) -> Weights:
+    return {row["path"]: {side: np.asarray(row[side], float) for side in SIDES} for row in rows if row["right"]}

@@ -75,7 +75,7 @@ def sections(frame: Frame) -> tuple[Section, ...]:
         _squeeze(frame),
         _generalization(chosen),
         _landscape(chosen),
-        _subspaces(frame),
+        _subspaces(chosen),
         _trust(frame),
     )
     return tuple(section for section in parts if section.tables or section.pictures)

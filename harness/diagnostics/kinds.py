@@ -28,7 +28,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # by kind, what a question holds beside
     "amplification": {"rank": 4},
     "subspaces": {"directions": 8},
     "curvature": {"examples": 32, "draws": 10},
-    "landscape": {"examples": 32},
+    "landscape": {"examples": 16},
     "start": {"examples": 32},
 }
 Measure = Callable[[Any, Mapping[str, Any]], dict[str, Any]]

@@ -1,7 +1,7 @@
 """The kind `landscape`: the training loss around the weights of a run, on a random plane and along its own path.
 
-Only the adapted weights of the merged model move; the head stays the run's. The examples are those of the kind
-`curvature`, alike for every method and seed, and so is the random draw.
+Only the adapted weights of the merged model move; the head stays the run's. The examples are alike for every
+method and seed, and so is the random draw.
 """
 
 import math

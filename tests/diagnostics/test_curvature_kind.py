@@ -125,7 +125,9 @@ def test_the_curvature_at_the_start_is_that_of_the_layers_that_train(measured):
     at, step, gradients = parameters_to_vector(parameters).detach(), 1e-2, []
     for sign in (1, -1):
         vector_to_parameters(at + sign * step * vector, parameters)
-        gradients.append(parameters_to_vector(torch.autograd.grad(sum(share() for share in shares), parameters)))
+        gradients.append(
+            parameters_to_vector(torch.autograd.grad(torch.stack([share() for share in shares]).sum(), parameters))
+        )
     theirs = (gradients[0] - gradients[1]) / (2 * step)
     assert float((product - theirs).norm() / theirs.norm()) < 0.02
     assert answers["start"]["start_eigenvalue"] >= 0.98 * float(vector @ product)
