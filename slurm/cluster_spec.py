@@ -46,3 +46,7 @@ class SlurmCluster:
     setup: tuple[str, ...]  # shell lines at the start of a job: module load, export
     extra: Mapping[str, Any]  # further sbatch options by their long names: {nice: 100}
     about: Mapping[str, Any] = field(metadata={"science": False})
+    # for `peftlab plan`, which then says on how many GPUs a run fits, and what it costs (docs/quantised.md)
+    gpu_memory_gb: float | None = field(default=None, metadata={"neutral": None, "above": 0})  # GB of one GPU
+    gpus_per_run: int = field(default=1, metadata={"neutral": 1, "min": 1})  # that one run may be sharded over, at most
+    price_per_gpu_hour: float | None = field(default=None, metadata={"neutral": None, "min": 0})

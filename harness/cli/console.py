@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from harness.cli.fit_notes import fit_notes
 from harness.execution.launcher import DryRun, Machine
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
@@ -44,7 +45,13 @@ def _split(name: str, facts: Mapping[str, Any]) -> str:
     return f"{name} {facts['n']:,}" + (f" ({facts['truncated']:.1%} truncated)" if facts["truncated"] else "")
 
 
-def print_plan(plan: Plan, store: Store, needs: Sequence[CostEstimate] = (), machine: Machine | None = None) -> None:
+def print_plan(
+    plan: Plan,
+    store: Store,
+    needs: Sequence[CostEstimate] = (),
+    machine: Machine | None = None,
+    price: float | None = None,
+) -> None:
     """Runs by their state, what each cell needs, and the cells left out with their sentence."""
     states = Counter(store.status(run.id) for run in plan.runs)
     console.print(f"{plan.name}: {len(plan.runs)} runs, plan digest {plan.digest}", markup=False)
@@ -65,7 +72,7 @@ def print_plan(plan: Plan, store: Store, needs: Sequence[CostEstimate] = (), mac
     wide.print(table)
     for skipped in plan.skipped:
         console.print(f"left out: {_words(skipped.choices)}: {skipped.why}", markup=False, soft_wrap=True)
-    for sentence in notes(needs, machine) if needs else ():
+    for sentence in [*fit_notes(needs, price), *notes(needs, machine)] if needs else ():
         console.print(sentence, markup=False, soft_wrap=True)
 
 

@@ -27,6 +27,8 @@ from harness.ledger.plan import Plan, Planned, lineage, plan_to_json, write_plan
 from harness.ledger.record import record_to_json
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
+from harness.models.extras import require_packages
+from harness.planning.fit import gpus_of
 from harness.planning.order import work_order
 from harness.planning.plan import plan_one, plan_sweep, request_of
 
@@ -107,11 +109,11 @@ def plan(given: Namespace) -> int:
     settings = settings_from(request.config)
     store = Store(settings.runs)
     plan = replace(plan, runs=of_present_data(plan.runs, store, settings))
-    needs, machine = [], machine_of(request.config["cluster"])
+    needs, machine, gpus = [], machine_of(request.config["cluster"]), gpus_of(request.config["cluster"])
     if not given.no_estimate:
         from harness.planning.estimate import estimates
 
-        needs = estimates(plan, store, settings.cache, machine)
+        needs = estimates(plan, store, settings.cache, machine, gpus)
     if given.json:
         from harness.planning.estimate import estimate_to_json
 
@@ -119,13 +121,14 @@ def plan(given: Namespace) -> int:
     else:
         from harness.cli.console import print_plan
 
-        print_plan(plan, store, needs, machine)
+        print_plan(plan, store, needs, machine, gpus.price)
     return 0
 
 
 def _do(planned: Planned, store: Store, settings: Settings) -> None:
     """The run, under its lease: a second shell that asks for it does not do it twice."""
     spec = parse(RunSpec, planned.spec, "run")
+    require_packages(spec.model)
     require(spec.model, spec.dataset, settings.cache)  # seconds, before torch is loaded
     with shown_live(planned.id, store.paths(planned.id).events, Console(stderr=True, highlight=False, soft_wrap=True)):
         from harness.training.run import run_one

@@ -3,7 +3,6 @@
 Heads, embeddings and norms stay as they are. Raises NotHere where bitsandbytes is not installed.
 """
 
-import importlib.util
 import math
 import tempfile
 from collections.abc import Mapping
@@ -13,9 +12,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from harness.ledger.errors import NotHere
 from harness.ledger.model_spec import ModelSpec
 from harness.models.config import DTYPES
+from harness.models.extras import require_packages
 from harness.models.loaded import LoadedModel
 from harness.models.quiet import quiet
 from methods.quantised import (
@@ -27,15 +26,12 @@ from methods.quantised import (
 )
 from methods.sites import features, is_transposed, stored_weight
 
-HINT = "pip install 'peftlab[quantized]'"
-
 
 def loading_options(spec: ModelSpec, kept: tuple[str, ...]) -> dict[str, Any]:
     """What `from_pretrained` is told; nothing for a plain model. kept: modules whose weights stay as they are."""
     if spec.quantization is None:
         return {}
-    if importlib.util.find_spec("bitsandbytes") is None:
-        raise NotHere(f"model.quantization={spec.quantization} needs bitsandbytes, which is not installed: {HINT}.")
+    require_packages(spec)
     from transformers.utils.quantization_config import BitsAndBytesConfig
 
     four = spec.quantization == "nf4"

@@ -15,6 +15,7 @@ from harness.execution.launcher import Machine
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
+from harness.planning.fit import Fit, Gpus, fit
 from harness.planning.step_cost_cache import StepCost, key_of, step_costs
 from harness.planning.times import read_history, run_time
 
@@ -35,6 +36,7 @@ class CostEstimate:
     seconds: float | None  # of training one run
     wall_seconds: float | None  # of the whole run
     seconds_from: str
+    fit: Fit | None = None  # on the GPUs of the cluster's card; None where it says nothing of them
 
     @property
     def bytes(self) -> float | None:
@@ -42,8 +44,11 @@ class CostEstimate:
         return sum(self.ledger.values()) if self.ledger else None
 
 
-def estimates(plan: Plan, store: Store, cache: Path, machine: Machine | None = None) -> list[CostEstimate]:
+def estimates(
+    plan: Plan, store: Store, cache: Path, machine: Machine | None = None, gpus: Gpus | None = None
+) -> list[CostEstimate]:
     """One for each cell, in the plan's order; `machine`: what the runs will be done on, None: any, and a GPU's memory.
+    gpus: what the card says of them.
 
     Shapes that `cache` lacks are counted, which loads torch.
     """
@@ -67,10 +72,18 @@ def estimates(plan: Plan, store: Store, cache: Path, machine: Machine | None = N
                 host_bytes=_host_bytes(cost.bytes, machine),
                 seconds=time.training,
                 wall_seconds=stated or time.wall,
+                fit=_fit(cost.bytes, specs[cell], gpus, cache),
                 seconds_from=f"{time.source}; the whole run as the cluster's card says" if stated else time.source,
             )
         )
     return needed
+
+
+def _fit(ledger: Mapping[str, float], spec: Mapping[str, Any], gpus: Gpus | None, cache: Path) -> Fit | None:
+    def count(other: Mapping[str, Any]) -> Mapping[str, float]:
+        return step_costs([other], cache / LEDGERS, _count)[key_of(other)].bytes
+
+    return fit(ledger, spec, gpus, count) if gpus else None
 
 
 def _on(machine: Machine | None, spec: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -101,6 +114,7 @@ def estimate_to_json(estimate: CostEstimate) -> dict[str, Any]:
         "choices": dict(estimate.choices),
         "ledger": dict(estimate.ledger),
         "bytes": estimate.bytes,
+        "fit": estimate.fit and vars(estimate.fit),
     }
 
 

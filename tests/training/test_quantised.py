@@ -12,7 +12,7 @@ from harness.config.settings import settings_from
 from harness.ledger.errors import PlanError, SpecError
 from harness.ledger.seeds import Seeds
 from harness.ledger.store import Store
-from harness.models import quantise
+from harness.models import extras, quantise
 from harness.models.load import build_from_config, load_model
 from harness.planning.estimate import estimates
 from harness.planning.plan import plan_one, plan_sweep, read_request
@@ -91,12 +91,12 @@ def test_what_cannot_be_quantised_so_is_refused_when_planning(words, kind, says)
 
 
 def test_without_bitsandbytes_one_sentence_says_what_to_install(monkeypatch, tmp_path, peftlab_cache, capsys):
-    monkeypatch.setattr(quantise.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(extras.importlib.util, "find_spec", lambda name: None)
     code = main(["run", *WORDS, "method=lora", *NF4, f"runs={tmp_path}", f"cache={peftlab_cache}"])
-    last = capsys.readouterr().err.splitlines()[-1]
     assert code == 2
-    assert last == (
-        "peftlab: model.quantization=nf4 needs bitsandbytes, which is not installed: pip install 'peftlab[quantized]'."
+    assert capsys.readouterr().err == (
+        "peftlab: model.quantization=nf4 needs bitsandbytes, which is not installed: "
+        "pip install 'peftlab[quantized]'.\n"
     )
 
 
