@@ -61,7 +61,7 @@ def small_ranks_serve(frame: Frame, block: str) -> Judged:
         return Judged(rule, block, OPEN, test)
     own = max(small, key=lambda rank: _validation(frame, block, ranks[rank]))
     gains = [_differences(frame, block, ranks[rank], ranks[own]) for rank in large]
-    most = max(gains, key=np.mean)
+    most = max(gains, key=_mean)
     verdict = _all(gains, _step(frame, block), lambda gain: _below(gain, frame.margin))
     return Judged(rule, block, verdict, test, t_interval(most, step=_step(frame, block)))
 
@@ -127,7 +127,7 @@ def q_and_v_beat_one(frame: Frame, block: str) -> Judged:
         single = rows[(rows["adapter_params"] == budget) & ~rows["targets"].str.contains(",")]
         if len(single):
             gains = [_differences(frame, block, pair, runs) for _, runs in single.groupby("targets")]
-            least = t_interval(min(gains, key=np.mean), step=_step(frame, block))
+            least = t_interval(min(gains, key=_mean), step=_step(frame, block))
             return Judged(rule, block, _all(gains, _step(frame, block), lambda gain: _above(gain, 0.0)), test, least)
     return Judged(rule, block, OPEN, test)
 
@@ -181,6 +181,11 @@ def _differences(frame: Frame, block: str, a: pd.DataFrame, b: pd.DataFrame) -> 
     """Score of `a` less that of `b` for each common seed, higher is better, in points."""
     ours, theirs = (_chosen(frame, block, runs).set_index("seed")["shown"] for runs in (a, b))
     return (_sign(frame, block) * (ours - theirs)).dropna().to_numpy(float)
+
+
+def _mean(values: np.ndarray) -> float:
+    """0 where two cells have no seed in common."""
+    return float(values.mean()) if values.size else 0.0
 
 
 def _sign(frame: Frame, block: str) -> int:
