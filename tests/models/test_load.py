@@ -110,7 +110,7 @@ def test_two_first_uses_at_once_make_the_same_weights(tmp_path):
         subprocess.Popen([sys.executable, "-c", code, str(ROOT), str(tmp_path)], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [process.communicate(timeout=200)[0] for process in both]
+    said = [process.communicate(timeout=600)[0] for process in both]
     assert said[0] == said[1] and said[0].startswith("sha256:")
     weights, classifier = sorted((path.stem for path in (tmp_path / "models").iterdir()), key=len)
     assert classifier == f"{weights}-classifier"
