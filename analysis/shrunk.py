@@ -37,7 +37,7 @@ def served(frame: Frame) -> pd.DataFrame:
 
 
 def _sides(frame: Frame) -> list[tuple[Any, SideRecord, float]]:
-    """(run, its newest measurement, factor of the score as it is shown); read once for a frame."""
+    """(run, its measurement, factor of the score as it is shown); read once for a frame."""
     if "shrunk" not in frame.kept:
         done = frame.rows[frame.rows["done"]]
         frame.kept["shrunk"] = [

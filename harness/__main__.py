@@ -26,6 +26,10 @@ VARIABLES = ("PEFTLAB_CACHE", "PEFTLAB_CONF", "PEFTLAB_MIRROR", "PEFTLAB_SWEEP")
 
 def main(argv: list[str] | None = None) -> int:
     """Run a verb. Exit codes: 0 done, 1 a run failed, 2 the request was wrong (one sentence on stderr)."""
+    if "_ARGCOMPLETE" in os.environ:
+        from harness.cli.completion import answer_shell
+
+        answer_shell()
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(

@@ -39,6 +39,10 @@ class Adapted(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         return self._dense(x) if self._fast_path is None else self._fast_path(self._each, x, self._linear)
 
+    def use_branches(self) -> None:
+        """Leave the fast path for the branches, which can be differentiated twice. Holds while W holds no update."""
+        self._fast_path = None
+
     def _dense(self, x: Tensor) -> Tensor:
         y = self.base(x)
         rows, end = [], 0

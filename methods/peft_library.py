@@ -173,7 +173,7 @@ class PeftMethod:
         if self._type == "ADALORA":
             config.rank_pattern = pattern  # the library renames its keys when it saves
         heads = {f"base_model.model.{name}": p for name, p in self.head.parameters.items()}
-        both = {name: tensor.detach().cpu() for name, tensor in (tensors | heads).items()}
+        both = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in (tensors | heads).items()}
         return writable | {"modules_to_save": list(self.layout.head) or None, "inference_mode": True}, both
 
     def merge(self) -> None:

@@ -45,10 +45,7 @@ def submit(runs: Path, group: Sequence[Pack], base: Submission, cluster: SlurmCl
     tasks = tuple(pack.ids for pack in group)
     submission = replace(base, name=name, memory_gb=group[0].memory_gb, more_memory=group[0].again, tasks=tasks)
     write_submission(runs, submission)
-    executor = Executor(folder=folder_of(runs, name), max_num_timeout=cluster.requeues)
-    minutes = limit_minutes(max(pack.seconds for pack in group), cluster)
-    setup = [*shell_lines(runs, name), *cluster.setup, *_environment(submission.snapshot)]
-    executor.update_parameters(**_options(submission, cluster, minutes, exclude), setup=setup)
+    executor = executor_of(runs, group, submission, cluster, exclude, Executor)
     try:
         with executor.batch():
             jobs = [executor.submit(Job(str(runs), name, pack.ids)) for pack in group]
@@ -58,6 +55,22 @@ def submit(runs: Path, group: Sequence[Pack], base: Submission, cluster: SlurmCl
         (folder_of(runs, name) / "submission.json").unlink()
         raise PlanError(f"SLURM refused the submission: {error} (see docs/slurm.md, refused)") from error
     return jobs[0].job_id.partition("_")[0]
+
+
+def executor_of(
+    runs: Path,
+    group: Sequence[Pack],
+    submission: Submission,
+    cluster: SlurmCluster,
+    exclude: Sequence[str],
+    kind: type[Executor],
+) -> Executor:
+    """submitit's executor with the options and the set-up of one array."""
+    executor = kind(folder=folder_of(runs, submission.name), max_num_timeout=cluster.requeues)
+    minutes = limit_minutes(max(pack.seconds for pack in group), cluster)
+    setup = [*shell_lines(runs, submission.name), *cluster.setup, *_environment(submission.snapshot)]
+    executor.update_parameters(**_options(submission, cluster, minutes, exclude), setup=setup)
+    return executor
 
 
 def _options(submission: Submission, cluster: SlurmCluster, minutes: int, exclude: Sequence[str]) -> dict[str, Any]:

@@ -14,6 +14,12 @@ from slurm.commands import sbatch
 class Executor(submitit.SlurmExecutor):
     """Submits one batch: an array, or a single job. submitit's own gives sbatch no time limit and one try."""
 
+    def script(self, count: int) -> str:
+        """What sbatch is given for so many jobs."""
+        if count > 1:
+            self.parameters["map_count"] = count
+        return self._make_submission_file_text(self._submitit_command_str, uuid.uuid4().hex)
+
     def _internal_process_submissions(self, delayed_submissions: Sequence[DelayedSubmission]) -> list[Any]:
         """What submitit does with them, its files and their names included."""
         folder, count = Path(self.folder), len(delayed_submissions)
@@ -22,10 +28,8 @@ class Executor(submitit.SlurmExecutor):
         for each, path in zip(delayed_submissions, pickles, strict=True):
             each.set_timeout(self.parameters["time"], self.max_num_timeout)
             each.dump(path)
-        if count > 1:
-            self.parameters["map_count"] = count
         script = folder / f".submission_file_{uuid.uuid4().hex}.sh"
-        script.write_text(self._make_submission_file_text(self._submitit_command_str, uuid.uuid4().hex))
+        script.write_text(self.script(count))
         number = sbatch(script, self.parameters["job_name"])
         names = [number] if count == 1 else [f"{number}_{index}" for index in range(count)]
         jobs = [submitit.SlurmJob(folder=folder, job_id=name, tasks=[0]) for name in names]

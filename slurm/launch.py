@@ -70,7 +70,7 @@ def start(
     runner: str = DEFAULT_RUNNER,
 ) -> Launched:
     """Reconcile and submit, alone. Raises PlanError when SLURM does not answer or refuses; what was submitted stays."""
-    _check(store.root, cluster)
+    check_submission(store.root, cluster)
     cache = Path(settings["cache"]) if settings else default_cache()
     open_ids = [i for i in plan.ids if store.status(i) != "done"]
     needed = needs(plan, open_ids, store, cluster, cache)  # before the lock: shapes may have to be counted
@@ -95,7 +95,7 @@ def start(
     return Launched(todo, arrays, len(packs), runs, len(ids) - runs, excluded, more, lost)
 
 
-def _check(runs: Path, cluster: SlurmCluster) -> None:
+def check_submission(runs: Path, cluster: SlurmCluster) -> None:
     """Raises PlanError for what cannot work, before anything is submitted."""
     if cluster.submit_limit == 1:
         raise PlanError("cluster.submit_limit: 1 leaves no room for the next job; at least 2, or null for no limit.")

@@ -7,7 +7,7 @@ from typing import Any
 
 from harness.config.settings import Settings
 from harness.execution.command import answer
-from harness.execution.launcher import CheckResult, Machine
+from harness.execution.launcher import CheckResult, DryRun, Machine
 from harness.execution.lease import look
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
@@ -19,7 +19,7 @@ from slurm.commands import scancel
 from slurm.resources import machine_of
 from slurm.status import live
 
-__all__ = ["cancel", "check", "launch", "live", "logs", "lost", "machine", "name", "read_card", "waits"]
+__all__ = ["cancel", "check", "dry_run", "launch", "live", "logs", "lost", "machine", "name", "read_card", "waits"]
 
 name = "SLURM"
 waits = False
@@ -40,6 +40,13 @@ def launch(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, A
     from slurm import launch as submission  # only here: `status` and `logs` do without submitit
 
     return submission.launch(plan, store, settings, cluster)
+
+
+def dry_run(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> DryRun:
+    """What `launch` would submit (`slurm.dry_run`)."""
+    from slurm import dry_run as shown
+
+    return shown.dry_run(plan, store, settings, cluster)
 
 
 def cancel(store: Store, sweep: str, ids: frozenset[str]) -> tuple[str, ...]:

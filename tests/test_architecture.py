@@ -43,6 +43,7 @@ MAY = {
         "torch",
         "peft",
     },  # peft's own LoRA is what ours is held against
+    "harness/cli/completion.py": {"harness", "argcomplete"},
     "harness/planning/search/tpe.py": {"harness", "optuna"},
     "slurm": {"harness", "submitit", "rich", "yaml", "omegaconf"},
     "analysis": {"harness.ledger", *DATA},

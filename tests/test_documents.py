@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from harness.ledger.diagnoses import VERSIONS
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "analysis").rglob("*.md")])
 NAMES = sorted(set(re.findall(r"`((?:\w+\.)+\w+:\w+)`", (ROOT / "docs/architecture.md").read_text(encoding="utf-8"))))
@@ -48,6 +50,12 @@ def test_the_glossary_has_each_word_once_and_in_order():
 def test_the_glossary_explains(word):
     rows = re.findall(r"^\| ([^|]+) \|", (ROOT / "docs/glossary.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert any(word in row for row in rows)
+
+
+def test_the_job_script_of_diagnoses_has_a_job_for_each_kind():
+    text = (ROOT / "docs/slurm.md").read_text(encoding="utf-8")
+    (kinds,), (last,) = re.findall(r"^kinds=\((.+)\)$", text, re.MULTILINE), re.findall(r"--array=0-(\d+)", text)
+    assert kinds.split() == list(VERSIONS) and int(last) == len(VERSIONS) - 1
 
 
 def _anchors(document):

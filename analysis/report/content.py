@@ -5,16 +5,19 @@ from dataclasses import dataclass
 from analysis.audit import audit, audit_table
 from analysis.chosen import compared
 from analysis.figures.bars import ledger_bars, time_bars
+from analysis.figures.curvature import curvature_points
 from analysis.figures.curves import learning_curves
 from analysis.figures.forest import forest
 from analysis.figures.generalization import gap_intervals, score_against_retention
 from analysis.figures.heat import heat_map
 from analysis.figures.intruders import intruder_curves
 from analysis.figures.kept import kept_against_lost
+from analysis.figures.landscapes import landscape_contours, landscape_curves, landscape_paths, landscape_surfaces
 from analysis.figures.learned_ranks import rank_map, side_bars
 from analysis.figures.ranks import rank_diagram
 from analysis.figures.size import size_curves
 from analysis.figures.style import Picture
+from analysis.figures.subspaces import subspace_maps
 from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
 from analysis.frame import Frame
@@ -22,12 +25,15 @@ from analysis.rank_rules import OPEN
 from analysis.table import Table
 from analysis.tables.competitive import competitive_table
 from analysis.tables.coverage import coverage, failures
+from analysis.tables.curvature import curvature_table
 from analysis.tables.examples import examples_table
 from analysis.tables.forgetting import forgetting_table, retention_front
 from analysis.tables.fronts import fronts_table
-from analysis.tables.generalization import gap_table, predictor_table
+from analysis.tables.generalization import gap_table
 from analysis.tables.geometry import geometry_table
+from analysis.tables.lr_curvature import lr_table
 from analysis.tables.pooled import comparison, pooled_table
+from analysis.tables.predictors import predictor_table
 from analysis.tables.published import beside_published
 from analysis.tables.rank_rules import rules_table
 from analysis.tables.ranking import pair_table, rank_table
@@ -37,6 +43,7 @@ from analysis.tables.served import served_table
 from analysis.tables.squeeze import gains_table, procedure_table
 from analysis.tables.squeeze_published import TABLES, squeeze_table
 from analysis.tables.study import table2, table3
+from analysis.tables.subspaces import subspace_table
 from analysis.tables.tradeoff import tradeoffs
 from analysis.tables.tuning import tuning_table
 
@@ -67,6 +74,8 @@ def sections(frame: Frame) -> tuple[Section, ...]:
         _study(chosen),
         _squeeze(frame),
         _generalization(chosen),
+        _landscape(chosen),
+        _subspaces(frame),
         _trust(frame),
     )
     return tuple(section for section in parts if section.tables or section.pictures)
@@ -97,7 +106,8 @@ def _control(frame: Frame) -> Section:
 
 def _tuning(frame: Frame) -> Section:
     lead = "The best validation score to be expected of a number of settings tried, against what trying them costs."
-    return Section("tuning", "Tuning", lead, _some(tuning_table(frame)), _some(tuning_curves(frame)))
+    tables = _some(tuning_table(frame)) + _some(lr_table(frame))
+    return Section("tuning", "Tuning", lead, tables, _some(tuning_curves(frame)))
 
 
 def _blocks(frame: Frame) -> Section:
@@ -173,6 +183,27 @@ def _generalization(frame: Frame) -> Section:
     tables += _some(geometry_table(frame))
     pictures = _some(gap_intervals(frame)) + _some(score_against_retention(frame)) + _some(intruder_curves(frame))
     return Section("generalization", "Why it generalises", lead, tables, pictures)
+
+
+def _landscape(frame: Frame) -> Section:
+    lead = (
+        "How fast the training loss rises when the adapted weights are moved from where a run ended, at random and "
+        "back along its own path. A flat valley is often taken to mean that a model generalises; the table of "
+        "predictors above says whether it does here. Contours, surfaces and paths are of the first block; "
+        "analysis.landscape_contours(frame, block) draws another."
+    )
+    pictures = (curvature_points, landscape_curves, landscape_contours, landscape_surfaces, landscape_paths)
+    drawn = tuple(picture for draw in pictures for picture in _some(draw(frame)))
+    return Section("landscape", "The loss around the weights", lead, _some(curvature_table(frame)), drawn)
+
+
+def _subspaces(frame: Frame) -> Section:
+    lead = (
+        "Do two runs change the same directions? φ(i, j) is the share of the smaller of two subspaces, the first i "
+        "directions of one update and the first j of another, that lies in the other: 1, it holds it; at chance, they "
+        "know nothing of each other. A small rank that is all inside a large one was enough."
+    )
+    return Section("subspaces", "Shared directions", lead, _some(subspace_table(frame)), _some(subspace_maps(frame)))
 
 
 def _trust(frame: Frame) -> Section:

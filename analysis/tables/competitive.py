@@ -77,9 +77,9 @@ def competitive_table(frame: Frame) -> Table | None:
         Head(_question(frame)),
     )
     notes = [
-        "Mean paired difference over common seeds [shifts between the two that a paired t test does not refute at 5 %] "
-        "(n): of seeds like these, on this test set. A shift moves all seeds alike: of a method that loses a seed now "
-        "and then it says nothing, and where a seed is far off there is no interval. Holm "
+        "Mean paired difference over common seeds [t interval of a shift between the two, at least 95 %: what a paired "
+        "t test does not refute] (n): of seeds like these, on this test set. A shift moves all seeds alike: of a "
+        "method that loses a seed now and then it says nothing, and where a seed is far off there is no interval. Holm "
         f"within each block over its methods against {frame.control}, the control named by the sweep; the intervals "
         "are each for itself. Fewer than 3 common seeds are no test and have no interval."
     ]

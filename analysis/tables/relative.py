@@ -26,8 +26,8 @@ def relative_memory(frame: Frame) -> Table | None:
 
 
 def ratio(frame: Frame, block: str, method: str, column: str) -> Estimate:
-    """Geometric mean over common seeds of method / control with a 95 % t interval on the log scale; n = 0 without
-    common seeds.
+    """Geometric mean over common seeds of method / control with a t interval (at least 95 %) on the log scale; n = 0
+    without common seeds.
     """
     values = frame.values(block, column)
     timed = declared(column).unit in ("s", "ms")
@@ -56,8 +56,8 @@ def _relative(frame: Frame, name: str, title: str, columns: tuple[str, ...]) -> 
         *(Head(declared(c).label, f"× {frame.control}", "min") for c in columns),
     )
     note = (
-        f"Ratio to {frame.control} over common seeds: geometric mean [95 % t interval of the log ratio, not adjusted] "
-        "(n); of a step, the run's median once it is steady. Below 1 is cheaper."
+        f"Ratio to {frame.control} over common seeds: geometric mean [t interval of the log ratio, at least 95 %, "
+        "not adjusted] (n); of a step, the run's median once it is steady. Below 1 is cheaper."
     )
     table = pd.DataFrame(data, columns=["block", "method", "column", "ratio", "low", "high", "n"])
     return Table(name, f"{title} relative to {frame.control}", heads, tuple(rows), (note, footer(frame)), table)

@@ -89,7 +89,7 @@ def gains_table(frame: Frame) -> Table | None:
     if not rows:
         return None
     heads = (Head("model / dataset"), Head("ranks"), Head("Post-Squeeze less direct training", "+ is better"))
-    notes = ("Paired over common seeds, with the 95 % t interval; below three there is none.", footer(frame))
+    notes = ("Paired over common seeds, with the t interval, at least 95 %; below three there is none.", footer(frame))
     names = ["block", "source_rank", "rank", "gain", "low", "high", "n"]
     return Table(
         "squeeze-gains", "What Post-Squeeze gains", heads, tuple(rows), notes, pd.DataFrame(data, columns=names)

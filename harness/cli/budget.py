@@ -141,6 +141,7 @@ def _merge(tasks: Sequence[TaskAdapter], parameters: int, settings: Settings) ->
 
     scores: of each run with its own adapter, the whole merged one and the squeezed one; each with its own head.
     """
+    from harness.models.loaded import check_base
     from harness.training.adapters import merged, put, scores_of, spectra_of, squeezed
 
     whole = merged([task.factors for task in tasks], [task.weight for task in tasks])
@@ -150,6 +151,8 @@ def _merge(tasks: Sequence[TaskAdapter], parameters: int, settings: Settings) ->
     small, scores = squeezed(whole, ranks), {}
     for task in tasks:
         loaded, method = restored(task.run, settings)
+        trained_on = Store(settings.runs).read(task.run).data.get("model_revision")
+        check_base(loaded, trained_on, task.run)
         rows = {"own": scores_of(loaded, task.spec, settings.cache)}
         for name, factors in (("merged", whole), ("squeezed", small)):
             put(method, factors)  # type: ignore[arg-type]

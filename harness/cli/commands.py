@@ -27,6 +27,9 @@ from harness.cli.grammar import (
     run_id,
 )
 
+NEW = ("dataset", "method", "model", "recipe", "sweep", "cluster")
+KINDS = ("methods", "models", "datasets", "sweeps", "recipes")
+
 VERBS = {
     "run": Verb(
         "harness.cli.sweep:run",
@@ -37,7 +40,10 @@ VERBS = {
     "sweep": Verb(
         "harness.cli.sweep:sweep",
         "do every run of a grid that is missing, then show the answer",
-        (arg("--json", action="store_true", help="the summary of the report"),),
+        (
+            arg("--dry-run", action="store_true", help="show what would be started: arrays, packing, limits, a script"),
+            arg("--json", action="store_true", help="the summary of the report"),
+        ),
         WORDS,
     ),
     "plan": Verb(
@@ -85,10 +91,11 @@ VERBS = {
     ),
     "logs": Verb(
         "harness.cli.control:logs",
-        "what a run printed",
+        "what happened in a run and what it printed, with the time of day",
         (
             arg("run", type=run_id, help=RUN_HELP),
             arg("--follow", "-f", action="store_true", help="go on until the run has its record, or has stopped"),
+            arg("--json", action="store_true", help="events as they are written, one JSON object a line"),
             RUNS,
         ),
     ),
@@ -188,17 +195,44 @@ VERBS = {
         STORE,
     ),
     **RANKS,
+    "list": Verb(
+        "harness.cli.cards:main",
+        "the methods, models, datasets, sweeps or recipes that there are",
+        (arg("kind", nargs="?", metavar="|".join(KINDS), choices=KINDS, help="which; without: how many of each"), JSON),
+    ),
     "show": Verb(
         "harness.cli.show:main",
-        "the first examples of a dataset, as a model sees them",
+        "a dataset's first examples as a model sees them; or the settings of a method, model or recipe",
         (JSON,),
-        "dataset=NAME[,NAME …]",
+        "dataset=NAME[,NAME …] | method=… | model=… | recipe=…",
+    ),
+    "new": Verb(
+        "harness.cli.new:main",
+        "a config of your own that works at once: from your data, or from another config",
+        (
+            arg("kind", metavar="|".join(NEW), choices=NEW, help="what is described"),
+            arg("name", help="its name: letters, digits, _ and -"),
+            arg("--from", metavar="PLACE", dest="source", help="a dataset's file or folder; else what it starts from"),
+            arg("--label", metavar="COLUMN", help="of a dataset: the column to predict, where it is not found"),
+            JSON,
+        ),
+        "[KEY=VALUE …]",
+    ),
+    "check": Verb(
+        "harness.cli.check:main",
+        "whether a config of your own is right, or what is wrong with it",
+        (arg("file", type=Path, help="FOLDER/dataset/NAME.yaml, or method/, model/, recipe/, sweep/, cluster/"), JSON),
     ),
     "fetch": Verb(
         "harness.cli.fetch:main",
         "download what a sweep needs, for jobs without network",
         (arg("--mirror", metavar="DIR", type=Path, help="also a tree of plain files for PEFTLAB_MIRROR"), JSON),
         "sweep=NAME | model=… dataset=…",
+    ),
+    "completion": Verb(
+        "harness.cli.completion:main",
+        "what makes a shell complete verbs, keys and names at TAB",
+        (arg("shell", metavar="bash|zsh|fish", choices=("bash", "zsh", "fish"), help="which shell"),),
     ),
     "doctor": Verb(
         "harness.cli.doctor:main",

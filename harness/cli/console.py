@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from harness.execution.launcher import Machine
+from harness.execution.launcher import DryRun, Machine
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Record
@@ -96,6 +96,21 @@ def print_sweep_end(plan: Plan, store: Store) -> None:
             first_line = failure.message.splitlines()[0]
             where = f"{failure.kind} in {failure.phase} after step {failure.step}"
             console.print(f"    {where}: {first_line}", markup=False)
+
+
+def print_dry_run(shown: DryRun) -> None:
+    """The sentences, a table of jobs, and the script of the first."""
+    for sentence in shown.said:
+        console.print(sentence, markup=False, soft_wrap=True)
+    if shown.jobs:
+        table = Table("array", *shown.jobs[0], box=None, padding=(0, 2, 0, 0))
+        for number, job in enumerate(shown.jobs, start=1):
+            table.add_row(str(number), *map(str, job.values()))
+        console.print(table)
+    if shown.script:
+        console.print("\nthe script of array 1, but for names that are drawn when it is submitted:\n")
+        print(shown.script)
+    console.print("Nothing was submitted.")
 
 
 def show(quantity: Quantity) -> str:

@@ -11,6 +11,7 @@ from harness.cli.launchers import launcher_for, launchers_used
 from harness.execution.reconcile import scan, set_record_aside
 from harness.execution.sweep_state import holder_of
 from harness.ledger.errors import PlanError, RecordError, SpecError, nearest
+from harness.ledger.event_text import event_text
 from harness.ledger.lookup import find_run, plans, sweeps
 from harness.ledger.plan import plan_path, read_plan
 from harness.ledger.record import FailureKind
@@ -87,7 +88,8 @@ def cancel(given: Namespace) -> int:
 
 
 def logs(given: Namespace) -> int:
-    """`peftlab logs RUN [-f]`: what a run printed; `-f` follows it to its end. A prefix of its id will do."""
+    """`peftlab logs RUN [-f]`: its events in words, and what it printed; `-f` follows it to its end, `--json` shows
+    the events as they are written. A prefix of its id will do."""
     store = Store(given.runs)
     run_id = find_run(store, given.run)
     sources = logs_of(store, run_id)
@@ -95,21 +97,37 @@ def logs(given: Namespace) -> int:
         raise RecordError(f"run {run_id} has said nothing yet; `peftlab status` shows whether it runs.")
     read: dict[Path, int] = {}
     while given.follow and holder_of(store, run_id):
-        _print_news(logs_of(store, run_id), read)
+        _print_news(logs_of(store, run_id), read, given.json)
         time.sleep(FOLLOW_SECONDS)
-    _print_news(logs_of(store, run_id), read)
+    _print_news(logs_of(store, run_id), read, given.json)
     _print_failure(store, run_id)
     return 0
 
 
-def _print_news(sources: Iterable[Path], read: dict[Path, int]) -> None:
-    """What was written since; `read` remembers how far."""
+def _print_news(sources: Iterable[Path], read: dict[Path, int], raw: bool) -> None:
+    """What was written since; `read` remembers how far. Events are told in words, unless the raw lines are wanted."""
     for path in sources:
         with path.open("rb") as file:
             file.seek(read.get(path, 0))
             text = file.read()
+        if path.suffix == ".jsonl" and not raw:
+            text = text[: text.rfind(b"\n") + 1]  # the rest of a line that is being written comes next time
         read[path] = read.get(path, 0) + len(text)
-        print(text.decode(errors="replace"), end="", flush=True)
+        said = text.decode(errors="replace")
+        print(said if raw or path.suffix != ".jsonl" else _in_words(said), end="", flush=True)
+
+
+def _in_words(lines: str) -> str:
+    """Each event as a sentence; a line that is none, as it is."""
+    return "".join(f"{_event(line)}\n" for line in lines.splitlines())
+
+
+def _event(line: str) -> str:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return line
+    return event_text(event) if isinstance(event, dict) else line
 
 
 def _print_failure(store: Store, run_id: str) -> None:

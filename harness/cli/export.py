@@ -4,15 +4,21 @@ import json
 import re
 from argparse import Namespace
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness.cli.how_to_load import of_adapter, of_model
+from harness.cli.model_card import Told, model_card
+from harness.cli.new_folder import new_folder, refuse_existing
 from harness.config.settings import Settings, settings_from
-from harness.ledger.errors import RecordError, SpecError
+from harness.ledger.dataset_spec import ImageClassification, Regression, TaskSpec, TextClassification
+from harness.ledger.errors import RecordError
 from harness.ledger.lookup import find_run
 from harness.ledger.model_spec import HubModel
 from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
+from harness.ledger.record import Record
 from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
@@ -22,6 +28,10 @@ from methods.errors import MethodError
 if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
     from harness.models.loaded import LoadedModel
     from methods.method import Method
+
+
+BASE = "base_model"  # where a base model lies that is at no hub
+AT_HUB = {"minilm": "sentence-transformers/all-MiniLM-L6-v2"}  # the same file, by its SHA-256
 
 
 def export(given: Namespace) -> int:
@@ -34,28 +44,39 @@ def export(given: Namespace) -> int:
         config, tensors = peft_adapter(method)
     except MethodError as error:
         raise RecordError(f"run {asked.run_id}: {error} (peftlab merge {asked.run_id} DIR)") from error
-    config |= _base_model(asked, loaded)
-    _make(asked.folder)
-    _save(tensors, asked.folder / "adapter_model.safetensors")
-    write_whole(asked.folder / "adapter_config.json", to_json(config))
-    kind = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
-    return _event_log(asked, f"{kind}; load it with peft.PeftModel.from_pretrained(model, DIR).", rank=config.get("r"))
+    task, base = asked.spec.dataset.task, _base_model(asked, loaded)
+    config |= base | _task_type(loaded, task)
+    what = f"a PEFT {config['peft_type']} adapter" + (f" of rank {config['r']}" if config.get("r") else "")
+    with new_folder(asked.folder) as folder:
+        _save(tensors, folder / "adapter_model.safetensors")
+        write_whole(folder / "adapter_config.json", to_json(config))
+        if is_here := asked.hub_id is None and _is_its_base(asked, loaded):
+            _write_base(asked, folder / BASE)
+        code = of_adapter(task, asked.spec.model.kind == "decoder", is_here)
+        _write_rest(
+            asked, loaded, folder, Told(f"This is {what}. Its base model is {_where(asked, is_here)}.", "peft", code)
+        )
+    return _event_log(asked, f"{what}; load it as its README.md says.", rank=config.get("r"))
 
 
 def merge(given: Namespace) -> int:
     """`peftlab merge RUN_ID DIR`: the model with the update in its weights, loadable by transformers alone."""
     asked = _asked(given)
     loaded, method = restored(asked.run_id, asked.settings)
+    from harness.models.loaded import check_base
+
+    check_base(loaded, asked.record.data.get("model_revision"), asked.run_id)
     try:
         method.merge()
     except MethodError as error:
         raise RecordError(f"run {asked.run_id}: {error} (peftlab export {asked.run_id} DIR)") from error
-    _make(asked.folder)
     model: Any = loaded.model
-    model.save_pretrained(asked.folder)
-    if hasattr(loaded.processor, "save_pretrained"):
-        loaded.processor.save_pretrained(asked.folder)
     kind = type(model).__name__
+    with new_folder(asked.folder) as folder:
+        _write_model(asked, loaded, folder)
+        code = of_model(asked.spec.dataset.task, asked.spec.model.kind == "decoder")
+        what = f"This is a plain {kind} with the update in its weights."
+        _write_rest(asked, loaded, folder, Told(what, "transformers", code))
     return _event_log(asked, f"a plain {kind}; load it with {kind}.from_pretrained(DIR).", model=kind)
 
 
@@ -90,36 +111,87 @@ def restored(run_id: str, settings: Settings) -> "tuple[LoadedModel, Method]":
 
 @dataclass(frozen=True)
 class _Asked:
-    """One command line of `export` or `merge`."""
+    """One command line of `export` or `merge`, and the run that it names."""
 
     run_id: str
     folder: Path
     settings: Settings
     as_json: bool
 
+    @cached_property
+    def record(self) -> Record:
+        return Store(self.settings.runs).read(self.run_id)
+
+    @cached_property
+    def spec(self) -> RunSpec:
+        return parse(RunSpec, self.record.spec, "run")
+
+    @property
+    def hub_id(self) -> str | None:
+        """Where anybody finds the base model; None for one that was made here."""
+        source = self.spec.model.source
+        if self.spec.model.size == "tiny":
+            return None
+        return source.id if isinstance(source, HubModel) else AT_HUB.get(source.builder)
+
 
 def _asked(given: Namespace) -> _Asked:
     settings = settings_from(request_of(given.overrides).config)
-    folder = given.folder
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise SpecError(f"{folder} is there already and is no empty folder; name another one.")
-    return _Asked(find_run(Store(settings.runs), given.run), folder, settings, given.json)
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise SpecError(f"{folder} cannot be made: {error.strerror}.") from error
+    refuse_existing(given.folder)
+    return _Asked(find_run(Store(settings.runs), given.run), given.folder, settings, given.json)
 
 
 def _base_model(asked: _Asked, loaded: "LoadedModel") -> dict[str, Any]:
-    """Where the weights under the adapter are from, as peft's own adapters say it; nothing for a model made here."""
-    spec = parse(RunSpec, Store(asked.settings.runs).read(asked.run_id).spec, "run").model
-    if spec.size == "tiny" or not isinstance(spec.source, HubModel):
-        return {}
+    """Where the weights under the adapter are from, as peft's own adapters say it."""
     commit = loaded.revision if re.fullmatch("[0-9a-f]{40}", loaded.revision) else None
-    return {"base_model_name_or_path": spec.source.id, "revision": commit}
+    here = str(asked.folder.resolve() / BASE) if _is_its_base(asked, loaded) else None
+    return {"base_model_name_or_path": asked.hub_id or here, "revision": commit}
+
+
+def _task_type(loaded: "LoadedModel", task: TaskSpec) -> dict[str, Any]:
+    """Which of peft's classes loads it; there is none for images, and the model's own class stands for it."""
+    if isinstance(task, ImageClassification):
+        kind = type(loaded.model)
+        return {"auto_mapping": {"base_model_class": kind.__name__, "parent_library": kind.__module__}}
+    return {"task_type": "SEQ_CLS" if isinstance(task, TextClassification | Regression) else "CAUSAL_LM"}
+
+
+def _write_base(asked: _Asked, folder: Path) -> None:
+    """The model as it was before the method, for one that is nowhere else."""
+    from harness.models.load import load_model
+
+    spec = asked.spec
+    _write_model(asked, load_model(spec.model, spec.dataset.task, Seeds(spec.seed), asked.settings.cache), folder)
+
+
+def _write_model(asked: _Asked, loaded: "LoadedModel", folder: Path) -> None:
+    from harness.models.portable import complete
+
+    model: Any = loaded.model
+    complete(loaded, asked.spec.dataset.task)
+    model.save_pretrained(folder)
+
+
+def _write_rest(asked: _Asked, loaded: "LoadedModel", folder: Path, told: Told) -> None:
+    """The processor, the task as data, and the model card."""
+    from harness.models.portable import TASK, save_processor, task_of
+
+    task = asked.spec.dataset.task
+    save_processor(loaded, task, folder)
+    write_whole(folder / TASK, to_json(task_of(task)))
+    write_whole(folder / "README.md", model_card(asked.record, asked.spec, told, asked.hub_id))
+
+
+def _is_its_base(asked: _Asked, loaded: "LoadedModel") -> bool:
+    return asked.record.data.get("model_revision") in (None, loaded.revision)
+
+
+def _where(asked: _Asked, is_here: bool) -> str:
+    if asked.hub_id is not None:
+        return asked.hub_id
+    if not is_here:
+        return f"{asked.spec.model.name} at {asked.record.data['model_revision'][:23]}, which is no longer to be had"
+    return f"in its folder `{BASE}`: if you move it, write the new place into adapter_config.json"
 
 
 def _event_log(asked: _Asked, what: str, **facts: Any) -> int:
@@ -133,6 +205,4 @@ def _event_log(asked: _Asked, what: str, **facts: Any) -> int:
 def _save(tensors: dict[str, Any], path: Path) -> None:
     from safetensors.torch import save_file
 
-    part = path.with_name(f".{path.name}.part")
-    save_file(tensors, part, metadata={"format": "pt"})
-    part.replace(path)
+    save_file(tensors, path, metadata={"format": "pt"})

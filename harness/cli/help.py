@@ -97,10 +97,34 @@ product), with score and latency; and with parameters dropped, at random with re
 trained; the answer also lies beside the run.
 
   peftlab shrink 3cfba37c""",
+    "list": """\
+Label, size, licence, formula and source of each, and whether models and data are on this machine.""",
+    "new": """\
+Goes into the folder that PEFTLAB_CONF names, else ./peftlab_conf, and is found there by every verb. Never overwrites.
+
+  peftlab new dataset fruit --from fruit.csv
+  peftlab new dataset fruit --from folder_with_train_and_test --label kind
+  peftlab new method wide --from lora method.update.rank=64
+  peftlab new sweep fruit_trial dataset=fruit method=lora,cla
+  peftlab new cluster mine cluster.partition=gpu cluster.gpus=1""",
+    "check": """\
+Reads it as the verbs would: keys, values, names; of a dataset the data too, and of a sweep its plan.
+
+  peftlab check peftlab_conf/dataset/fruit.yaml""",
     "show": """\
-Source, sizes, classes, and the first three training examples as encoders and decoders read them.""",
+Of a dataset: source, sizes, classes, and the first three training examples as encoders and decoders read them. Of the
+others: every setting, as it would be typed.
+
+  peftlab show dataset=stdlib_docs
+  peftlab show method=lora,cla method.update.rank=8""",
     "fetch": """\
 Every model, tokenizer and dataset at its revision, into the hub's cache; started again, it goes on.""",
+    "completion": """\
+Prints lines for the start file of the shell (~/.bashrc, ~/.zshrc, ~/.config/fish/config.fish). Needs
+peftlab[completion].
+
+  eval "$(peftlab completion bash)"
+  peftlab completion fish | source""",
     "doctor": """\
 Packages, GPU, disk, hub, token, SLURM and W&B: what this machine has, and what the sweep needs.""",
 }

@@ -16,6 +16,7 @@ from harness.ledger.errors import SpecError, nearest
 GROUP = "peftlab.launchers"
 # The same two are declared in pyproject.toml; an installation may be older than this file.
 NAME = re.compile(r"[a-z][a-z0-9_-]*")  # a kind is a file name in the stores that use it
+USUAL_CARD = "slurm"  # the cluster that a new one starts from
 BUILT_IN = {"local": "harness.execution.local", "slurm": "slurm.launcher"}
 
 

@@ -20,10 +20,18 @@ EXAMPLES = 3
 
 
 def main(given: Namespace) -> int:
-    """`peftlab show dataset=… [--json]`; several may be named, and their settings changed. 2 when one is not here."""
-    axes = {key: words for key, words in request_of(given.overrides).axes.items() if key.split(".")[0] == "dataset"}
-    if "dataset" not in axes:
-        raise SpecError("show takes the dataset to show, as in dataset=cola.")
+    """`peftlab show dataset=… [--json]`; several may be named, and their settings changed. 2 when one is not here.
+
+    `method=…`, `model=…` and `recipe=…` are shown by `harness.cli.show_settings`.
+    """
+    asked = request_of(given.overrides).axes
+    if "dataset" not in asked:
+        from harness.cli.show_settings import show_settings
+
+        return show_settings(asked, given.json)
+    axes = {key: words for key, words in asked.items() if key.split(".")[0] == "dataset"}
+    if others := [key for key in asked if key not in axes]:
+        raise SpecError(f"{others[0]}: show takes one kind at a time, and this is about dataset.")
     resolver, code, shown = Resolver(), 0, []
     for chosen in product(*axes.values()):
         try:

@@ -35,12 +35,15 @@ def _measured(run_id: str, settings: Settings) -> dict[str, Any]:
     from harness.data.load import Encoder, load_data
     from harness.measure.clocks import pick_device
     from harness.measure.environment import provenance
+    from harness.models.loaded import check_base
     from harness.probe.shrink import DRAWS, REPEATS, SHARES, Bench, shrink, why_not
     from harness.tasks.build import build
     from methods.adapters import AdapterMethod
 
     store = Store(settings.runs)
-    spec = parse(RunSpec, store.read(run_id).spec, "run")
+    record = store.read(run_id)
+    check_base(loaded, record.data.get("model_revision"), run_id)
+    spec = parse(RunSpec, record.spec, "run")
     if why := why_not(method):
         raise RecordError(f"run {run_id}: {spec.method.name}: {why}.")
     assert isinstance(method, AdapterMethod)

@@ -2,21 +2,24 @@
 
 import json
 from argparse import Namespace
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from harness.cli.arguments import call
-from harness.cli.console import print_record, print_sweep_end
+from harness.cli.console import print_dry_run, print_record, print_sweep_end
 from harness.cli.launchers import check_card, launcher_of, machine_of
 from harness.cli.present_data import of_present_data
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import require
 from harness.execution.jobs import note_launcher
+from harness.execution.launcher import Launcher, ShowsDryRun
 from harness.execution.queue import do, is_settled
 from harness.execution.sweep_state import holder_of
-from harness.ledger.errors import PlanError
+from harness.ledger.errors import PlanError, SpecError
 from harness.ledger.parse import parse
-from harness.ledger.plan import Planned, lineage, plan_to_json, write_plan
+from harness.ledger.plan import Plan, Planned, lineage, plan_to_json, write_plan
 from harness.ledger.record import record_to_json
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
@@ -50,6 +53,8 @@ def sweep(given: Namespace) -> int:
     plan = plan_sweep(request, Resolver())
     settings = settings_from(request.config, plan.name)
     plan = replace(plan, runs=of_present_data(plan.runs, Store(settings.runs), settings))
+    if given.dry_run:
+        return _dry_run(launcher, work_order(plan), settings, cluster, given.json)
     write_plan(settings.runs, plan)
     if cluster["kind"] != "local":  # whose workers are found by their leases
         note_launcher(settings.runs, cluster["kind"])
@@ -71,6 +76,18 @@ def sweep(given: Namespace) -> int:
 
             finish(plan, Store(settings.runs))
     return code
+
+
+def _dry_run(launcher: Launcher, plan: Plan, settings: Settings, cluster: Mapping[str, Any], as_json: bool) -> int:
+    """What would be started, from the launcher. Raises SpecError for one that cannot say."""
+    if not isinstance(launcher, ShowsDryRun):
+        raise SpecError(f"--dry-run: {launcher.name} cannot say what it would start; peftlab plan shows the runs.")
+    shown = launcher.dry_run(plan, Store(settings.runs), settings, cluster)
+    if as_json:
+        print(json.dumps(vars(shown)))
+    else:
+        print_dry_run(shown)
+    return 0
 
 
 def plan(given: Namespace) -> int:

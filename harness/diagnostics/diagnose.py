@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.config.settings import Settings
+from harness.diagnostics.card_sets import sets_of
 from harness.diagnostics.kinds import DEFAULTS, measure_of
 from harness.diagnostics.subject import folder_of, load_subject
 from harness.ledger.diagnoses import VERSIONS
@@ -40,9 +41,11 @@ def diagnose(
 
 
 def question_of(kind: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """All that was asked for and could change the answer of a kind."""
+    """All that was asked for and could change the answer of a kind; sets of retention where a card names any."""
     defaults = DEFAULTS.get(kind, {})
-    return defaults | {key: value for key, value in asked.items() if key in defaults or key == "checkpoint"}
+    question = defaults | {key: value for key, value in asked.items() if key in defaults or key == "checkpoint"}
+    sets = asked.get("retention") if kind == "forgetting" else None
+    return question | ({"retention": list(sets)} if sets else {})
 
 
 def _of_run(
@@ -52,6 +55,7 @@ def _of_run(
         yield from (Diagnosis(folder.id, kind, "left out", f"it is {status}") for kind in kinds)
         return
     record = store.read(folder.id)
+    asked = {**asked, "retention": sets_of(str(record.spec["dataset"]["name"]))}
     missing = [kind for kind in kinds if not _is_there(folder, kind, asked)]
     yield from (Diagnosis(folder.id, kind, "there") for kind in kinds if kind not in missing)
     try:

@@ -17,13 +17,19 @@ KINDS = {
     "intruders": "harness.diagnostics.weights:measure_intruders",
     "geometry": "harness.diagnostics.weights:measure_geometry",
     "amplification": "harness.diagnostics.weights:measure_amplification",
+    "subspaces": "harness.diagnostics.weights:measure_subspaces",
     "curvature": "harness.diagnostics.of_loss:curvature",
+    "landscape": "harness.diagnostics.of_landscape:measure",
+    "start": "harness.diagnostics.of_start:measure",
 }
 DEFAULTS: dict[str, dict[str, Any]] = {  # by kind, what a question holds beside the checkpoint
     "generalization": {"rows": 2000},
     "intruders": {"most": 10},
     "amplification": {"rank": 4},
+    "subspaces": {"directions": 8},
     "curvature": {"examples": 32, "draws": 10},
+    "landscape": {"examples": 32},
+    "start": {"examples": 32},
 }
 Measure = Callable[[Any, Mapping[str, Any]], dict[str, Any]]
 

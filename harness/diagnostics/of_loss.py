@@ -4,7 +4,7 @@ With respect to the adapted weights of the merged model, the same for every meth
 The examples are a few of the training split, alike for every method and seed; dropout is off.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from harness.diagnostics.curvature import Hessian, largest_eigenvalue, trace
 from harness.diagnostics.generalization import chosen_rows
 from harness.diagnostics.subject import Subject
 from harness.ledger.errors import DataError
-from harness.tasks.task import Batch
+from harness.tasks.task import Batch, Task
 from methods.sites import stored_weight
 
 PRODUCTS = 300  # of the Hessian with a vector, at most
@@ -30,8 +30,8 @@ def curvature(subject: Subject, question: Mapping[str, Any]) -> dict[str, Any]:
     for weight in weights:
         weight.requires_grad_(True)
     draw, shares = torch.Generator().manual_seed(0), losses(subject, question["examples"])
-    left, hessian = iter(range(PRODUCTS * len(shares))), Hessian(shares, weights)
-    largest = largest_eigenvalue(Hessian([_counted(loss, left) for loss in shares], weights), draw, TOLERANCE)
+    hessian = Hessian(shares, weights)
+    largest = settled_eigenvalue(shares, weights, draw)
     estimate = trace(hessian, question["draws"], draw)
     return {
         "largest_eigenvalue": largest,
@@ -39,6 +39,14 @@ def curvature(subject: Subject, question: Mapping[str, Any]) -> dict[str, Any]:
         "trace_error": estimate.error,
         "parameters": hessian.size,
     }
+
+
+def settled_eigenvalue(
+    shares: Sequence[Callable[[], Tensor]], parameters: Sequence[Tensor], draw: torch.Generator
+) -> float:
+    """The largest one to the relative `TOLERANCE`; raises DataError after `PRODUCTS` products."""
+    left = iter(range(PRODUCTS * len(shares)))
+    return largest_eigenvalue(Hessian([_counted(loss, left) for loss in shares], parameters), draw, TOLERANCE)
 
 
 def adapted_weights(subject: Subject) -> list[torch.nn.Parameter]:
@@ -49,11 +57,14 @@ def adapted_weights(subject: Subject) -> list[torch.nn.Parameter]:
     return [weight for weight in weights if isinstance(weight, torch.nn.Parameter)]
 
 
-def losses(subject: Subject, most: int) -> list[Callable[[], Tensor]]:
-    """Their sum is the mean loss over so many training examples; each is one batch's share."""
+def losses(subject: Subject, most: int, model: torch.nn.Module | None = None) -> list[Callable[[], Tensor]]:
+    """Their sum is the mean loss over so many training examples; each is one batch's share.
+
+    model: another one than the subject's.
+    """
     parts = batches(subject, most)
     total = sum(batch.weight for batch in parts)
-    return [_share(subject, batch, total) for batch in parts]
+    return [_share(subject.task, model or subject.model, batch, total) for batch in parts]
 
 
 def batches(subject: Subject, most: int) -> list[Batch]:
@@ -64,8 +75,8 @@ def batches(subject: Subject, most: int) -> list[Batch]:
     return [subject.task.collate([split[row] for row in group], None).to(subject.device) for group in groups]
 
 
-def _share(subject: Subject, batch: Batch, total: int) -> Callable[[], Tensor]:
-    return lambda: subject.task.losses(subject.model, batch).sum() / total
+def _share(task: Task, model: torch.nn.Module, batch: Batch, total: int) -> Callable[[], Tensor]:
+    return lambda: task.losses(model, batch).sum() / total
 
 
 def _counted(loss: Callable[[], Tensor], left: Iterator[int]) -> Callable[[], Tensor]:

@@ -10,7 +10,6 @@ import hashlib
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,7 +17,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from harness.data.builtin.shapes_vqa import scene
-from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.errors import NothingToMeasure
 from harness.ledger.model_spec import BuiltinModel
 from harness.models.loaded import LoadedModel
@@ -39,12 +37,12 @@ class RetentionSet:
     judge: Callable[[Tensor, Tensor], tuple[float, float]]  # (outputs, those before) -> loss, accuracy
 
 
-def retention_set(loaded: LoadedModel, task: TaskSpec, cache: Path) -> RetentionSet:
+def retention_set(loaded: LoadedModel) -> RetentionSet:
     """The set of a model. Raises NothingToMeasure for one of which no data are known that it knew."""
     source = loaded.spec.source
     name = source.builder if isinstance(source, BuiltinModel) and loaded.spec.size == "full" else ""
     if name == "vit_micro":
-        return _digits(loaded, task, cache)
+        return _digits()
     if name == "gemma3_micro":
         return _captions(loaded)
     if name == "minilm":
@@ -66,13 +64,13 @@ def paragraphs() -> list[str]:
     return sorted(prose, key=_digest)[:PARAGRAPHS]
 
 
-def _digits(loaded: LoadedModel, task: TaskSpec, cache: Path) -> RetentionSet:
+def _digits() -> RetentionSet:
     from harness.data.builtin.digits import images_of
     from harness.models.vit_micro import DIGITS, pixels_of, pretraining_head
 
     images, labels = images_of(DIGITS)
     pixels, targets = pixels_of(images), torch.from_numpy(labels).long()
-    head = pretraining_head(loaded.spec, task, cache)
+    head = pretraining_head()
 
     def outputs(model: Any, device: torch.device) -> Tensor:
         parts = [model.base_model(pixel_values=part.to(device)).last_hidden_state[:, 0] for part in pixels.split(BATCH)]

@@ -24,12 +24,13 @@ from harness.ledger.spec import RunSpec
 from harness.measure.clocks import pick_device
 from harness.measure.precision import autocast
 from harness.models.load import LoadedModel, load_model
+from harness.models.loaded import check_base
 from harness.tasks.build import build as build_task
 from harness.tasks.task import Example, Prediction, Task
 from harness.training.evaluate import predict
 from methods.build import build as build_method
 from methods.method import Method
-from methods.sites import find_sites
+from methods.sites import AdapterSite, find_sites
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,11 +91,15 @@ class Subject:
     @cached_property
     def changes(self) -> tuple[WeightChange, ...]:
         """The weights that the method adapts (q and v of one without an adapter), before and after; merges."""
-        sites = find_sites(self.merged, self.loaded.layout, _targets(self.spec, self.loaded))
         return tuple(
             WeightChange(site.path, site.layer, site.target, self._before[site.path], _copy(site.weight))
-            for site in sites
+            for site in self.sites
         )
+
+    @cached_property
+    def sites(self) -> tuple[AdapterSite, ...]:
+        """Where those weights are in the merged model; merges."""
+        return tuple(find_sites(self.merged, self.loaded.layout, _targets(self.spec, self.loaded)))
 
 
 def load_subject(folder: RunPaths, record: Record, settings: Settings, checkpoint: str) -> Subject:
@@ -105,6 +110,7 @@ def load_subject(folder: RunPaths, record: Record, settings: Settings, checkpoin
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    check_base(loaded, record.data.get("model_revision"), folder.id)
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
     model: Any = loaded.model.to(device)

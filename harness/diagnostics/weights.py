@@ -1,4 +1,4 @@
-"""The kinds about single weights, W0 against W0 + ΔW: intruder dimensions, geometry, amplification.
+"""The kinds about single weights, W0 against W0 + ΔW: intruder dimensions, geometry, amplification, subspaces.
 
 W0 is decomposed once in a process for all methods and seeds that start from it, as long as memory for it lasts.
 """
@@ -16,7 +16,7 @@ from harness.diagnostics.factors import Change, column_factors
 from harness.diagnostics.geometry import geometry
 from harness.diagnostics.intruders import THRESHOLDS, Decomposition, decompose, intruders, largest_cosines
 from harness.diagnostics.subject import Subject, WeightChange
-from harness.diagnostics.subspaces import amplification
+from harness.diagnostics.subspaces import amplification, left_directions, right_directions
 from harness.ledger.errors import DataError
 
 KEPT_BYTES = 2e9
@@ -48,6 +48,17 @@ def measure_amplification(subject: Subject, question: Mapping[str, Any]) -> dict
     weights = [_amplification_of(change, question["rank"]) for change in _changes(subject)]
     factors = {name: [weight[name] for weight in weights] for name in ("factor", "factor_top", "factor_random")}
     return {**{name: median(values) for name, values in factors.items()}, "weights": weights}
+
+
+def measure_subspaces(subject: Subject, question: Mapping[str, Any]) -> dict[str, Any]:
+    """The first `directions` singular directions, right and left, of the changes in the middle adapted block.
+
+    Of a change of lower numerical rank, so many. Similarities are between runs: what reads the records takes them.
+    """
+    changes = _changes(subject)
+    layers = sorted({change.layer for change in changes})
+    middle = layers[len(layers) // 2]
+    return {"weights": [_directions_of(c, question["directions"]) for c in changes if c.layer == middle]}
 
 
 def decomposition_of(weight: Tensor) -> Decomposition:
@@ -82,6 +93,17 @@ def _amplification_of(change: WeightChange, rank: int) -> dict[str, Any]:
     result = amplification(decomposition_of(change.before), _update(change), rank, rng)
     factors = {name: getattr(result, name) for name in ("factor", "factor_top", "factor_random")}
     return {**_place(change), **asdict(result), **factors}
+
+
+def _directions_of(change: WeightChange, most: int) -> dict[str, Any]:
+    update = _update(change)
+    count = min(most, geometry(change.before, update).numerical_rank)
+    right, left = right_directions(update, count), left_directions(update, count)
+    return {**_place(change), "right": _rows(right.T), "left": _rows(left.T)}
+
+
+def _rows(directions: Tensor) -> list[list[float]]:
+    return [[round(value, 7) for value in row] for row in directions.tolist()]
 
 
 def _place(change: WeightChange) -> dict[str, Any]:

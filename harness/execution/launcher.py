@@ -34,6 +34,15 @@ class Machine:
         return "GPU" if self.device == "cuda" else f"CPU of {self.processors} cores"
 
 
+@dataclass(frozen=True)
+class DryRun:
+    """What `launch` would do. said: sentences; jobs: rows of a table; script: of the first row, where there is one."""
+
+    said: tuple[str, ...]
+    jobs: tuple[Mapping[str, Any], ...] = ()
+    script: str = ""
+
+
 class Launcher(Protocol):
     """An object, or a module, with these names. `cluster` is the card as plain data: each launcher parses its own."""
 
@@ -86,6 +95,15 @@ class KnowsMachine(Protocol):
 
     def machine(self, cluster: Mapping[str, Any]) -> Machine:
         """By the card. Raises SpecError for one that is none of its."""
+        ...
+
+
+@runtime_checkable
+class ShowsDryRun(Protocol):
+    """A launcher that can say what it would start: `sweep --dry-run`."""
+
+    def dry_run(self, plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> DryRun:
+        """Nothing is started, and no file of a run or job is written."""
         ...
 
 

@@ -23,7 +23,7 @@ from harness.config.settings import Settings, settings_to_plain
 from harness.execution.gpus import pin, sharers, visible_gpus
 from harness.execution.holder import process_lives, this_process
 from harness.execution.jobs import LiveJob
-from harness.execution.launcher import CheckResult
+from harness.execution.launcher import CheckResult, DryRun
 from harness.execution.lease import look
 from harness.execution.local_cluster import LocalCluster
 from harness.execution.queue import is_settled
@@ -52,8 +52,7 @@ def launch(
         console.print(f"{plan.name}: all {len(plan.runs)} runs have a record; nothing to run.")
         return _code(plan, store)
     spec = read_card(cluster)
-    gpus = [] if settings.device == "cpu" else visible_gpus()
-    count = min(spec.processes or len(gpus) or min(_cores(), 4), len(missing))
+    count, gpus = _processes(spec, settings, len(missing))
     known = len(plan.runs) - len(missing)
     console.print(
         f"{plan.name}: {len(missing)} of {len(plan.runs)} runs to do"
@@ -70,6 +69,13 @@ def launch(
     _work_through(missing, count, start, store, console)
     _print_unfinished(plan, missing, store, console)
     return _code(plan, store)
+
+
+def dry_run(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> DryRun:
+    """How many runs, and how many at a time."""
+    missing = [run.id for run in plan.runs if not is_settled(store, run.id)]
+    count = _processes(read_card(cluster), settings, len(missing))[0] if missing else 0
+    return DryRun((f"{plan.name}: {len(missing)} of {len(plan.runs)} runs to do, {count} at a time on this machine",))
 
 
 def live(runs: Path) -> tuple[LiveJob, ...]:
@@ -108,6 +114,12 @@ def check(cluster: Mapping[str, Any] | None) -> tuple[CheckResult, ...]:
 def read_card(cluster: Mapping[str, Any]) -> LocalCluster:
     """The parsed card. Raises SpecError for one that is none of its."""
     return parse(LocalCluster, {"kind": "local", "name": "local", "about": {}} | dict(cluster), "cluster")
+
+
+def _processes(spec: LocalCluster, settings: Settings, runs: int) -> tuple[int, list[str]]:
+    """Worker processes, and the GPUs that they share."""
+    gpus = [] if settings.device == "cpu" else visible_gpus()
+    return min(spec.processes or len(gpus) or min(_cores(), 4), runs), gpus
 
 
 def _code(plan: Plan, store: Store) -> int:

@@ -223,6 +223,8 @@ class DatasetSpec:
     unnest: tuple[str, ...] = field(default=(), metadata={"neutral": (), "distinct": True})
     # columns that a row must have a value in; rows without one are left out
     require: tuple[str, ...] = field(default=(), metadata={"neutral": (), "distinct": True})
+    # datasets of what a language model knew before, which `peftlab diagnose kinds=forgetting` asks it again
+    retention: tuple[str, ...] = field(default=(), metadata={"neutral": (), "science": False, "distinct": True})
     # the first digits of the SHA-256 of local files that changed after a run of the same card was recorded; set when
     # planning, and held to the files when the run begins. null: the files of the first such run
     content: str | None = field(default=None, metadata={"neutral": None})

@@ -7,6 +7,9 @@ VERSIONS = {
     "intruders": 1,
     "geometry": 1,
     "amplification": 1,
+    "subspaces": 1,
     "curvature": 1,
+    "landscape": 1,
+    "start": 1,
 }
 CHECKPOINTS = ("selected", "last")

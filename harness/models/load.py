@@ -33,7 +33,7 @@ def load_model(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> Lo
         from harness.models.hub import load_hub
 
         return load_hub(spec, spec.source, task, seeds)
-    return _builtin(spec, spec.source, task, seeds, cache)
+    return _builtin(spec, spec.source, task, seeds)
 
 
 def build_from_config(
@@ -51,7 +51,7 @@ def build_from_config(
         return model_class(spec, task)._from_config(config, dtype=dtype).eval()
 
 
-def _builtin(spec: ModelSpec, source: BuiltinModel, task: TaskSpec, seeds: Seeds, cache: Path) -> LoadedModel:
+def _builtin(spec: ModelSpec, source: BuiltinModel, task: TaskSpec, seeds: Seeds) -> LoadedModel:
     if source.builder == "minilm":
         from harness.models.minilm import load_minilm
 
@@ -59,7 +59,7 @@ def _builtin(spec: ModelSpec, source: BuiltinModel, task: TaskSpec, seeds: Seeds
     if source.builder == "vit_micro":
         from harness.models.vit_micro import load_vit_micro
 
-        return load_vit_micro(spec, task, seeds, cache)
+        return load_vit_micro(spec, task, seeds)
     if source.builder == "gemma3_micro":
         from harness.models.gemma3_micro import load_gemma3_micro
 

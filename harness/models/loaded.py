@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from harness.ledger.errors import DataError
 from harness.ledger.model_spec import ModelSpec
 from methods.method import Layout
 
@@ -20,6 +21,18 @@ class LoadedModel:
     layout: Layout
     revision: str  # of the weights: a hub commit, "sha256:…" of the file, or "random:<seed>"
     processor_key: str  # encoded rows are shared by models with the same key
+
+
+def check_base(loaded: LoadedModel, trained_on: object, run_id: str) -> None:
+    """Raises DataError when a run's update is of other pretrained weights than those here.
+
+    `trained_on` is the `model_revision` of its record; null, as in the oldest records, says nothing.
+    """
+    if trained_on not in (None, loaded.revision):
+        raise DataError(
+            f"run {run_id} was trained on {loaded.spec.name} at {str(trained_on)[:23]}, and here that model is at "
+            f"{loaded.revision[:23]}: the update is of other weights. Do the run again in a new store (runs=DIR)."
+        )
 
 
 @dataclass(frozen=True)

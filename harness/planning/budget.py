@@ -43,6 +43,7 @@ def exact(gains: Gains[K], costs: Mapping[K, int], budget: int) -> dict[K, int] 
     None where the table would be too large: costs without a common divisor, and a large budget.
     """
     ranks, left = _least(gains, costs, budget)
+    left = min(left, sum(costs[key] * (len(values) - 1) for key, values in gains.items()))  # nothing costs more
     unit = gcd(*costs.values())
     states = left // unit + 1
     if states * len(gains) > MOST_CELLS:

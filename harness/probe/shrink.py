@@ -23,6 +23,7 @@ from harness.training.evaluate import predict, score
 from methods.adapters import AdapterMethod
 from methods.compress import compress
 from methods.drop import How, drop
+from methods.spec import Chain
 from methods.update.low_rank import LowRankUpdate
 from methods.update.nested import NestedUpdate
 
@@ -59,6 +60,8 @@ class Bench:
 
 def why_not(method: Any) -> str | None:
     """A sentence for a method that cannot be shrunk, else None."""
+    if isinstance(method, AdapterMethod) and isinstance(method.spec.schedule, Chain):
+        return "its finished links are in the weights, so that only the last could be cut"
     if isinstance(method, AdapterMethod) and all(
         type(update) in (LowRankUpdate, NestedUpdate) for update in method.updates.values()
     ):
@@ -85,7 +88,7 @@ def shrink(method: AdapterMethod, bench: Bench, seed: int) -> dict[str, Any]:
 
 
 def _ranks(updates: Mapping[str, Any]) -> list[int]:
-    """The largest rank, halved down to 1."""
+    """The largest rank, and the powers of two below it."""
     largest = max(update.a.shape[0] for update in updates.values())
     return sorted({largest, *(2**n for n in range(largest.bit_length()) if 2**n < largest)}, reverse=True)
 

@@ -67,6 +67,7 @@ class _Facts:
     clocks: _ClockFacts
     contention: Mapping[str, Any]  # empty in checkpoints of earlier versions
     data: str | None = field(metadata={"neutral": None})  # SHA-256 of the rows' source; earlier versions: none
+    model: str | None = field(metadata={"neutral": None})  # revision of the pretrained weights; earlier versions: none
 
 
 def save_checkpoint(context: RunContext, state: TrainState, optimizer: torch.optim.Optimizer) -> None:
@@ -105,6 +106,8 @@ def load_checkpoint(context: RunContext, state: TrainState) -> torch.optim.Optim
             return None
         if facts.data not in (None, _content(context)):
             raise ValueError("the data changed since it was saved")
+        if facts.model not in (None, context.loaded.revision):
+            raise ValueError("the pretrained weights changed since it was saved")
         best, optimizer = _restore_parts(place / f"step-{facts.step}", facts, context)
     except Exception as error:  # broad: a damaged file can raise anything, in any library
         damaged = isinstance(error, FileNotFoundError | IsADirectoryError | NotADirectoryError)
@@ -180,6 +183,7 @@ def _facts(context: RunContext, state: TrainState) -> dict[str, Any]:
         "memory": context.memory.state(),
         "contention": context.contention.state(),
         "data": _content(context),
+        "model": context.loaded.revision,
         "clocks": context.clocks.state(),
     }
 

@@ -6,7 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from analysis.load import load
 from analysis.stats.intervals import range_level
+from analysis.tables.competitive import competitive_table
+from analysis.tables.pooled import pooled_table
+from analysis.tables.relative import relative_time
 from benchmarks.calibration import (
     SITUATIONS,
     CalibrationRow,
@@ -20,6 +24,10 @@ from benchmarks.calibration import (
 STUDIES = 1_000
 NOISE = 0.014  # two standard errors of an error of 5 % in 1,000 studies
 RESULTS = Path(__file__).parents[2] / "benchmarks/results/calibration.md"
+
+
+def kept_lines() -> list[str]:
+    return [line for line in RESULTS.read_text(encoding="utf-8").splitlines() if re.match(r"\| .* \d", line)]
 
 
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda s: s.name)
@@ -53,7 +61,27 @@ def test_a_row_that_fails_is_marked() -> None:
     assert "!" not in markdown([CalibrationRow("x", 3, 2, 0.055, 0.93, 0.75)])
 
 
+def test_a_row_that_covers_more_than_is_claimed_is_marked() -> None:
+    assert "x + |" in markdown([CalibrationRow("x", 3, 2, covered=0.975)])
+    assert "+" not in markdown([CalibrationRow("x", 3, 2, covered=0.97)])
+
+
+def test_every_sentence_whose_interval_covers_more_says_at_least(written) -> None:
+    frame = load("tiny", written())
+    tables = {
+        "times": relative_time(frame),
+        "skewed (log-normal)": competitive_table(frame),
+        "probability of improvement": pooled_table(frame),
+    }
+    notes = {situation: " ".join(table.notes) for situation, table in tables.items() if table}
+    for line in kept_lines():
+        situation = line.split("|")[1].split(",")[0].removesuffix(" + ").strip()
+        covered = line.split("|")[5].removesuffix(" % ").strip()
+        assert " + |" in line or not covered or float(covered) <= 97.0
+        assert " + |" not in line or "at least 95 %" in notes[situation]
+
+
 def test_the_kept_table_has_every_situation_and_no_row_that_fails() -> None:
-    lines = [line for line in RESULTS.read_text(encoding="utf-8").splitlines() if re.match(r"\| .* \d", line)]
+    lines = kept_lines()
     assert len(lines) > 90 and not [line for line in lines if "!" in line]
     assert all(any(line.startswith(f"| {s.name}") for line in lines) for s in SITUATIONS)

@@ -6,10 +6,19 @@ from scipy import stats
 
 import analysis
 from analysis.figures.intruders import intruder_curves
+from analysis.figures.landscapes import (
+    landscape_contours,
+    landscape_curves,
+    landscape_data,
+    landscape_paths,
+    landscape_surfaces,
+)
 from analysis.report.content import sections
 from analysis.stats.gap import gap_interval
-from analysis.tables.generalization import gap_table, predictor_table
+from analysis.tables.curvature import curvature_table
+from analysis.tables.generalization import gap_table
 from analysis.tables.geometry import geometry_table
+from analysis.tables.predictors import predictor_table
 from harness.ledger.side_record import SideRecord, write
 from harness.ledger.store import Store
 from tests.analysis.diagnosed_store import write_sides
@@ -34,7 +43,12 @@ def test_the_number_that_orders_methods_as_the_gap_does_comes_first(frame):
     table = predictor_table(frame)
     assert table.data["number"].iloc[0] == "trained parameters of the adapter"
     taus = dict(zip(table.data["number"], table.data["tau"], strict=True))
-    assert taus == {"trained parameters of the adapter": 1.0, "‖ΔW‖, Frobenius": -1.0}  # a constant orders nothing
+    assert taus == {  # a constant orders nothing
+        "trained parameters of the adapter": 1.0,
+        "λ_max of the Hessian": 1.0,
+        "mean rise on a ring": 1.0,
+        "‖ΔW‖, Frobenius": -1.0,
+    }
 
 
 def test_the_report_explains_it_only_where_runs_were_diagnosed(frame, written):
@@ -91,3 +105,29 @@ def test_geometry_and_intruders_are_means_over_seeds_with_their_range(written):
     assert np.allclose(data["relative_norm"], 1.0)  # percent
     curve = intruder_curves(frame).data.query("method == 'LoRA'").groupby("threshold")[["mean", "lowest", "highest"]]
     assert np.allclose(curve.mean(), [[0, 0, 0], [2, 1, 3], [5, 5, 5]])
+
+
+def test_the_curvature_of_each_method_has_its_range_and_a_missing_kind_is_a_dash(frame, written):
+    data = curvature_table(frame).data.set_index(["block", "method"]).xs("LoRA", level="method")
+    ends = data[["largest_eigenvalue", "largest_eigenvalue_lowest", "largest_eigenvalue_highest"]]
+    assert np.allclose(ends, [3.0, 2.0, 4.0]) and np.allclose(data["ring_rise"], 0.05)
+    runs = written()
+    for record in Store(runs).records():
+        side = SideRecord("curvature", 1, record.id, {"checkpoint": "selected"}, {"largest_eigenvalue": 2.0}, {})
+        write(Store(runs).paths(record.id), side)
+    alone = curvature_table(analysis.load("tiny", runs, partial=True, allow_mixed=True))
+    assert {row[-1].text for row in alone.rows} == {"–"}
+
+
+def test_landscapes_are_drawn_of_what_was_planted(frame):
+    """A bowl that rises by its height times the squared radius, in every direction."""
+    heights = {"Full fine-tuning": 0.4, "Head only": 0.01, "LoRA": 0.2, "cLA": 0.1}
+    data = landscape_data(frame)
+    assert np.allclose(data["rise"], data["method"].map(heights) * (data["x"] ** 2 + data["y"] ** 2))
+    curves = landscape_curves(frame).data
+    assert sorted(set(curves["x"].round(9))) == [-1.0, -0.5, 0.0, 0.5, 1.0]
+    for picture in (landscape_contours(frame), landscape_surfaces(frame, frame.blocks[1])):
+        assert "<svg" in picture.svg and "Largest rise 0.40" in picture.alt
+    paths = landscape_paths(frame)
+    assert set(paths.data["point"]) == {"selected", "start", "last"} and "direction 1 (80 %)" in paths.svg
+    assert landscape_contours(frame, "no such block") is None

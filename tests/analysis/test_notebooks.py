@@ -100,8 +100,9 @@ def test_the_generalisation_notebook_makes_its_tables_and_pictures_from_side_rec
     shutil.copytree(runs, tmp_path / "book" / "runs")
     monkeypatch.setenv("PEFTLAB_SWEEP", "tiny")
     shown_parts = shown(ROOT / "notebooks" / "generalisation.ipynb", tmp_path / "book")
-    assert shown_parts.count("<svg") == 2
-    for title in ("G(W), measured", "Which number predicts", "What was forgotten", "Score and retention"):
+    assert shown_parts.count("<svg") == 7
+    titles = ("G(W), measured", "Which number predicts", "What was forgotten", "Score and retention", "Curvature of")
+    for title in titles:
         assert title in shown_parts
 
 

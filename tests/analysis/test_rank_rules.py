@@ -1,5 +1,7 @@
 """Rules of thumb against hand-written scores: each verdict where it is known, with the interval of scipy behind it."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,7 +9,7 @@ from scipy import stats
 
 import analysis
 from analysis.frame import Frame
-from analysis.rank_rules import NO, OPEN, YES, judge
+from analysis.rank_rules import NO, OPEN, YES, _all, _below, judge
 from harness.ledger.paths import RunPaths
 from harness.ledger.side_record import SideRecord, write
 from tests.analysis.rank_store import write_ranks
@@ -21,7 +23,7 @@ FULL = [("full", "", 0, lr, 0.9, 0.9 - 0.1 * (lr != 1e-3), 100_000) for lr in (3
 SINGLE = [("lora", target, 8, 1e-2, 0.8, 0.8, 512) for target in "qv"]
 
 
-def frame_of(cells, runs, dropped=None, seeds=SEEDS):
+def frame_of(cells, runs, dropped=None, seeds=SEEDS, direction="max"):
     """A loaded sweep of these cells; seeds differ by NOISE, alike in every cell, and by a little of the cell's own."""
     rows = []
     for number, (name, targets, rank, lr, test, val, parameters) in enumerate(cells):
@@ -29,9 +31,9 @@ def frame_of(cells, runs, dropped=None, seeds=SEEDS):
             run_id, score = f"{number:08x}{seed:08x}", test + NOISE[seed] + 0.001 * ((number * 7 + seed * 3) % 4)
             rows.append({
                 "id": run_id, "block": "b", "label": f"{number}", "method_name": name, "seed": seed, "status": "done",
-                "done": True, "procedure": "direct" if name == "lora" else "", "targets": targets, "start_rank": rank,
+                "done": True, "procedure": "" if name == "full" else "direct", "targets": targets, "start_rank": rank,
                 "lr": lr, "val_score": val + NOISE[seed], "score": score, "shown": 100 * score, "score_unit": "",
-                "score_n": 5000, "metric": "accuracy", "direction": "max", "adapter_params": float(parameters),
+                "score_n": 5000, "metric": "accuracy", "direction": direction, "adapter_params": float(parameters),
                 "learns_ranks": False, "commit": "c", "fingerprint": "f", "device": "d",
             })  # fmt: skip
             if dropped is not None and number == 0:
@@ -83,14 +85,52 @@ def test_each_rule_that_can_be_tested_has_its_verdict(tmp_path):
 def test_a_rule_fails_where_the_interval_lies_on_the_other_side(tmp_path):
     scores = {4: 0.7, 16: 0.8, 64: 0.9}
     rising = [("lora", "q,v", rank, 1e-2, score, score, 128 * rank) for rank, score in scores.items()]
-    same = [("full", "", 0, lr, 0.9, 0.9 - 0.1 * (lr != 1e-1), 9) for lr in (1e-3, 1e-2, 1e-1)]
-    low = [("lora", "q,v", 2, lr, 0.5, 0.95 - 0.1 * (lr != 1e-3), 256) for lr in (1e-3, 3e-3, 3e-2)]
+    same = [("full", "", 0, lr, 0.9, 0.9 - 0.1 * (lr != 1e-1), 9) for lr in (1e-3, 1e-2, 1e-1, 1.0)]
+    low = [("lora", "q,v", 2, lr, 0.5, 0.95 - 0.1 * (lr != 1e-3), 256) for lr in (1e-4, 1e-3, 3e-3, 3e-2)]
     single = [("lora", "v", 4, 1e-3, 0.95, 0.95, 256)]
     found = verdicts(frame_of([*rising, *same, *low, *single], tmp_path))
     assert found["simple tasks are served by ranks 4 to 16"].verdict == NO
     assert found["the score saturates in the rank"].verdict == NO
     assert found["the best rate is about ten times full fine-tuning's"].verdict == NO
     assert found["q and v beat one matrix at the same budget"].verdict == NO
+
+
+RATE_RULE = "the best rate is about ten times full fine-tuning's"
+
+
+def test_of_a_loss_the_lowest_counts_at_every_rank_and_rate(tmp_path):
+    """The best loss of LoRA is at 1e-2, by rank 4; rank 64 is poor everywhere and worst there."""
+    losses = {4: (0.5, 0.2, 0.4), 16: (0.6, 0.5, 0.55), 64: (0.7, 0.9, 0.8)}
+    at = [(rank, lr, values[place]) for rank, values in losses.items() for place, lr in enumerate((3e-3, 1e-2, 3e-2))]
+    lora = [("lora", "q,v", rank, lr, loss, loss, 128 * rank) for rank, lr, loss in at]
+    full = [("full", "", 0, lr, 0.3, 0.3 + 0.1 * (lr != 1e-3), 9) for lr in (3e-4, 1e-3, 3e-3)]
+    found = verdicts(frame_of([*lora, *full], tmp_path, direction="min"))
+    assert (found[RATE_RULE].verdict, found[RATE_RULE].estimate.mean) == (YES, pytest.approx(1.0))
+    small = found["simple tasks are served by ranks 4 to 16"]
+    assert small.verdict == YES and small.estimate.mean == pytest.approx(-50, abs=0.5), "rank 64's own best less rank 4"
+
+
+def test_a_best_rate_at_an_end_of_its_grid_decides_nothing(tmp_path):
+    cut = [cell for cell in LORA if cell[3] <= 1e-2] + [("lora", "q,v", 4, 1e-3, 0.8, 0.8, 512)]
+    row = verdicts(frame_of([*cut, *FULL], tmp_path))[RATE_RULE]
+    assert row.verdict == OPEN and row.estimate.mean == pytest.approx(1.0) and "at an end of its grid" in row.test
+
+
+def test_relatives_of_lora_and_worse_settings_of_it_have_no_part_in_its_rules(tmp_path):
+    relatives = [(name, "q,v", rank, 1e-2, 0.99, 0.99, 64 * rank) for name in ("asym", "rslora") for rank in (4, 64)]
+    worse = [("lora", "q,v", 64, 1e-2, 0.1, 0.1, 128 * 64)]  # of another alpha, say: validation prefers the other
+    alone, among = (verdicts(frame_of([*LORA, *more], tmp_path)) for more in ((), (*relatives, *worse)))
+    for rule, row in alone.items():
+        assert (row.verdict, row.estimate) == (among[rule].verdict, among[rule].estimate), rule
+
+
+def test_one_of_several_comparisons_is_no_only_where_it_is_so_for_their_number():
+    """p = 0.04 for one of two: below 5 % alone, not below 5 % / 2. A yes needs every one at 5 %."""
+    noise = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])
+    above = noise + stats.t.ppf(1 - 0.04 / 2, 4) * stats.sem(noise)
+    judge_one = partial(_below, limit=0.0)
+    assert _all([above], 0.0, judge_one) == NO and _all([above, noise], 0.0, judge_one) == OPEN
+    assert _all([-above, -above], 0.0, judge_one) == YES and _all([above + 1, noise], 0.0, judge_one) == NO
 
 
 def test_two_seeds_say_nothing(tmp_path):

@@ -143,8 +143,8 @@ def test_bounds_count_what_is_trained_and_take_the_norms_of_a_dense_svd(fresh, c
 
 def test_kinds_about_weights_are_those_of_dense_decompositions(fresh, capsys):
     store, ids, words = fresh
-    code, rows = _diagnose(capsys, "kinds=intruders,geometry,amplification", *words)
-    assert code == 0 and [row["state"] for row in rows if row["run_id"] == ids["lora"]] == ["measured"] * 3
+    code, rows = _diagnose(capsys, "kinds=intruders,geometry,amplification,subspaces", *words)
+    assert code == 0 and [row["state"] for row in rows if row["run_id"] == ids["lora"]] == ["measured"] * 4
     folder, record = store.paths(ids["lora"]), store.read(ids["lora"])
     intruding, shaped, amplified = (
         read_all(folder, kind, 1)[0].answer["weights"] for kind in ("intruders", "geometry", "amplification")
@@ -163,6 +163,16 @@ def test_kinds_about_weights_are_those_of_dense_decompositions(fresh, capsys):
         assert shape["relative_norm"] == pytest.approx(float((after - before).norm() / before.norm()))
         inside = float((left[:, :4].T @ before @ right[:4].T).norm())
         assert amplification["factor"] == pytest.approx(float(spectrum.norm()) / inside, rel=1e-4)
+    middle = sorted({change.layer for change in changes})[len({change.layer for change in changes}) // 2]
+    wanted = [change for change in changes if change.layer == middle]
+    directions = read_all(folder, "subspaces", 1)[0].answer["weights"]
+    for change, row in zip(wanted, directions, strict=True):
+        left, spectrum, right = torch.linalg.svd(change.after.double() - change.before.double())
+        rank = min(8, int((spectrum > 1e-4 * spectrum[0]).sum()))
+        assert row["path"] == change.path and len(row["right"]) == len(row["left"]) == rank
+        for ours, theirs in ((row["right"], right[:rank]), (row["left"], left.T[:rank])):
+            overlap = torch.tensor(ours, dtype=torch.float64) @ theirs.T
+            assert float(overlap.square().sum()) == pytest.approx(rank, rel=1e-4)
 
 
 def test_examples_do_not_depend_on_their_order():

@@ -99,3 +99,7 @@ def test_after_the_merge_there_is_nothing_to_export(lab):
 @pytest.mark.parametrize("name", ["peft", "dora", "vera", "ia3", "adalora"])
 def test_a_library_method_leaves_as_its_own_adapter(lab, name, tmp_path):
     check(lab, "bert", name, tmp_path)
+
+
+def test_tensors_that_the_library_shares_are_written_each(lab, tmp_path):
+    check(lab, "bert", "peft", tmp_path, type="RANDLORA", options={})

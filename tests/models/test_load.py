@@ -1,7 +1,5 @@
 """Models as they are loaded: one head a seed, the checkpoint's weights below it, and honest refusals."""
 
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +8,12 @@ import torch
 from safetensors.torch import load_file
 
 from harness.config.resolve import Resolver
-from harness.ledger.errors import DataError, SpecError
+from harness.ledger.errors import DataError, NotHere, SpecError
 from harness.ledger.seeds import Seeds
-from harness.models import minilm, vit_micro
+from harness.models import minilm, vit_micro, vit_micro_build
 from harness.models.load import build_from_config, load_model
+from harness.models.loaded import check_base
+from harness.models.shipped import read_shipped
 from tests.parts import part_of
 
 RESOLVER = Resolver()
@@ -81,7 +81,7 @@ def test_vit_micro_knows_the_digits_it_was_pretrained_on(peftlab_cache):
     """A linear probe on its frozen features tells 0 to 4 apart far better than on an untrained ViT's."""
     from sklearn.linear_model import LogisticRegression
 
-    images, labels = vit_micro.images_of(vit_micro.DIGITS)
+    images, labels = vit_micro_build.images_of(vit_micro.DIGITS)
     pixels = (torch.from_numpy(images)[:, None].float() / 255 - 0.3) / 0.38
     trained = load_model(card("vit_micro"), task("digits"), Seeds(0), peftlab_cache).model
     torch.manual_seed(0)
@@ -95,25 +95,36 @@ def test_vit_micro_knows_the_digits_it_was_pretrained_on(peftlab_cache):
 
 
 @pytest.mark.slow
-def test_two_first_uses_at_once_make_the_same_weights(tmp_path):
-    code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
-        "from harness.ledger.seeds import Seeds\n"
-        "from harness.models.load import load_model; from harness.config.resolve import Resolver; r = Resolver()\n"
-        "from harness.config.overrides import assign\n"
-        "import harness.models.vit_micro as vit_micro; vit_micro.EPOCHS = 1\n"  # how well it learns is tested above
-        "model = r.part('model', [assign('model', 'vit_micro')]).spec\n"
-        "data = r.part('dataset', [assign('dataset', 'digits')]).spec\n"
-        "print(load_model(model, data.task, Seeds(0), Path(sys.argv[2])).revision)"
-    )
-    both = [
-        subprocess.Popen([sys.executable, "-c", code, str(ROOT), str(tmp_path)], stdout=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
-    said = [process.communicate(timeout=600)[0] for process in both]
-    assert said[0] == said[1] and said[0].startswith("sha256:")
-    weights, classifier = sorted((path.stem for path in (tmp_path / "models").iterdir()), key=len)
-    assert classifier == f"{weights}-classifier"
+def test_the_builder_of_vit_micro_makes_a_model_that_knows_its_digits_as_the_shipped_one_does():
+    images, labels = vit_micro_build.images_of(vit_micro.DIGITS)
+    pixels = vit_micro.pixels_of(images)
+    made = vit_micro_build.pretrained(card("vit_micro"), task("digits"))
+    shipped = vit_micro_build.pretrained(card("vit_micro"), task("digits"), epochs=0)
+    shipped.load_state_dict(read_shipped(vit_micro.WEIGHTS, vit_micro.SHA256))
+    for model in (made, shipped):
+        with torch.no_grad():
+            guess = model(pixel_values=pixels).logits.argmax(-1).numpy()
+        assert (guess == labels).mean() > 0.98
+
+
+def test_shipped_weights_that_were_changed_or_do_not_fit_are_refused(tmp_path):
+    other = tmp_path / "vit_micro.safetensors"
+    with pytest.raises(NotHere, match="is absent, expected"):
+        read_shipped(other, vit_micro.SHA256)
+    other.write_bytes(vit_micro.WEIGHTS.read_bytes()[:-1])
+    with pytest.raises(NotHere, match="install peftlab anew"):
+        read_shipped(other, vit_micro.SHA256)
+    for change in ("hidden_size=32", "num_hidden_layers=3", "num_hidden_layers=5"):
+        with pytest.raises(DataError, match=r"do not fit model\.config"):
+            load_model(card("vit_micro", f"model.config.{change}"), task("digits"), Seeds(0), tmp_path)
+
+
+def test_an_update_is_refused_beside_other_pretrained_weights_than_it_was_trained_on(peftlab_cache):
+    loaded = load_model(card("vit_micro"), task("digits"), Seeds(0), peftlab_cache)
+    check_base(loaded, loaded.revision, "a" * 16)
+    check_base(loaded, None, "a" * 16)
+    with pytest.raises(DataError, match="aaaa was trained on vit_micro at sha256:0000"):
+        check_base(loaded, "sha256:" + "0" * 64, "a" * 16)
 
 
 @pytest.mark.parametrize(("model", "dataset"), FAMILIES.items())

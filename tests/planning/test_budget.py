@@ -62,4 +62,6 @@ def test_less_than_rank_1_for_all_is_a_sentence(way):
 def test_a_table_that_is_too_large_is_not_made(monkeypatch):
     monkeypatch.setattr(budget, "MOST_CELLS", 10)
     gains, costs = {"a": [1.0, 0.5], "b": [1.0]}, {"a": 2, "b": 4}
-    assert exact(gains, costs, 100) is None and exact(gains, costs, 10) == {"a": 2, "b": 1}
+    wide = {"a": [1.0] * 60, "b": [1.0]}
+    assert exact(wide, costs, 100) is None and exact(gains, costs, 10) == {"a": 2, "b": 1}
+    assert exact(gains, costs, 10**12) == {"a": 2, "b": 1}, "more than all components cost needs no table"

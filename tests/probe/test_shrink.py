@@ -91,10 +91,17 @@ def test_parameters_are_dropped_in_both_ways_at_every_share(shrunk):
 def test_what_has_no_such_ranks_is_refused_in_one_sentence(words, capsys):
     assert main(["run", *WORDS[:-2], "method=head", *words]) == 0
     store = Store(settings_from(read_request(words).config).runs)
+    assert main(["run", *WORDS, "method=cola", *words]) == 0
     ids = [path.parent.name for path in store.root.glob("*/record.json")]
+    (cola,) = [i for i in ids if store.read(i).spec["method"]["name"] == "cola"]
     (head,) = [i for i in ids if store.read(i).spec["method"]["name"] == "head"]
     capsys.readouterr()
-    for asked, sentence in (([head], "only LoRA-like updates"), ([], "required: run"), (["zz"], "no run begins so")):
+    for asked, sentence in (
+        ([head], "only LoRA-like updates"),
+        ([cola], "its finished links are in the weights"),
+        ([], "required: run"),
+        (["zz"], "no run begins so"),
+    ):
         assert main(["shrink", *asked, *words]) != 0
         said = capsys.readouterr().err
         assert sentence in said and "Traceback" not in said
