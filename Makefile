@@ -20,9 +20,9 @@ install: .venv/installed
 demo: install
 	@$(BIN)/peftlab sweep sweep=quickstart
 
-# The SLURM lane waits most of the time, and so goes on beside the others; what it said is shown at its end.
-test: install lint
-	@$(MAKE) --no-print-directory -j 2 test-rooms test-slurm
+# Three at once: the SLURM lane waits most of the time, and what it said is shown at its end.
+test: install
+	@$(MAKE) --no-print-directory -j 3 lint test-rooms test-slurm
 
 test-rooms: install
 	@$(PYTEST) -n 2 --dist worksteal --ignore=tests/slurm

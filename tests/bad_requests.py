@@ -122,10 +122,10 @@ def unknown_choices() -> Iterator[Bad]:
 
 
 def unknown_keys() -> Iterator[Bad]:
-    """Every key of a run with a letter more, and keys that stand alone."""
-    for key in key_paths():
-        if "about" not in key and "." in key:
-            yield Bad((*PLAN, f"{key}x=1"), (f"{key}x",))
+    """A key of every part of a run with a letter more, and keys that stand alone."""
+    of_parts = {key.rpartition(".")[0]: key for key in key_paths() if "about" not in key and "." in key}
+    for key in of_parts.values():
+        yield Bad((*PLAN, f"{key}x=1"), (f"{key}x",))
     for key in ("rank", "lr", "epochs", "alpha", "banana", "model.banana.x", "Method", "methods", "tracker.banana"):
         yield Bad((*PLAN, f"{key}=1"), (key,))
     for verb in ("run", "sweep", "explain", "doctor", "fetch", "show", "probe", "sync"):

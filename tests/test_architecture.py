@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -69,9 +70,15 @@ def _room(file: Path) -> str:
     return max((room for room in MAY if inside == room or inside.startswith(room + "/")), key=len)
 
 
-def _imported(tree: ast.AST) -> set[str]:
-    plain = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    return plain | {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module}
+@cache
+def _nodes(file: Path) -> tuple[ast.AST, ...]:
+    """Of the whole file, read once for all tests."""
+    return tuple(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+
+
+def _imported(file: Path) -> set[str]:
+    plain = {alias.name for node in _nodes(file) if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module for node in _nodes(file) if isinstance(node, ast.ImportFrom) and node.module}
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
@@ -79,7 +86,7 @@ def test_imports_follow_the_arrows(file):
     room = _room(file)
     allowed = MAY[room] | {room.split("/")[0] if room.endswith(".py") and not MAY[room] else room.replace("/", ".")}
     allowed |= set(sys.stdlib_module_names)
-    found = _imported(ast.parse(file.read_text(encoding="utf-8")))
+    found = _imported(file)
     bad = sorted(m for m in found if not any(m == a or m.startswith(a + ".") for a in allowed))
     assert not bad, f"{file.relative_to(ROOT)} imports {bad}; {room} may import {sorted(MAY[room])}"
 
@@ -99,14 +106,13 @@ def _arrows() -> dict[str, set[str]]:
     known = _modules()
     arrows = {}
     for name, file in known.items():
-        tree = ast.parse(file.read_text(encoding="utf-8"))
         parts = {
             f"{node.module}.{alias.name}"
-            for node in ast.walk(tree)
+            for node in _nodes(file)
             if isinstance(node, ast.ImportFrom) and node.module
             for alias in node.names
         }
-        arrows[name] = {module for module in _imported(tree) | parts if module in known} - {name}
+        arrows[name] = {module for module in _imported(file) | parts if module in known} - {name}
     return arrows
 
 
@@ -123,10 +129,9 @@ def test_every_room_of_harness_imports_only_rooms_after_it():
 def test_harness_names_the_slurm_room_in_one_table_only():
     naming = set()
     for module, file in _modules().items():
-        tree = ast.parse(file.read_text(encoding="utf-8"))
-        constants = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+        constants = {node.value for node in _nodes(file) if isinstance(node, ast.Constant)}
         strings = {value for value in constants if isinstance(value, str)}
-        if any(re.search(r"\bslurm[./]\w|^slurm$", name) for name in strings | _imported(tree)):
+        if any(re.search(r"\bslurm[./]\w|^slurm$", name) for name in strings | _imported(file)):
             naming.add(module)
     assert {module for module in naming if module.startswith("harness.")} == {"harness.cli.launchers"}
 
@@ -140,7 +145,7 @@ def test_no_two_modules_import_each_other_in_a_circle():
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_function_is_longer_than_a_screen(file):
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in _nodes(file):
         if isinstance(node, ast.FunctionDef):
             assert node.end_lineno - node.lineno < 60, f"{file.name}:{node.lineno} {node.name}"
 
@@ -151,7 +156,7 @@ def test_no_file_is_longer_than_250_lines():
 
 
 def test_half_of_the_functions_have_eight_lines_or_fewer():
-    nodes = [node for file in FILES for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))]
+    nodes = [node for file in FILES for node in _nodes(file)]
     lengths = [node.end_lineno - node.lineno + 1 for node in nodes if isinstance(node, ast.FunctionDef)]
     assert statistics.median(lengths) <= 8
 

@@ -1,10 +1,15 @@
 """What every room's tests share."""
 
+import pytest
+from hydra import initialize_config_dir
+from hydra.errors import HydraException
 from hypothesis import HealthCheck, settings
+from omegaconf import OmegaConf
 
 from harness.config import compose
 from harness.config.compose import compose_part
 from harness.config.overrides import assign
+from tests import composed
 
 
 def test_property_tests_meet_the_same_examples_each_time_and_explore_draws_anew():
@@ -18,22 +23,46 @@ def test_no_property_test_depends_on_how_fast_the_machine_is():
         assert profile.deadline is None and HealthCheck.too_slow in profile.suppress_health_check
 
 
-def test_a_config_is_composed_once_and_nobody_alters_it_for_others():
+WORDS = [
+    ["method.update.rank=4", "method.update.alpha=7"],
+    ["method.schedule={kind: constant}", "+method.rates.extra=[1, a]", "~method.about"],
+    ["++method.update.stream=null"],
+    ["method.update.rankx=4"],
+    ["~method.nothing"],
+    ["method.update.rank.deep=4"],
+    ["method.update.rank=1,2"],
+    ["method@other=lora"],
+    ["hydra.job.name=x", "method.about.label='${oc.env:HOME}'"],
+    ["recipe.lr=1"],
+]
+
+
+@pytest.mark.parametrize("words", WORDS, ids=" ".join)
+@pytest.mark.parametrize("name", ["method/lora", "config"])
+def test_hydra_in_two_steps_gives_what_hydra_gives_in_one(name, words):
+    def answer(composing):
+        with initialize_config_dir(version_base="1.3", config_dir=str(compose.conf_dirs()[-1])):
+            try:
+                return OmegaConf.to_yaml(composing(config_name=name, overrides=words))
+            except HydraException as error:
+                return type(error), str(error)
+
+    assert answer(composed.in_two_steps) == answer(composed.in_one_step)
+
+
+def test_a_config_is_composed_once_and_nobody_alters_it_for_others(monkeypatch):
     words = [assign("method", "lora")]
-    first, kept = compose_part("method", words), compose_part("method", words)
+    first = compose_part("method", words)
+    monkeypatch.setattr(composed, "in_one_step", lambda **given: pytest.fail("composed again"))
+    assert compose_part("method", words) == first
     first["update"]["rank"] = -1
-    assert compose_part("method", words) == kept and kept["update"]["rank"] > 0
+    changed = compose_part("method", [*words, assign("method.update.rank", 3)])
+    assert changed["update"]["rank"] == 3 and compose_part("method", words)["update"]["rank"] > 3
 
 
-def test_a_config_of_ones_own_and_one_that_reads_a_variable_are_composed_each_time(tmp_path, monkeypatch):
-    assert compose._compose("method/lora", ())["method"]["name"] == "lora"
+def test_a_config_of_ones_own_that_is_written_anew_is_composed_anew(tmp_path, monkeypatch):
     monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path))
     (tmp_path / "method").mkdir()
     for rank in (1, 2):
-        (tmp_path / "method" / "lora.yaml").write_text(f"name: lora\nupdate: {{rank: {rank}}}\n")
-        assert compose_part("method", [assign("method", "lora")])["update"]["rank"] == rank
-    monkeypatch.delenv("PEFTLAB_CONF")
-    for value in ("a", "b"):
-        monkeypatch.setenv("peftlab_said", value)
-        word = assign("dataset.about.label", "${oc.env:peftlab_said}")
-        assert compose_part("dataset", [assign("dataset", "digits"), word])["about"]["label"] == value
+        (tmp_path / "method" / "lora.yaml").write_text(f"name: lora\nrank: {rank}\n")
+        assert compose_part("method", [assign("method", "lora")])["rank"] == rank

@@ -70,7 +70,7 @@ def browse(page: Path, profile: Path, *flags: str) -> subprocess.CompletedProces
         *flags,
         page.as_uri(),
     ]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, capture_output=True, text=True, timeout=600)
 
 
 def probed(page: Path, profile: Path, *flags: str) -> dict:

@@ -1,7 +1,5 @@
 """A request that is wrong is refused in seconds: exit code 2, a sentence that names what and where, and no torch."""
 
-import copy
-import functools
 import os
 import shutil
 import signal
@@ -12,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
-from harness.config import compose
 from harness.config.groups import GROUPS
 from tests import bad_requests
 from tests.bad_requests import FILES, SWEEPS
@@ -47,16 +44,8 @@ def place(tmp_path_factory):
     return place
 
 
-@pytest.fixture(scope="module")
-def composed_once():
-    """Hydra's answer for equal words is kept for the length of this file: composing is what takes the time."""
-    real = compose._compose
-    kept = functools.cache(lambda conf, name, words: real(name, words))
-    return lambda name, words: copy.deepcopy(kept(os.environ.get("PEFTLAB_CONF"), name, tuple(words)))
-
-
 @pytest.fixture
-def asked(place, composed_once, monkeypatch):
+def asked(place, monkeypatch):
     """`main`, where torch cannot be imported and nothing hangs."""
 
     def hangs(*_):
@@ -64,7 +53,6 @@ def asked(place, composed_once, monkeypatch):
 
     monkeypatch.chdir(place)
     monkeypatch.setenv("PEFTLAB_CONF", str(place / "conf"))
-    monkeypatch.setattr(compose, "_compose", composed_once)
     monkeypatch.setattr(sys, "meta_path", [NoTorch(), *sys.meta_path])
     before = signal.signal(signal.SIGALRM, hangs)
     signal.alarm(PATIENCE)

@@ -214,7 +214,7 @@ def test_run_answers_for_the_data_as_they_are_and_keeps_both_records(train, stor
     write_rows(train, ROWS)
     assert answer() == (first, "")
     code = f"import sys; from harness.__main__ import main; main({words!r}); print('torch' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=100)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
     assert done.stdout.splitlines()[-1] == "False", done.stderr
     assert {record.id for record in store.records()} == {first["id"], second["id"]}
     write_rows(train, ROWS[1:])
