@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from harness.diagnostics.of_loss import losses, settled_eigenvalue
 from harness.diagnostics.subject import Subject
@@ -39,7 +39,7 @@ def measure(subject: Subject, question: Mapping[str, Any]) -> dict[str, Any]:
     return _eigenvalues[key]
 
 
-def started(subject: Subject) -> tuple[nn.Module, list[Tensor]]:
+def started(subject: Subject) -> tuple[nn.Module, list[nn.Parameter]]:
     """The model as the run began, and the parameters of its updates.
 
     Every update runs on its branch, which is what it means: the fast layers have no second derivative.
