@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
 from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -23,10 +24,12 @@ from harness.config.overrides import Assignment
 from harness.config.yaml_file import check_name, check_yaml
 from harness.ledger.errors import SpecError, nearest
 
+ROOT, HANDED = "config", "peftlab_config"
+
 
 def compose_plain(words: Sequence[Assignment]) -> dict[str, Any]:
     """The whole config for these assignments, resolved, as plain data. Raises SpecError naming the wrong key."""
-    return _compose("config", words)
+    return _compose(ROOT, words)
 
 
 def compose_part(group: str, words: Sequence[Assignment]) -> dict[str, Any]:
@@ -51,12 +54,12 @@ def _compose(name: str, words: Sequence[Assignment]) -> dict[str, Any]:
         _check_choice(word)
     file = _file(name)
     _check_files(name, words)
-    base = file.parents[name.count("/")]
+    base, root = _beginning(name, file)
     others = ",".join(_quoted(f"file://{folder}") for folder in conf_dirs() if folder != base)
     search = [f"hydra.searchpath=[{others}]"] if others else []
     try:
         with initialize_config_dir(version_base="1.3", config_dir=str(base)):
-            config = compose(config_name=name, overrides=[*search, *map(as_hydra_takes, words)])
+            config = compose(config_name=root, overrides=[*search, *map(as_hydra_takes, words)])
         kept = OmegaConf.create(_with_variables(OmegaConf.to_container(config)))
         return OmegaConf.to_container(kept, resolve=True)  # type: ignore[return-value]
     except InterpolationResolutionError as error:
@@ -66,6 +69,18 @@ def _compose(name: str, words: Sequence[Assignment]) -> dict[str, Any]:
         raise SpecError(_sentence(error, name, words)) from error
     except YAMLError as error:
         raise SpecError(f"{file} or a config that it names is not yaml: {' '.join(str(error).split())}") from error
+
+
+def _beginning(name: str, file: Path) -> tuple[Path, str]:
+    """The folder where Hydra looks before all others, and what it begins with there.
+
+    It reads the root config before it knows a search path. So it is handed that one, and can look into a folder of
+    one's own first: a config there hides the project's of its name.
+    """
+    if name != ROOT:
+        return file.parents[name.count("/")], name
+    ConfigStore.instance().store(name=HANDED, node=OmegaConf.load(file))
+    return conf_dirs()[0], HANDED
 
 
 def _with_variables(node: Any) -> Any:
@@ -83,11 +98,11 @@ def _file(name: str) -> Path:
 
 def _check_files(name: str, words: Sequence[Assignment]) -> None:
     """The files of one's own that are about to be composed: the project's are held by its tests."""
-    chosen = [name] if name != "config" else [f"{w.key}/{w.shown}" for w in words if w.key in GROUPS] + [name]
+    chosen = [name] if name != ROOT else [f"{w.key}/{w.shown}" for w in words if w.key in GROUPS] + [name]
     for each in chosen:
         if (file := _file(each)).parents[each.count("/")] != conf_dirs()[-1]:
             raw = check_yaml(file)
-            if each != "config" and not each.startswith("tracker/"):
+            if each != ROOT and not each.startswith("tracker/"):
                 check_name(file, raw)
 
 
