@@ -71,7 +71,7 @@ def test_a_plan_says_what_fits_what_would_and_the_price():
              cell("dora", 1, Fit(None, 90.0, "try more"))]  # fmt: skip
     assert fit_notes(cells, 2.5) == [
         "cells that fit one GPU: 1, with 20.0 to 20.0 GB",
-        "method=full model=m dataset=d: needs sharding over 4 GPUs, 36.0 GB on each",
+        "method=full model=m dataset=d: needs sharding over 4 GPUs (36.0 GB on each), and no run is sharded here yet",
         "method=dora model=m dataset=d: impossible, 90.0 GB on each of the most GPUs that a run may take; try more",
         "price of 5 of 6 runs: 25.00 (10.0 GPU-hours at 2.5)",
     ]
