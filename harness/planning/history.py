@@ -96,7 +96,7 @@ def task_of(spec: Mapping[str, Any]) -> str:
 
 def passes_of(method: Mapping[str, Any]) -> float:
     """Forward and backward passes of an optimizer step, in the mean over the training: a search has more."""
-    schedule = method["schedule"]
+    schedule = method.get("schedule") or {}  # records of other runners than the harness's have none
     return 1 + (SEARCH_PASSES - 1) * float(schedule["search"]) if schedule.get("kind") == "select" else 1.0
 
 
