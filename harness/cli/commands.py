@@ -5,6 +5,7 @@ A verb's module is imported when it is called, so that no room imports another f
 
 from pathlib import Path
 
+from harness.cli.commands_of_cards import CARDS
 from harness.cli.commands_of_ranks import RANKS
 from harness.cli.grammar import (
     ANY_SWEEP,
@@ -26,9 +27,6 @@ from harness.cli.grammar import (
     keyed,
     run_id,
 )
-
-NEW = ("dataset", "method", "model", "recipe", "sweep", "cluster")
-KINDS = ("methods", "models", "datasets", "sweeps", "recipes")
 
 VERBS = {
     "run": Verb(
@@ -205,34 +203,7 @@ VERBS = {
         "[ranks=[8,4]] [batch=N] [length=N] [new_tokens=N] [rounds=N] [runs=DIR]",
     ),
     **RANKS,
-    "list": Verb(
-        "harness.cli.cards:main",
-        "the methods, models, datasets, sweeps or recipes that there are",
-        (arg("kind", nargs="?", metavar="|".join(KINDS), choices=KINDS, help="which; without: how many of each"), JSON),
-    ),
-    "show": Verb(
-        "harness.cli.show:main",
-        "a dataset's first examples as a model sees them; or the settings of a method, model or recipe",
-        (JSON,),
-        "dataset=NAME[,NAME …] | method=… | model=… | recipe=…",
-    ),
-    "new": Verb(
-        "harness.cli.new:main",
-        "a config of your own that works at once: from your data, or from another config",
-        (
-            arg("kind", metavar="|".join(NEW), choices=NEW, help="what is described"),
-            arg("name", help="its name: letters, digits, _ and -"),
-            arg("--from", metavar="PLACE", dest="source", help="a dataset's file or folder; else what it starts from"),
-            arg("--label", metavar="COLUMN", help="of a dataset: the column to predict, where it is not found"),
-            JSON,
-        ),
-        "[KEY=VALUE …]",
-    ),
-    "check": Verb(
-        "harness.cli.check:main",
-        "whether a config of your own is right, or what is wrong with it",
-        (arg("file", type=Path, help="FOLDER/dataset/NAME.yaml, or method/, model/, recipe/, sweep/, cluster/"), JSON),
-    ),
+    **CARDS,
     "fetch": Verb(
         "harness.cli.fetch:main",
         "download what a sweep needs, for jobs without network",

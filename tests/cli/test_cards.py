@@ -9,7 +9,7 @@ from rich.console import Console
 
 from harness.__main__ import main
 from harness.cli.cards import described, print_rows
-from harness.cli.commands import KINDS
+from harness.cli.commands_of_cards import KINDS
 from harness.config.groups import choices
 
 

@@ -148,8 +148,9 @@ print("opened", len(records), len(set(records)), len(opened), "torch" in sys.mod
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True)
     assert "9000 done, 1000 missing" in done.stdout, done.stderr
     records, different, opened, torch = done.stdout.split("opened ")[1].split()
-    assert (records, different, torch) == ("9000", "9000", "False")
-    assert int(opened) - 9000 < 2000  # the modules that status needs, and no file of each run
+    assert (different, torch) == ("10000", "False")  # the missing ones were looked for
+    assert int(records) < 10_100  # some are read again for what the rest may take
+    assert int(opened) - int(records) < 2000  # the modules that status needs, and no other file of each run
 
 
 def test_retry_makes_failures_of_one_kind_missing_and_keeps_their_records(store, capsys):

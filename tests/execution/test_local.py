@@ -20,7 +20,8 @@ from slurm.sandbox import sleepy
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LAUNCH = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs begin with it ignored
 from pathlib import Path
 from harness.execution import local
 from harness.ledger.plan import read_plan
