@@ -17,7 +17,6 @@ from types import FrameType
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from harness.config.settings import Settings, settings_to_plain
 from harness.execution.gpus import pin, sharers, visible_gpus
@@ -26,14 +25,14 @@ from harness.execution.jobs import LiveJob
 from harness.execution.launcher import CheckResult, DryRun
 from harness.execution.lease import look
 from harness.execution.local_cluster import LocalCluster
+from harness.execution.local_view import SweepView
 from harness.execution.queue import is_settled
 from harness.execution.supervisor import Start, Supervisor, Worker
 from harness.execution.sweep_state import holder_of
 from harness.execution.worker import DEFAULT_RUNNER
 from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
-from harness.ledger.plan import Plan
-from harness.ledger.progress import progress
+from harness.ledger.plan import Plan, Planned
 from harness.ledger.store import Store
 
 name = "this machine"
@@ -47,7 +46,8 @@ def launch(
 ) -> int:
     """Do every run of the plan that is missing; 0 when all runs are done, 1 when one failed or is unfinished."""
     console = Console(stderr=True, highlight=False, soft_wrap=True)
-    missing = [run.id for run in plan.runs if not is_settled(store, run.id)]
+    todo = {run.id: run for run in plan.runs if not is_settled(store, run.id)}
+    missing = list(todo)
     if not missing:
         console.print(f"{plan.name}: all {len(plan.runs)} runs have a record; nothing to run.")
         return _code(plan, store)
@@ -66,7 +66,7 @@ def launch(
         log = settings.runs / "workers" / f"{plan.name}-{number}.log"
         return _start([*command, *ids], log, {"OMP_NUM_THREADS": str(threads)} | pin(number, gpus))
 
-    _work_through(missing, count, start, store, console)
+    _work_through(todo, count, start, store, console)
     _print_unfinished(plan, missing, store, console)
     return _code(plan, store)
 
@@ -147,25 +147,20 @@ def _start(command: Sequence[str], log: Path, environment: Mapping[str, str]) ->
         )
 
 
-def _work_through(ids: Sequence[str], count: int, start: Start, store: Store, console: Console) -> None:
-    """Start the workers and watch them to their end, with a bar."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=console) as bar:
-        team = Supervisor(ids, store, start, lambda death: bar.console.print(str(death), markup=False))
+def _work_through(runs: Mapping[str, Planned], count: int, start: Start, store: Store, console: Console) -> None:
+    """Start the workers and watch them to their end."""
+    with SweepView(runs, store, console) as view:
+        team = Supervisor(list(runs), store, start, lambda death: view.tell(str(death)))
         with _ended_with_us(team.workers, console):
             team.begin(count)
-            task, pending, failed = bar.add_task("runs", total=len(ids)), set(ids), 0
-            alive = True
+            pending, alive = set(runs), True
             while alive:
                 alive = team.watch()
                 begun = _begun(store, pending)
                 ended = {run_id for run_id in begun if is_settled(store, run_id)}
                 pending -= ended
-                failed += _print_failures(ended, store, bar.console)
-                running = f", {min(len(team.workers), len(pending))} running" if alive and pending else ""
-                label = f"{len(ids) - len(pending) - failed} done{running}" + (f", {failed} failed" if failed else "")
-                partly = sum(_share(store, run_id) for run_id in sorted(begun - ended)[:MOST_LOOKED_AT])
-                bar.update(task, completed=len(ids) - len(pending) + partly, description=label)
+                view.end(ended)
+                view.show(sorted(begun - ended)[:MOST_LOOKED_AT], min(len(team.workers), len(pending)) if alive else 0)
                 if alive:
                     time.sleep(POLL_SECONDS)
 
@@ -202,21 +197,6 @@ def _ended_with_us(workers: list[Worker], console: Console) -> Iterator[None]:
 def _begun(store: Store, ids: set[str]) -> set[str]:
     """Those that have a folder: of 10,000 runs that wait, none is looked at twice a second."""
     return ids & {entry.name for entry in os.scandir(store.root)}
-
-
-def _share(store: Store, run_id: str) -> float:
-    """How much of a run is done, so that there is a time left before the first run has ended."""
-    at = progress(store.paths(run_id).events)
-    return at.step / at.total if at and at.total else 0.0
-
-
-def _print_failures(ids: set[str], store: Store, console: Console) -> int:
-    """Name those that failed; how many there were."""
-    failed = [run_id for run_id in sorted(ids) if store.status(run_id) == "failed"]
-    for record in store.records(failed):
-        if failure := record.failure:
-            console.print(f"failed {record.id} ({failure.kind}): {failure.message.splitlines()[0]}", markup=False)
-    return len(failed)
 
 
 def _print_unfinished(plan: Plan, ids: Sequence[str], store: Store, console: Console) -> None:
