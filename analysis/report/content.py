@@ -22,7 +22,6 @@ from analysis.figures.subspaces import subspace_maps
 from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
 from analysis.frame import Frame
-from analysis.rank_rules import OPEN
 from analysis.table import Table
 from analysis.tables.competitive import competitive_table
 from analysis.tables.coverage import coverage, failures
@@ -70,7 +69,7 @@ def sections(frame: Frame) -> tuple[Section, ...]:
         _control(chosen),
         _blocks(chosen),
         _costs(chosen),
-        _ranks(chosen),
+        _ranks(chosen, frame),
         _curves(frame),
         _study(chosen),
         _squeeze(frame),
@@ -132,11 +131,12 @@ def _costs(frame: Frame) -> Section:
     return Section("costs", "Time and memory", lead, tables, (ledger_bars(frame), time_bars(frame)))
 
 
-def _ranks(frame: Frame) -> Section:
+def _ranks(frame: Frame, tried: Frame) -> Section:
+    """tried: with all rates that were tried, which some rules of thumb are about."""
     lead = "What each strategy scored at what price, and where learned rank went: layer by module, mean over seeds."
     tables = _some(strategy_table(frame)) + _some(side_table(frame)) + _some(served_table(frame))
-    rules = rules_table(frame)
-    if rules is not None and (rules.data["verdict"] != OPEN).any():
+    rules = rules_table(tried)
+    if rules is not None and rules.data["low"].notna().any():  # an interval, whether it decides or not
         tables += (rules,)
     pictures = _some(rank_map(frame)) + _some(side_bars(frame)) + _some(rank_served(frame))
     return Section("ranks", "Rank: how much, and where", lead, tables, pictures)

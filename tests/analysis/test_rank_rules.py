@@ -13,6 +13,7 @@ from scipy import stats
 import analysis
 from analysis.frame import Frame
 from analysis.rank_rules import NO, OPEN, YES, _all, _below, judge
+from analysis.report.content import _ranks
 from harness.ledger.paths import RunPaths
 from harness.ledger.side_record import SideRecord, write
 from tests.analysis.rank_store import write_ranks
@@ -196,3 +197,11 @@ def test_learned_ranks_decide_about_attention_and_mlp_and_a_sweep_without_any_ha
     assert row.verdict == YES and row.estimate.mean == pytest.approx(-2 + 0.2 / 3), "stable ranks are no count"
     write_ranks(tmp_path / "b", study_records, methods=("lora",), name="plain")
     assert analysis.rules_table(analysis.load("plain", tmp_path / "b", allow_mixed=True)) is None
+
+
+def test_the_report_judges_all_rates_that_were_tried_and_not_the_chosen_ones(tmp_path):
+    frame = frame_of([*LORA, *FULL], tmp_path)
+    chosen = replace(frame, rows=frame.rows[frame.rows["lr"].isin((1e-2, 1e-3))])
+    (table,) = [table for table in _ranks(chosen, frame).tables if table.name == "rank-rules"]
+    verdicts = table.data.set_index("rule")["verdict"]
+    assert verdicts[RATE_RULE] == YES and OPEN in set(verdicts)

@@ -69,7 +69,7 @@ def test_combinations_of_targets_have_one_budget_and_one_scale():
 
 
 def test_each_seed_has_one_source_that_is_merged_with_the_penalty_and_without():
-    plan = plan_of("rank_interference")
+    plan = plan_of("rank_interference", "seed=range(10)")
     assert not plan.skipped
     pairs = {
         (run.spec["seed"], run.spec["method"]["update"]["orthogonal"]): run.source for run in plan.runs if run.source
