@@ -37,6 +37,18 @@ def test_every_parameter_has_a_gradient_at_step_0_and_b_of_every_weight_one_that
     assert all(update.b.grad.abs().max() > 1e-9 for update in method.updates.values())
 
 
+@pytest.mark.parametrize("name", ["sora", "l1ra", "autolora"])
+def test_a_gate_means_the_same_in_training_and_in_evaluation(lab, name):
+    """The tutorial's gates sum to one in training and are independent of each other in evaluation."""
+    tiny, method = attached(lab, name)
+    gates = [p for update in method.updates.values() for key, p in update.named_parameters() if key not in "ab"]
+    for gate in gates:
+        gate.data.copy_(torch.linspace(-1, 2, len(gate)))
+    trained = tiny.logits()
+    tiny.model.eval()
+    assert gates and torch.equal(tiny.logits(), trained)
+
+
 # DyLoRA
 
 
