@@ -27,6 +27,7 @@ from analysis.figures.landscapes import (
     landscape_surfaces,
 )
 from analysis.figures.learned_ranks import rank_map, side_bars
+from analysis.figures.rank_served import rank_served
 from analysis.figures.ranks import rank_diagram
 from analysis.figures.size import size_curves
 from analysis.figures.subspaces import subspace_maps
@@ -111,6 +112,7 @@ __all__ = [
     "published",
     "rank_diagram",
     "rank_map",
+    "rank_served",
     "rank_table",
     "relative_memory",
     "relative_time",

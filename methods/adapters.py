@@ -44,7 +44,7 @@ class AdapterMethod:
         self.sites = find_sites(model, self.layout, self.spec.targets)
         self.updates = {site.path: make_update(self._of(site), site) for site in self.sites}
         for update in self.updates.values():
-            update.peers = len(self.updates)
+            update.peers = tuple(self.updates.values())
             update.begin(draw, 0)
         self.schedule.attach(self.updates, draw)
         if self.spec.schedule.begins_anew:

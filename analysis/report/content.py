@@ -14,6 +14,7 @@ from analysis.figures.intruders import intruder_curves
 from analysis.figures.kept import kept_against_lost
 from analysis.figures.landscapes import landscape_contours, landscape_curves, landscape_paths, landscape_surfaces
 from analysis.figures.learned_ranks import rank_map, side_bars
+from analysis.figures.rank_served import rank_served
 from analysis.figures.ranks import rank_diagram
 from analysis.figures.size import size_curves
 from analysis.figures.style import Picture
@@ -137,7 +138,8 @@ def _ranks(frame: Frame) -> Section:
     rules = rules_table(frame)
     if rules is not None and (rules.data["verdict"] != OPEN).any():
         tables += (rules,)
-    return Section("ranks", "Rank: how much, and where", lead, tables, _some(rank_map(frame)) + _some(side_bars(frame)))
+    pictures = _some(rank_map(frame)) + _some(side_bars(frame)) + _some(rank_served(frame))
+    return Section("ranks", "Rank: how much, and where", lead, tables, pictures)
 
 
 def _curves(frame: Frame) -> Section:

@@ -3,23 +3,19 @@
 import json
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from hydra.core.override_parser.types import Override
 
-from harness.cli.launchers import check_card
-from harness.cli.present_data import of_present_data
-from harness.config.overrides import Assignment, assign
+from harness.cli.launchers import check_card, launcher_of
+from harness.config.overrides import assign
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import require
-from harness.execution.queue import do
 from harness.ledger.errors import SpecError
 from harness.ledger.parse import parse
 from harness.ledger.plan import Planned
 from harness.ledger.spec import RunSpec
-from harness.ledger.store import Store
 from harness.planning.plan import PlanRequest, plan_one, request_of
 from harness.planning.search.search_spec import SearchSpec, read_search
 from harness.planning.search.space import Space, Trial
@@ -30,16 +26,14 @@ PREFIX = "search."
 def main(given: Namespace) -> int:
     """Do trials until there are `search.trials`, or as many as the space has; the same command again goes on.
 
-    Any number of these commands may run at once on one store: they share the study. Exit code 1 when no trial is done.
+    Any number of these commands may run at once on one store: they share the study. With `search.at_once`, or on a
+    cluster, the launcher does the trials, and the command stays until they are over. Exit code 1 when no trial is done.
     """
     own = [override for override in given.overrides if override.key_or_group.startswith(PREFIX)]
     spec = read_search(_typed(own))
     request = request_of([override for override in given.overrides if override not in own])
     settings = settings_from(request.config)
-    check_card(cluster := request.config["cluster"])
-    if cluster["kind"] != "local":
-        here = "a search does its trials here; for several at once start this command as often, as jobs of your own"
-        raise SpecError(f"cluster={cluster['name']}: {here}.")
+    check_card(request.config["cluster"])
     base = plan_one(request, Resolver())
     run = parse(RunSpec, base.spec, "run")
     if run.method.ranks or run.method.update.kind != "low_rank" or run.method.schedule.kind != "constant":
@@ -47,7 +41,7 @@ def main(given: Namespace) -> int:
     require(run.model, run.dataset, settings.cache)
     from harness.planning.search.weights import space_of
 
-    trials, name = _work(request, spec, space_of(run, spec), base, settings)
+    name, trials = _searched(request, spec, space_of(run, spec), base, settings)
     _show(name, spec, trials, as_json=given.json)
     return 0 if any(trial.state == "done" for trial in trials) else 1
 
@@ -62,40 +56,19 @@ def _typed(overrides: Sequence[Override]) -> dict[str, Any]:
     return typed
 
 
-def _work(
+def _searched(
     request: PlanRequest, spec: SearchSpec, space: Space, base: Planned, settings: Settings
-) -> tuple[list[Trial], str]:
-    """One trial after the other: those that nobody finished first. Returns all, and the study's name."""
+) -> tuple[str, list[Trial]]:
+    """The study's name, and its trials when the search is over."""
     try:
-        from harness.planning.search.study import next_trial, planned_trials, study_name, trial_of, write_study
+        from harness.cli.search_trials import Search, search_by, search_here
+        from harness.planning.search.study import study_name
     except ModuleNotFoundError as error:
         raise SpecError(f"search needs {error.name}: pip install 'peftlab[search]'.") from None
-    from harness.training.run import run_one
-
-    store, name = Store(settings.runs), study_name(base, spec)
-    busy: set[str] = set()
-    while True:
-        runs = planned_trials(store, name)
-        trials = [trial_of(run, store) for run in runs]
-        todo = next((r for r, t in zip(runs, trials, strict=True) if t.state == "open" and t.id not in busy), None)
-        if todo is None:
-            proposal = next_trial(spec, space, trials) if len(trials) < spec.trials else None
-            if proposal is None:
-                write_study(store, name, spec, runs)
-                return trials, name
-            todo = _planned(request, *proposal, store, settings)
-            write_study(store, name, spec, [*runs, todo])
-        outcome = do(todo, {todo.id: todo}, store, lambda run, leased: run_one(run, leased, settings))
-        busy |= {todo.id} if outcome in ("held", "later") else set()
-
-
-def _planned(request: PlanRequest, ranks: Any, steps: int | None, store: Store, settings: Settings) -> Planned:
-    """The run of a trial: the base with its ranks."""
-    words: dict[str, tuple[Assignment, ...]] = {"method.ranks": (assign("method.ranks", dict(ranks), "++"),)}
-    if steps is not None:
-        words["recipe.max_steps"] = (assign("recipe.max_steps", steps),)
-    asked = replace(request, axes={**request.axes, **words})
-    return of_present_data((plan_one(asked, Resolver()),), store, settings)[-1]
+    search, cluster = Search(study_name(base, spec), spec, space, request, settings), request.config["cluster"]
+    if cluster["kind"] == "local" and spec.at_once == 1:
+        return search.name, search_here(search)
+    return search.name, search_by(launcher_of(cluster), cluster, search)
 
 
 def _show(name: str, spec: SearchSpec, trials: Sequence[Trial], *, as_json: bool) -> None:

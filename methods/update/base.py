@@ -20,7 +20,7 @@ class SiteUpdate(nn.Module):
     fast_path: the whole output of a module with its updates, as a faster expression (a staticmethod). It is not
     inherited, as a subclass computes something else unless it says so itself; without one, and for a weight that is
     sharded or quantised, the module runs as it is and `branch` is added.
-    peers: how many updates the method has, for a penalty that is a mean over all.
+    peers: all updates of the method, this one among them, for a penalty that is a mean over all.
     writes_at_end: whether `end` writes W; such an update makes no chain on a weight that cannot be written.
     """
 
@@ -35,7 +35,7 @@ class SiteUpdate(nn.Module):
     def __init__(self, site: AdapterSite) -> None:
         super().__init__()
         self.site = site
-        self.peers = 1
+        self.peers: Sequence[SiteUpdate] = (self,)
 
     def begin(self, draw: Draw, link: int) -> None:
         """First values, drawn from the adapter's own streams; of link `link` in a chain, 0 without one. ΔW is zero."""

@@ -32,8 +32,11 @@ class GatedUpdate(LowRankUpdate):
         return self.b * self.gate, self.a
 
     def penalty(self) -> Tensor | None:
-        """l1 times this site's part of the mean of |g| over all sites."""
-        return self._spec.l1 * self.gate.abs().mean() / self.peers if self._spec.l1 else None
+        """l1 times this site's part of the mean of |g| over the gates of all sites, whatever their ranks."""
+        if not self._spec.l1:
+            return None
+        gates = sum(len(peer.gate) for peer in self.peers if isinstance(peer, GatedUpdate))
+        return self._spec.l1 * self.gate.abs().sum() / gates
 
     @torch.no_grad()
     def after_step(self, progress: Progress) -> None:

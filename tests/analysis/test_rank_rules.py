@@ -126,6 +126,9 @@ def test_each_rule_that_can_be_tested_has_its_verdict(tmp_path):
     table = analysis.rules_table(frame)
     (row,) = analysis.served_table(frame).rows
     assert [cell.value for cell in row[2:]] == [4.0, pytest.approx(85), pytest.approx(4.0)]
+    picture = analysis.rank_served(frame)
+    assert picture.data.iloc[0][["rank", "score", "latency_ms", "n"]].tolist() == [4, pytest.approx(85), 4.0, 5]
+    assert "at rank 4: 85.0 in 4.00 ms" in picture.alt
     assert len(table.rows) == 8 and [row[2].text for row in table.rows].count(YES) == 5
 
 

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
 import harness.training.run as training
 from harness.__main__ import main
+from harness.execution.queue import work
 from harness.ledger.lookup import plans
 from harness.ledger.store import Store
 from harness.planning.search.search_spec import read_search
@@ -109,6 +111,23 @@ def test_two_live_searches_on_one_store_share_the_trials_and_do_none_twice(searc
     assert first["study"] == second["study"]
 
 
+def test_trials_at_once_are_one_launch_of_the_clusters_launcher_and_the_same_study(search, tmp_path, monkeypatch):
+    """The launcher is one that does its runs here, as the local one does them in processes of its own."""
+    launches = []
+
+    def launch(plan, store, settings, cluster):
+        todo = [run.id for run in plan.runs if not store.state(run.id).settled]
+        launches.append(len(todo))
+        work(todo, plan, store, lambda run, leased: training.run_one(run, leased, settings), stop=lambda: False)
+
+    monkeypatch.setattr("harness.cli.search.launcher_of", lambda cluster: SimpleNamespace(waits=True, launch=launch))
+    answer = search("search.trials=3", "search.at_once=2")
+    assert launches == [2, 1] and [trial["state"] for trial in answer["trials"]] == ["done"] * 3
+    alone = search("search.trials=3", runs="alone")
+    assert alone["study"] == answer["study"], "how many at once is no part of what is searched"
+    assert asked(alone) == asked(answer), "the first five trials of TPE know of no scores"
+
+
 def test_the_larger_score_is_the_better_whatever_the_metric(search, tmp_path):
     answer = search("search.trials=1")
     store = Store(tmp_path / "runs")
@@ -123,7 +142,7 @@ def test_the_larger_score_is_the_better_whatever_the_metric(search, tmp_path):
         (("method=sora",), "a search sets method.ranks of a plain low_rank update"),
         (("search.parameters=10",), "search.parameters=10: rank 1 everywhere takes 640"),
         (("search.trials=1,2",), "search.trials=1,2: one search has one value"),
-        (("cluster=slurm",), "cluster=slurm: a search does its trials here; for several at once start this command"),
+        (("search.at_once=0",), "search.at_once"),
         (("search.ranks=[1,",), "search.ranks: cannot read the value"),
     ],
 )

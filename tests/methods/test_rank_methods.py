@@ -103,8 +103,10 @@ def test_the_gate_is_moved_by_the_proximal_operator_and_not_by_twice_of_it(lab):
     assert torch.allclose(update.gate, torch.stack(best), atol=1e-4)
 
 
-def test_the_penalty_is_lambda_times_the_mean_gate_over_all_weights(lab):
-    _, method = attached(lab, "sora", l1=10.0)
+@pytest.mark.parametrize("ranks", [{}, {"q": 2}])
+def test_the_penalty_is_lambda_times_the_mean_gate_over_all_weights(lab, ranks):
+    tiny = lab.tiny("llama", dtype=torch.float64)
+    method = lab.attach(tiny, replace(lab.spec("sora", l1=10.0), ranks=ranks))
     gates = torch.cat([update.gate for update in method.updates.values()])
     assert method.penalty().item() == pytest.approx(10.0 * gates.abs().sum().item() / len(gates), rel=1e-12)
     assert attached(lab, "sora", l1=0.0)[1].penalty() is None

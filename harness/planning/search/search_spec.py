@@ -9,7 +9,7 @@ from harness.ledger.parse import parse
 
 DEFAULTS: Mapping[str, Any] = {
     "strategy": "tpe", "per": "kind", "ranks": [1, 2, 4, 8, 16, 32], "parameters": None, "trials": 20, "rungs": [],
-    "keep": 3, "seed": 0,
+    "keep": 3, "seed": 0, "at_once": 1,
 }  # fmt: skip
 
 
@@ -19,6 +19,7 @@ class SearchSpec:
 
     rungs: optimizer steps; of the ranks that were tried for so many, the best 1 in `keep` are tried for the next
     number (asynchronous successive halving, arXiv:1810.05934). Empty: every trial is as long as the recipe says.
+    at_once: trials that are open at a time; those that know of fewer scores choose a little worse.
     """
 
     strategy: Literal["tpe", "evolution", "reinforce"]
@@ -29,6 +30,7 @@ class SearchSpec:
     rungs: tuple[int, ...] = field(metadata={"min": 1})
     keep: int = field(metadata={"min": 2})
     seed: int = field(metadata={"min": 0})
+    at_once: int = field(metadata={"min": 1})
 
 
 def read_search(typed: Mapping[str, Any]) -> SearchSpec:

@@ -23,8 +23,8 @@ ATTEMPTS = 1000  # answers that were tried before, until a space counts as exhau
 
 
 def study_name(base: Planned, spec: SearchSpec) -> str:
-    """Equal for the same run and search, however many trials are asked for."""
-    asked = {key: value for key, value in vars(spec).items() if key != "trials"}
+    """Equal for the same run and search, however many trials are asked for, and however many of them at once."""
+    asked = {key: value for key, value in vars(spec).items() if key not in ("trials", "at_once")}
     words = f"{base.id}/{json.dumps(asked, sort_keys=True, default=list)}"
     return f"search-{hashlib.sha256(words.encode()).hexdigest()[:8]}"
 
