@@ -1,6 +1,7 @@
 """The verbs that plan and run: each takes its parsed arguments, calls one function, and prints the answer."""
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
@@ -65,13 +66,20 @@ def sweep(given: Namespace) -> int:
     if cluster["kind"] != "local":  # whose workers are found by their leases
         note_launcher(settings.runs, cluster["kind"])
     code = launcher.launch(work_order(plan), Store(settings.runs), settings, cluster)
+    kinds = plan.about.get("diagnose", ())
     if launcher.waits:
+        if kinds:
+            from harness.cli.diagnose import after_sweep
+
+            after_sweep(plan, settings, cluster)
         _report(plan, settings, given.json)
         print_sweep_end(plan, Store(settings.runs))
         if plan.about["tune"]:
             from harness.planning.tuning import finish
 
             finish(plan, Store(settings.runs))
+    elif kinds:
+        print(f"When they have ended: peftlab diagnose sweep={plan.name} kinds={','.join(kinds)}", file=sys.stderr)
     return code
 
 

@@ -70,7 +70,7 @@ def losses(subject: Subject, most: int, model: torch.nn.Module | None = None) ->
 def batches(subject: Subject, most: int) -> list[Batch]:
     """The examples, by the hash of their ids, in batches of the run's evaluation."""
     split, size = subject.data.train, subject.spec.recipe.eval_batch_size
-    rows = chosen_rows([str(split[row]["id"]) for row in range(len(split))], most)
+    rows = chosen_rows(split.ids, most)
     groups = [rows[at : at + size] for at in range(0, len(rows), size)]
     return [subject.task.collate([split[row] for row in group], None).to(subject.device) for group in groups]
 

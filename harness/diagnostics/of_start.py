@@ -44,13 +44,13 @@ def started(subject: Subject) -> tuple[nn.Module, list[nn.Parameter]]:
 
     Every update runs on its branch, which is what it means: the fast layers have no second derivative.
     """
+    method = build_method(subject.spec.method, subject.loaded.layout)
+    if not isinstance(method, AdapterMethod):
+        raise NothingToMeasure("its method is no update of single weights.")
     seeds = Seeds(subject.spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(subject.spec.model, subject.spec.dataset.task, seeds, subject.settings.cache)
     model: Any = loaded.model.to(subject.device)
-    method = build_method(subject.spec.method, loaded.layout)
-    if not isinstance(method, AdapterMethod):
-        raise NothingToMeasure("its method is no update of single weights.")
     method.attach(model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
     for module in model.modules():
         if isinstance(module, Adapted):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from harness.config.settings import Settings
 from harness.data.load import Data, Encoder, load_data
+from harness.diagnostics.questions import folder_of
 from harness.ledger.errors import DataError
 from harness.ledger.parse import parse
 from harness.ledger.paths import RunPaths
@@ -125,20 +126,6 @@ def load_subject(folder: RunPaths, record: Record, settings: Settings, checkpoin
     bits = max((8 * tensor.element_size() for tensor in method.tensors().values()), default=32)
     known = (method.counts(), links, bits, before)
     return Subject(folder.id, record, spec, settings, loaded, model, method, task, data, device, *known)
-
-
-def folder_of(folder: RunPaths, record: Record, checkpoint: str) -> Path:
-    """Where the weights of a checkpoint are. The last one is the selected one when training ended with it.
-
-    Raises DataError where they were not kept.
-    """
-    is_same = bool(record.curve) and record.selected.get("step") == record.curve[-1].step
-    kept = folder.adapter if checkpoint == "selected" or is_same else folder.last
-    if (kept / "state.safetensors").is_file():
-        return kept
-    if checkpoint == "last" and (folder.adapter / "state.safetensors").is_file():
-        raise DataError("it kept its selected checkpoint alone; runs with keep_last=true keep the last one too.")
-    raise DataError("it kept no weights; keep=all keeps those of full fine-tuning.")
 
 
 def _read(kept: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -42,3 +42,4 @@ class SweepSpec:
     control: str | None  # the method that differences are shown against
     margin: float | None = field(metadata={"min": 0})  # points below the control that still count as competitive
     tune: Tune | None
+    diagnose: tuple[str, ...]  # kinds that `peftlab sweep` measures of the runs at its end

@@ -11,6 +11,7 @@ from harness.config.keys import where_it_belongs
 from harness.config.overrides import Assignment, expand, parse_words
 from harness.config.resolve import PARTS, Resolver, source_words, words_of
 from harness.config.settings import KEYS
+from harness.ledger.diagnoses import in_order
 from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.identity import id_from_parts
 from harness.ledger.plan import Plan, Planned, Skipped
@@ -94,6 +95,7 @@ def plan_sweep(request: PlanRequest, resolver: Resolver) -> Plan:
         check_control(sweep, (str(each.choices.get("method")) for each in (*runs.values(), *skipped)))
     tune = None if sweep.tune is None else vars(sweep.tune)
     about = {"title": sweep.title, "control": sweep.control, "margin": sweep.margin, "tune": tune}
+    about |= {"diagnose": list(in_order(sweep.diagnose))} if sweep.diagnose else {}
     plan = Plan("", tuple(runs.values()), tuple(skipped), about)
     return Plan(sweep.name or f"adhoc-{plan.digest[:8]}", plan.runs, plan.skipped, about)
 
