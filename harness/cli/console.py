@@ -105,6 +105,13 @@ def print_sweep_end(plan: Plan, store: Store) -> None:
             console.print(f"    {where}: {first_line}", markup=False)
 
 
+def print_left_out(plan: Plan) -> None:
+    """On stderr, each sentence once, with how many cells it is of."""
+    said = Console(stderr=True, highlight=False, soft_wrap=True)
+    for why, count in Counter(skipped.why for skipped in plan.skipped).items():
+        said.print(f"left out: {count} cell{'s' * (count > 1)}: {why}", markup=False)
+
+
 def print_dry_run(shown: DryRun) -> None:
     """The sentences, a table of jobs, and the script of the first."""
     for sentence in shown.said:

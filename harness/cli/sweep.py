@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.cli.arguments import call
-from harness.cli.console import print_dry_run, print_record, print_sweep_end
+from harness.cli.console import print_dry_run, print_left_out, print_record, print_sweep_end
 from harness.cli.launchers import check_card, launcher_of, machine_of
 from harness.cli.present_data import of_present_data
 from harness.cli.report_stamp import PAGE, is_current, stamp
@@ -60,6 +60,8 @@ def sweep(given: Namespace) -> int:
     plan = plan_sweep(request, Resolver())
     settings = settings_from(request.config, plan.name)
     plan = replace(plan, runs=of_present_data(plan.runs, Store(settings.runs), settings))
+    plan = _possible(plan, settings, cluster)
+    print_left_out(plan)
     if given.dry_run:
         return _dry_run(launcher, work_order(plan), settings, cluster, given.json)
     write_plan(settings.runs, plan)
@@ -81,6 +83,18 @@ def sweep(given: Namespace) -> int:
     elif kinds:
         print(f"When they have ended: peftlab diagnose sweep={plan.name} kinds={','.join(kinds)}", file=sys.stderr)
     return code
+
+
+def _possible(plan: Plan, settings: Settings, cluster: Mapping[str, Any]) -> Plan:
+    """Without the cells that do not fit the cluster's GPUs, where its card says what they hold."""
+    if (gpus := gpus_of(cluster)).memory_gb is None:
+        return plan
+    from harness.planning.estimate import estimates
+    from harness.planning.possible import undone, without_impossible
+
+    store = Store(settings.runs)
+    cells = estimates(undone(plan, store), store, settings.cache, machine_of(cluster), gpus)
+    return without_impossible(plan, cells, gpus)
 
 
 def _report(plan: Plan, settings: Settings, as_json: bool) -> None:
@@ -121,6 +135,7 @@ def plan(given: Namespace) -> int:
     if not given.no_estimate:
         from harness.planning.estimate import estimates
 
+        plan = _possible(plan, settings, request.config["cluster"])
         needs = estimates(plan, store, settings.cache, machine, gpus)
     if given.json:
         from harness.planning.estimate import estimate_to_json
