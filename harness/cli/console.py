@@ -14,7 +14,8 @@ from harness.ledger.plan import Plan, Planned
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Record
 from harness.ledger.store import Store
-from harness.planning.estimate import CostEstimate, cell_of, format_bytes, format_duration, notes
+from harness.ledger.units import format_bytes, format_duration
+from harness.planning.estimate import CostEstimate, cell_of, notes
 
 console = Console(highlight=False)
 UNITS = {"byte": (2**20, "MiB"), "s": (1, "s"), "ms": (1, "ms"), "FLOP": (1e9, "GFLOP")}
