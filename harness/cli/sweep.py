@@ -21,6 +21,7 @@ from harness.data.hub import require
 from harness.execution.jobs import note_launcher
 from harness.execution.launcher import Launcher, ShowsDryRun
 from harness.execution.queue import do, is_settled
+from harness.execution.runner import run as do_run
 from harness.execution.sweep_state import holder_of
 from harness.ledger.errors import PlanError, SpecError
 from harness.ledger.parse import parse
@@ -154,10 +155,8 @@ def _do(planned: Planned, store: Store, settings: Settings) -> None:
     require_packages(spec.model)
     require(spec.model, spec.dataset, settings.cache)  # seconds, before torch is loaded
     with shown_live(planned.id, store.paths(planned.id).events, Console(stderr=True, highlight=False, soft_wrap=True)):
-        from harness.training.run import run_one
-
         runs = {run.id: run for run in lineage(planned)}
-        outcome = do(planned, runs, store, lambda run, leased: run_one(run, leased, settings))
+        outcome = do(planned, runs, store, lambda run, leased: do_run(run, leased, settings))
     if outcome in ("held", "later"):
         where = holder_of(store, planned.id) or "it has just ended"
         raise PlanError(
