@@ -25,12 +25,13 @@ from harness.ledger.spec import RunSpec
 from harness.measure.clocks import pick_device
 from harness.measure.precision import autocast
 from harness.models.load import LoadedModel, load_model
-from harness.models.loaded import check_base
+from harness.models.loaded import check_base, with_room_for
 from harness.models.quantise import dequantise
 from harness.tasks.build import build as build_task
 from harness.tasks.task import Example, Prediction, Task
 from harness.training.evaluate import predict
 from methods.build import build as build_method
+from methods.library_types import prompt_length
 from methods.method import Method
 from methods.sites import AdapterSite, find_sites
 
@@ -112,6 +113,7 @@ def load_subject(folder: RunPaths, record: Record, settings: Settings, checkpoin
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    loaded = with_room_for(loaded, prompt_length(spec.method.update))
     check_base(loaded, record.data.get("model_revision"), folder.id)
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)

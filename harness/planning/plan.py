@@ -16,7 +16,7 @@ from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.identity import id_from_parts
 from harness.ledger.plan import Plan, Planned, Skipped
 from harness.ledger.sweep_spec import SweepSpec
-from harness.planning.compatible import RunParts, why_no_source, why_not, why_too_short
+from harness.planning.compatible import RunParts, why_no_source, why_not, why_not_by
 from harness.planning.grid import cells, check_source_key, read_sweep, settings_for, values, why_excluded
 from harness.planning.sweep_checks import check_control, check_sweep
 
@@ -136,7 +136,7 @@ def _runs_of(
     choices = {axis: parts[axis].spec.name for axis in PARTS} | {k: v for k, v in given.items() if k not in AXES}
     sources, left_out = _runs_of(inner, seeds, resolver) if inner else ([], None)
     model, dataset, recipe = (parts[axis].spec for axis in ("model", "dataset", "recipe"))
-    why = why_not(method.spec, model, dataset) or why_too_short(method.spec, dataset, recipe)
+    why = why_not(method.spec, model, dataset) or why_not_by(method.spec, dataset, recipe)
     own = RunParts(method.spec, model, dataset)
     if why := why or why_no_source(own, _run_parts(inner, resolver) if inner else None):
         return [], Skipped(choices, why)

@@ -30,6 +30,7 @@ from harness.measure.memory import Memory
 from harness.measure.process_history import begin_run, why_shared
 from harness.models.checkpointing import checkpoint_blocks
 from harness.models.load import load_model
+from harness.models.loaded import with_room_for
 from harness.tasks.build import build as build_task
 from harness.trackers.open import open_tracker
 from harness.training.artifacts import save_predictions, save_weights
@@ -45,6 +46,7 @@ from harness.training.schedule import train_schedule
 from harness.training.source import start_from_source
 from harness.training.world import ALONE, World
 from methods.build import build as build_method
+from methods.library_types import prompt_length
 from methods.training import Training
 
 
@@ -154,6 +156,7 @@ def load(
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    loaded = with_room_for(loaded, prompt_length(spec.method.update))
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
     model: Any = loaded.model.to(device)
