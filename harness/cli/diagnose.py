@@ -48,7 +48,9 @@ def main(given: Namespace) -> int:
 
 def after_sweep(plan: Plan, settings: Settings, cluster: Mapping[str, Any]) -> None:
     """What the sweep's own `diagnose` names, of the runs that have ended; says so where anything was measured."""
-    outcomes = _diagnosed(plan, settings, cluster, plan.about["diagnose"], _asked({}))
+    wanted = plan.about["diagnose"]
+    asked = {key: value for key, value in wanted.items() if key != "kinds"}
+    outcomes = _diagnosed(plan, settings, cluster, wanted["kinds"], _asked({}) | asked)
     if {"measured", "failed"} & {outcome.state for outcome in outcomes}:
         _print(outcomes, plan.name, Console(stderr=True, highlight=False, soft_wrap=True))
 

@@ -69,9 +69,9 @@ def sweep(given: Namespace) -> int:
     if cluster["kind"] != "local":  # whose workers are found by their leases
         note_launcher(settings.runs, cluster["kind"])
     code = launcher.launch(work_order(plan), Store(settings.runs), settings, cluster)
-    kinds = plan.about.get("diagnose", ())
+    diagnoses = plan.about.get("diagnose")
     if launcher.waits:
-        if kinds:
+        if diagnoses:
             from harness.cli.diagnose import after_sweep
 
             after_sweep(plan, settings, cluster)
@@ -81,8 +81,11 @@ def sweep(given: Namespace) -> int:
             from harness.planning.tuning import finish
 
             finish(plan, Store(settings.runs))
-    elif kinds:
-        print(f"When they have ended: peftlab diagnose sweep={plan.name} kinds={','.join(kinds)}", file=sys.stderr)
+    elif diagnoses:
+        words = " ".join(
+            f"{key}={value}" for key, value in (diagnoses | {"kinds": ",".join(diagnoses["kinds"])}).items()
+        )
+        print(f"When they have ended: peftlab diagnose sweep={plan.name} {words}", file=sys.stderr)
     return code
 
 

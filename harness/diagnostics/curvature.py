@@ -18,6 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import parameters_to_vector
 
 Product = Callable[[Tensor], Tensor]
+BASIS = 10  # vectors of Lanczos' method, so many products before it is first asked whether the value has settled
 
 
 @dataclass(frozen=True)
@@ -75,15 +76,15 @@ def largest_eigenvalue(
 ) -> float:
     """The largest eigenvalue, not the largest in magnitude, to a relative tolerance, by Lanczos' method.
 
-    The generator, on the CPU, draws the first vector. Raises ArpackNoConvergence where it is not reached, with some
-    `most` products.
+    The generator, on the CPU, draws the first vector. Raises ArpackNoConvergence after some `most` products.
     """
     if hessian.size == 1:
         return float(hessian.times(torch.ones_like(hessian.parameters[0]).flatten()))
     operator = cast(Any, LinearOperator)((hessian.size,) * 2, matvec=lambda x: _times(hessian, x), dtype=np.float64)
     start = torch.randn(hessian.size, generator=generator, dtype=torch.float64).numpy()
-    lanczos: Any = eigsh
-    return float(lanczos(operator, 1, which="LA", v0=start, tol=tolerance, return_eigenvectors=False)[0])
+    lanczos, count = cast(Any, eigsh), min(BASIS, hessian.size)
+    limits = {"ncv": count, "maxiter": most and -(-most // count), "tol": tolerance}
+    return float(lanczos(operator, 1, which="LA", v0=start, return_eigenvectors=False, **limits)[0])
 
 
 def trace(hessian: Hessian, draws: int, generator: torch.Generator) -> TraceEstimate:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.diagnostics.curvature import Hessian
 from harness.diagnostics.of_loss import losses, settled_eigenvalue
 from harness.diagnostics.subject import Subject
 from harness.ledger.errors import NothingToMeasure
@@ -34,7 +35,7 @@ def measure(subject: Subject, question: Mapping[str, Any]) -> dict[str, Any]:
     if key not in _eigenvalues:
         model, parameters = started(subject)
         shares, draw = losses(subject, question["examples"], model), torch.Generator().manual_seed(0)
-        value = settled_eigenvalue(shares, parameters, draw)
+        value = settled_eigenvalue(Hessian(shares, parameters), draw)
         _eigenvalues[key] = {"start_eigenvalue": value, "parameters": sum(p.numel() for p in parameters)}
     return _eigenvalues[key]
 

@@ -17,12 +17,7 @@ from harness.ledger.parse import parse
 from harness.ledger.sweep_spec import SweepSpec
 
 Cell = dict[str, Assignment]  # by its key, axis or dotted; all axes but the seed
-_ABSENT: Mapping[str, Any] = {
-    "grids": [],
-    "exclude": [],
-    "set": [],
-    "diagnose": [],
-}  # what a yaml may leave out; all else is null then
+_ABSENT: Mapping[str, Any] = {"grids": [], "exclude": [], "set": []}  # what a yaml may leave out; all else is null then
 
 
 def read_sweep(raw: Mapping[str, Any]) -> SweepSpec:

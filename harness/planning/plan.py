@@ -95,7 +95,8 @@ def plan_sweep(request: PlanRequest, resolver: Resolver) -> Plan:
         check_control(sweep, (str(each.choices.get("method")) for each in (*runs.values(), *skipped)))
     tune = None if sweep.tune is None else vars(sweep.tune)
     about = {"title": sweep.title, "control": sweep.control, "margin": sweep.margin, "tune": tune}
-    about |= {"diagnose": list(in_order(sweep.diagnose))} if sweep.diagnose else {}
+    if end := sweep.diagnose:
+        about["diagnose"] = {"kinds": list(in_order(end.kinds))} | ({"rows": end.rows} if end.rows else {})
     plan = Plan("", tuple(runs.values()), tuple(skipped), about)
     return Plan(sweep.name or f"adhoc-{plan.digest[:8]}", plan.runs, plan.skipped, about)
 

@@ -19,7 +19,8 @@ def check_sweep(sweep: SweepSpec, typed: Iterable[str]) -> None:
         check_plain(sweep.tune.into, "sweep.tune.into")
         if sweep.tune.base not in (known := choices("recipe")):
             raise SpecError(f"sweep.tune.base: unknown choice '{sweep.tune.base}'.{nearest(sweep.tune.base, known)}")
-    in_order(sweep.diagnose, "sweep.diagnose")
+    if sweep.diagnose is not None:
+        in_order(sweep.diagnose.kinds, "sweep.diagnose.kinds")
     for number, grid in enumerate(sweep.grids):
         _check_axes(grid, f"sweep.grids[{number}]")
     if set(typed) - {"seed"}:  # then the cells are not the sweep's own

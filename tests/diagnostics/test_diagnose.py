@@ -26,6 +26,7 @@ from harness.ledger.store import Store
 from harness.planning.plan import plan_sweep, request_of
 from harness.training.run import run_one
 
+KINDS_AT_END = ["generalization", "bounds"]
 RUNS = ("model=vit_micro", "dataset=digits", "recipe=quick_image", "recipe.max_steps=6", "recipe.evaluations=3")
 
 
@@ -77,19 +78,22 @@ def test_each_question_is_answered_once_and_the_run_stays_as_it_was(fresh, capsy
 def test_a_sweep_measures_what_its_yaml_names_at_its_end_and_says_nothing_the_second_time(fresh, capsys):
     store, ids, words = fresh
     config = request_of(parse_words(words[:3])).config
-    plan = replace(read_plan(store.root, words[3].removeprefix("sweep=")), about={"diagnose": ["bounds", "geometry"]})
+    plan = replace(
+        read_plan(store.root, words[3].removeprefix("sweep=")), about={"diagnose": {"kinds": KINDS_AT_END, "rows": 9}}
+    )
     capsys.readouterr()
     after_sweep(plan, settings_from(config), config["cluster"])
     said = capsys.readouterr()
     assert "2 measured, 0 there, 2 left out, 0 failed" in said.err and said.out == ""
-    assert all(len(read_all(store.paths(ids["lora"]), kind, 1)) == 1 for kind in ("bounds", "geometry"))
+    questions = [side.question for kind in KINDS_AT_END for side in read_all(store.paths(ids["lora"]), kind, 1)]
+    assert questions == [{"checkpoint": "selected", "rows": 9}, {"checkpoint": "selected"}]
     after_sweep(plan, settings_from(config), config["cluster"])
     assert capsys.readouterr().err.strip() == ""
 
 
 def test_the_quickstart_names_its_kinds_in_the_order_in_which_they_are_measured():
     about = plan_sweep(request_of(parse_words(["sweep=quickstart", "seed=0"])), Resolver()).about
-    assert about["diagnose"] == ["generalization", "intruders", "geometry"]
+    assert about["diagnose"]["kinds"] == ["generalization", "intruders", "geometry"]
 
 
 def test_a_diagnosis_that_fails_is_one_sentence_and_the_others_go_on(fresh, capsys):
