@@ -1,4 +1,4 @@
-"""DyLoRA, SoRA and L1RA against their rules written out densely, in float64."""
+"""DyLoRA, SoRA, L1RA and AutoLoRA against their rules written out densely, in float64."""
 
 from dataclasses import replace
 
@@ -22,6 +22,19 @@ def attached(lab, name, family="llama", **changes):
         for update in method.updates.values():
             update.b.copy_(torch.randn(update.b.shape, generator=generator))
     return tiny, method
+
+
+RANK_METHODS = ("dylora", "sora", "l1ra", "autolora", "sine_lora", "lr_lora", "grow", "hierarchical")
+
+
+@pytest.mark.parametrize("name", RANK_METHODS)
+def test_every_parameter_has_a_gradient_at_step_0_and_b_of_every_weight_one_that_moves_it(lab, name):
+    tiny = lab.tiny("llama", dtype=torch.float64)
+    method = lab.attach(tiny, lab.spec(name))
+    tiny.loss().backward()
+    trained = [p for group in method.groups(1.0, 1.0, 0.0) for p in group["params"]]
+    assert all(p.grad is not None and bool(p.grad.isfinite().all()) for p in trained)
+    assert all(update.b.grad.abs().max() > 1e-9 for update in method.updates.values())
 
 
 # DyLoRA

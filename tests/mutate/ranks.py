@@ -4,6 +4,7 @@ from tests.mutate.fault import Fault
 
 RANKS, ADAPTERS, STAGES = "methods/ranks.py", "methods/adapters.py", "methods/stages.py"
 GATED, NESTED, SINC, RESIZE = (f"methods/update/{name}.py" for name in ("gated", "nested", "sinc", "resize"))
+TRIALS = "harness/cli/search_trials.py"
 GROW, REASSIGN, SQUEEZE = (f"methods/schedule/{name}.py" for name in ("grow", "reassign", "squeeze"))
 
 
@@ -16,6 +17,7 @@ OF_GROWTH = _in("grow", "each_growth_keeps_the_function_and_the_moments_and_free
 OF_STALL = _in("grow", "adaptive_growth_waits_until_validation_stalls_and_asks_each_score_once")
 OF_DYLORA = _in("rank_methods", "a_step_of_dylora_is_of_the_first_components_and_trains_the_last_of_them")
 OF_PROJECTED = _in("squeeze", "projected_first_moments_are_the_gradients_of_the_new_factors")
+OF_JOBS = ("tests/slurm/test_search.py::test_trials_are_jobs_of_their_own_some_at_once_and_a_lost_one_comes_again",)
 OF_STAGE = _in("compress", "as_many_steps_as_stages_are_one_each")
 
 RANKED = (
@@ -72,4 +74,8 @@ RANKED = (
           'return len(facts["squeezes"]) < len(self._squeezes)', "return False",
           _in("squeeze", "a_state_of_a_larger_rank_is_no_candidate")),
     Fault("as many steps as stages are too few", STAGES, "steps < len(ranks)", "steps <= len(ranks)", OF_STAGE),
+    Fault("all trials of a search are open at once", TRIALS,
+          "if len(open_ids) < search.spec.at_once else None", "if True else None", OF_JOBS),
+    Fault("a lost job is not submitted again", TRIALS, "if not more and (not open_ids or not left):", "if not more:",
+          ("tests/slurm/test_search.py::test_a_search_whose_jobs_vanish_gives_up_and_says_which_trials_have_no_record",)),
 )  # fmt: skip

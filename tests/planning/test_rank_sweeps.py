@@ -66,3 +66,13 @@ def test_combinations_of_targets_have_one_budget_and_one_scale():
     assert {parameters(run.spec) for run in plan.runs} == {12 * 92_160}
     scales = {Fraction(m["alpha"]) / m["rank"] for m in (run.spec["method"]["update"] for run in plan.runs)}
     assert scales == {2}
+
+
+def test_each_seed_has_one_source_that_is_merged_with_the_penalty_and_without():
+    plan = plan_of("rank_interference")
+    assert not plan.skipped
+    pairs = {
+        (run.spec["seed"], run.spec["method"]["update"]["orthogonal"]): run.source for run in plan.runs if run.source
+    }
+    assert len(pairs) == 20 and len(set(pairs.values())) == 10
+    assert all(pairs[seed, 0.0] == pairs[seed, 0.5] for seed in range(10))
