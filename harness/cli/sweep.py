@@ -146,7 +146,7 @@ def plan(given: Namespace) -> int:
 
         print(json.dumps(plan_to_json(plan) | {"estimates": [estimate_to_json(estimate) for estimate in needs]}))
     else:
-        from harness.cli.console import print_plan
+        from harness.cli.plan_view import print_plan
 
         print_plan(plan, store, needs, machine, gpus.price)
     return 0
