@@ -22,6 +22,7 @@ from analysis.verdict import alike, named
 from harness.ledger.errors import RecordError
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
+from harness.ledger.units import format_bytes, format_duration
 
 FILTERS = ("task", "model", "dataset", "method")
 STEADY = ("train_s", "eval_s", "checkpoint_s", "log_s")  # what every run pays; set-up is paid by whoever comes first
@@ -134,7 +135,8 @@ def _numbers(frame: Frame, o: Option) -> str:
     metric = frame.shown(o.block)
     seeds = range_text(o.score, lambda v: number(v, metric.digits))
     unit = f" {metric.unit}" if metric.unit else ""
-    costs = [f"{value:.3g} {unit}" for value, unit in ((o.peak_gb, "GB"), (o.hours, "h")) if value is not None]
+    costs = [] if o.peak_gb is None else [format_bytes(1e9 * o.peak_gb)]
+    costs += [] if o.hours is None else [format_duration(3600 * o.hours)]
     score = f"{metric.name} {number(o.score.mean, metric.digits)}{seeds}{unit}"
     return ", ".join([score, *costs, f"{o.score.n} run{'s' * (o.score.n > 1)}"])
 

@@ -1,5 +1,6 @@
 """The side records of a sweep (`peftlab diagnose`), as frames: a row for each finished run that has one."""
 
+from collections import Counter
 from typing import Any
 
 import pandas as pd
@@ -13,7 +14,8 @@ from harness.ledger.side_record import SideRecord, read_all
 def diagnoses(frame: Frame, kind: str, checkpoint: str = "selected") -> pd.DataFrame:
     """id, block, label, seed, and all plain numbers of the answers; empty where nothing was diagnosed.
 
-    Of several answers of a run the last one in the order of digests counts; they differ in `rows` alone.
+    Of several answers of a run, to questions of other sizes, the one counts whose question most runs have answered; of
+    these the one of most rows or examples.
     """
     rows = [
         {"id": run["id"], "block": run["block"], "label": run["label"], "seed": run["seed"], **_plain(side)}
@@ -31,12 +33,18 @@ def side_records(frame: Frame, kind: str, checkpoint: str = "selected") -> list[
 
 
 def _read(frame: Frame, kind: str, checkpoint: str) -> list[tuple[dict[str, Any], SideRecord]]:
-    pairs = []
+    found = []
     for run in frame.rows[frame.rows["done"]].to_dict("records") if frame.runs is not None else ():
         folder = RunPaths(frame.runs / run["id"])  # type: ignore[operator]
         sides = [side for side in read_all(folder, kind, VERSIONS[kind]) if side.question["checkpoint"] == checkpoint]
-        pairs += [(run, side) for side in sides[-1:]]
-    return pairs
+        found += [(run, sides)] if sides else []
+    answered = Counter(side.digest for _, sides in found for side in sides)
+
+    def order(side: SideRecord) -> tuple[int, int, str]:
+        sizes = [size for size in side.question.values() if isinstance(size, int)]
+        return answered[side.digest], sum(sizes), side.digest
+
+    return [(run, max(sides, key=order)) for run, sides in found]
 
 
 def _plain(side: SideRecord) -> dict[str, float]:

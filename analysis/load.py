@@ -3,6 +3,7 @@
 Refuses an incomplete sweep, mixed environments, and settings that differ within one comparison, unless asked for them.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,19 +18,21 @@ from analysis.matched import DATA, differing
 from analysis.metric import shown
 from analysis.planned import planned_rows
 from harness.ledger.errors import RecordError
-from harness.ledger.plan import Plan, read_plan
+from harness.ledger.plan import Plan, read_plan, union
 
 
-def load(sweep: str, runs: Path | str = Path("runs"), partial: bool = False, allow_mixed: bool = False) -> Frame:
-    """The frame of a sweep.
+def load(
+    sweep: str | Sequence[str], runs: Path | str = Path("runs"), partial: bool = False, allow_mixed: bool = False
+) -> Frame:
+    """The frame of a sweep, or of several as if they were one: a run that is in two of them is there once.
 
     Raises PlanError when there is no such plan, RecordError when planned runs have no record (`partial` shows them as
     missing), when records come from several environments or when a setting differs within one comparison
     (`allow_mixed` makes the environment part of the block, and names the setting in a note).
     """
     runs = Path(runs)
-    plan = read_plan(runs, sweep)
-    records, curves = read_records(runs, list(plan.ids), sweep)
+    plan = union([read_plan(runs, name) for name in ([sweep] if isinstance(sweep, str) else sweep)])
+    records, curves = read_records(runs, list(plan.ids), plan.name)
     return to_frame(plan, records, curves, runs, partial=partial, allow_mixed=allow_mixed)
 
 

@@ -66,7 +66,11 @@ def _size(key: str) -> bool:
 
 
 def _label(part: Mapping[str, Any]) -> str:
-    return str((part.get("about") or {}).get("label") or part["name"])
+    return _about(part, "label") or str(part["name"])
+
+
+def _about(part: Mapping[str, Any], key: str) -> str:
+    return str((part.get("about") or {}).get(key, ""))
 
 
 def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
@@ -76,7 +80,9 @@ def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "method": method["name"],
         "method_name": method["name"],
         "plain_label": _label(method),
-        "same_function_as": str((method.get("about") or {}).get("same_function_as", "")),
+        "same_function_as": _about(method, "same_function_as"),
+        "formula": _about(method, "formula"),
+        "paper": _about(method, "source"),
         "variant": _label(method),
         "model": model["name"],
         "model_label": _label(model),
@@ -101,7 +107,8 @@ def _skipped(choices: Mapping[str, Any], why: str, known: tuple[dict[str, Any], 
     """A skipped cell has no spec: labels are borrowed from planned runs of the same model, dataset and method."""
     models, datasets, methods = known
     model, dataset, method = (str(choices.get(axis, "")) for axis in ("model", "dataset", "method"))
-    row: dict[str, Any] = dict.fromkeys(("recipe", "task", "setting", "source", "procedure", "same_function_as"), "")
+    texts = ("recipe", "task", "setting", "source", "procedure", "same_function_as", "formula", "paper")
+    row: dict[str, Any] = dict.fromkeys(texts, "")
     row |= dict.fromkeys(("chance", "formula_params", "start_rank", "end_rank", "own_steps", "source_steps"))
     row |= {key: models.get(model, {}).get(key, model) for key in ("model", "model_label")}
     row |= {key: datasets.get(dataset, {}).get(key, dataset) for key in ("dataset", "dataset_label")}

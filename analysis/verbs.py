@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # named only: pandas and rich load when a verb is called
 
 
 def report(given: "Namespace") -> int:
-    """`peftlab report NAME [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-mixed] [--json]`."""
+    """`peftlab report NAME… [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-mixed] [--json]`."""
     frame = _frame(given)
     if not given.json:
         _answer(frame, given.out)
@@ -35,9 +35,11 @@ def _frame(given: "Namespace") -> "Frame":
     if given.source is None:
         return load(given.sweep, given.runs, partial=given.partial, allow_mixed=given.allow_mixed)
     kind, project = given.source
+    if len(given.sweep) > 1:
+        raise PlanError(f"--from {kind}: one sweep at a time; name one of {', '.join(given.sweep)}.")
     if kind != "wandb":
         raise PlanError(f"--from {kind}: records come from the runs folder, or with `--from wandb PROJECT` from W&B.")
-    return from_wandb(given.sweep, project, given.runs, partial=given.partial, allow_mixed=given.allow_mixed)
+    return from_wandb(given.sweep[0], project, given.runs, partial=given.partial, allow_mixed=given.allow_mixed)
 
 
 def compare(given: "Namespace") -> int:

@@ -22,9 +22,9 @@ from analysis.times import quickest_of
 @dataclass(frozen=True)
 class Verdict:
     """`best`: the best mean among methods that lost no run (else among all). `alike`: methods that the runs do not tell
-    apart from it. `as_good`: methods that are not worse than it by the margin (non-inferiority). `quickest`: the one of
-    `best` and `as_good` that trains in less time than each other. None and empty where no test supports it, without a
-    finished run, and in a sweep that tunes.
+    apart from it. `worse`: those that a paired test finds worse on this test set. `as_good`: those that are not worse
+    than it by the margin (non-inferiority). `quickest`: the one of `best` and `as_good` that trains in less time than
+    each other. None and empty where no test supports it, without a finished run, and in a sweep that tunes.
     """
 
     block: str
@@ -33,6 +33,7 @@ class Verdict:
     quickest: str | None
     sentences: tuple[str, ...]
     as_good: tuple[str, ...] = ()
+    worse: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.block}: {' '.join(self.sentences)}"
@@ -55,6 +56,12 @@ def alike(frame: Frame, block: str, best: str, among: list[str]) -> tuple[str, .
     """
     p = told_apart(frame, block, "shown")
     return tuple(m for m in among if m != best and m in p.index and p.loc[best, m] >= 0.05)
+
+
+def worse_than(frame: Frame, block: str, best: str, among: list[str]) -> tuple[str, ...]:
+    """Those of `among` that the same test finds worse than `best`."""
+    p = told_apart(frame, block, "shown")
+    return tuple(m for m in among if m != best and m in p.index and p.loc[best, m] < 0.05)
 
 
 def as_good_as(frame: Frame, block: str, best: str, among: list[str]) -> tuple[str, ...]:
@@ -102,7 +109,8 @@ def _verdict(frame: Frame, block: str, against: list[Difference]) -> Verdict:
     lost = [text for m in frame.methods_of(block) if (text := _lost(frame, block, m))]
     sentences += [f"Not all runs have a score: {named(lost)}."] if lost else []
     sentences += [*(_competitive(frame, against) if len(values) > 2 else ()), *far_off_notes(frame, block)]
-    return Verdict(block, best, rivals, quickest, tuple(filter(None, sentences)), good)
+    worse = worse_than(frame, block, best, scored)
+    return Verdict(block, best, rivals, quickest, tuple(filter(None, sentences)), good, worse)
 
 
 def _lead(frame: Frame, block: str, best: str, scored: int) -> str:

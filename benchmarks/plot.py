@@ -9,7 +9,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 OURS, OTHERS, FLOOR = "#2166ac", "#b2182b", "#666666"
-MIB = 2**20
+MB = 1e6
 
 
 def draw(result: dict[str, Any], path: Path) -> None:
@@ -25,10 +25,10 @@ def draw(result: dict[str, Any], path: Path) -> None:
         left.errorbar(ratio["value"], place, xerr=spread, fmt="o", color=colour, capsize=3)
     left.axvline(1.0, color=FLOOR, linewidth=1)
     left.set(yticks=range(len(rows)), yticklabels=names, xlabel=f"{what} ÷ frozen floor, 95 % interval")
-    saved = [row["exact"]["saved_for_backward"]["value"] / MIB for row in rows]
+    saved = [row["exact"]["saved_for_backward"]["value"] / MB for row in rows]
     right.barh(range(len(rows)), saved, color=colours)
     right.bar_label(right.containers[0], fmt="%.0f", padding=3, fontsize=8)
-    right.set(xlabel="kept for backward, MiB (exact)")
+    right.set(xlabel="kept for backward, MB (exact)")
     right.margins(x=0.12)
     for axes in (left, right):
         axes.grid(axis="x", alpha=0.3)

@@ -27,10 +27,12 @@ class Moments:
     def add(self, t: Tensor, y: Tensor, first: int) -> None:
         """Rows of t (n, k) and y (n, c); `first` is the number of the first row, which decides its fold."""
         z = torch.cat([t.double().cpu(), y.double().cpu()], dim=1)
-        folds = (first + torch.arange(len(z))) % len(self.n)
-        self.n.index_add_(0, folds, torch.ones(len(z), dtype=torch.float64))
-        self.sums.index_add_(0, folds, z)
-        self.products.index_add_(0, folds, z[:, :, None] * z[:, None, :])
+        folds = len(self.n)
+        for start in range(min(folds, len(z))):
+            rows, fold = z[start::folds], (first + start) % folds
+            self.n[fold] += len(rows)
+            self.sums[fold] += rows.sum(0)
+            self.products[fold] += rows.T @ rows
 
     def covariance(self, without: int | None = None) -> Tensor:
         """(t + y, t + y) of all folds but one, about its own mean and over n."""

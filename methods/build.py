@@ -3,6 +3,7 @@
 from methods.adapter_layers import AdapterLayers
 from methods.adapters import AdapterMethod
 from methods.biases import BiasMethod
+from methods.library_types import PROMPTS
 from methods.method import Layout, Method
 from methods.spec import AdapterLayer, Biases, Full, HeadOnly, MethodSpec, Peft
 from methods.whole import FullMethod, HeadMethod
@@ -18,8 +19,12 @@ def build(spec: MethodSpec, layout: Layout) -> Method:
         return BiasMethod(spec, layout)
     if isinstance(spec.update, AdapterLayer):
         return AdapterLayers(spec, layout)
+    if isinstance(spec.update, Peft) and spec.update.type in PROMPTS:
+        from methods.peft_prompts import PromptMethod
+
+        return PromptMethod(spec, layout)
     if isinstance(spec.update, Peft):
-        from methods.peft_library import PeftMethod  # the only file that needs the peft library
+        from methods.peft_library import PeftMethod  # with peft_prompts, the only files that need the peft library
 
         return PeftMethod(spec, layout)
     return AdapterMethod(spec, layout)

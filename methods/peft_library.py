@@ -1,23 +1,23 @@
 """Any method of the `peft` library (https://github.com/huggingface/peft) that lives in modules, under our contract.
 
-The only file that imports peft, beside `methods.library`. The library adapts whole modules: of a fused projection, all
-of its parts. The model is called as it is, not through the library's wrapper; so AdaLoRA's orthogonality penalty, which
-that wrapper adds to the loss of every batch, is this method's `penalty`, once per optimizer step. The library's first
-values stand: FourierFT's, for one, move the model at once. Refuses methods that need the wrapper (prompts, say), and
-`merge` where the library cannot.
+With `peft_prompts` and `methods.library`, all that imports peft. The library adapts whole modules: of a fused
+projection, all of its parts. The model is called as it is, not through the library's wrapper; so AdaLoRA's penalty,
+which that wrapper adds to the loss of every batch, is this method's `penalty`, once per optimizer step. The library's
+first values stand: FourierFT's, for one, move the model at once. Refuses `merge` where the library cannot.
 """
 
 import warnings
 from collections.abc import Callable, Mapping
+from enum import Enum
 from typing import Any
 
 import peft
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from methods.dtypes import master_dtype
 from methods.errors import MethodError
+from methods.from_orthogonal import distance
 from methods.head import TrainedHead
 from methods.library_types import SHORT, why_not_type
 from methods.method import NO_CHANGE, Change, Draw, Layout, Progress
@@ -81,9 +81,12 @@ class PeftMethod:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", FutureWarning)  # peft asks transformers for names that it has renamed
-                return peft.get_peft_model(model, kinds[self._type](**arguments))
+                return self._wrapped(model, kinds[self._type](**arguments))
         except (TypeError, ValueError, KeyError, NotImplementedError) as error:
             raise MethodError(f"{self.spec.name}: the peft library refuses {self._type} here: {error}") from error
+
+    def _wrapped(self, model: nn.Module, config: Any) -> Any:
+        return peft.get_peft_model(model, config)  # type: ignore[arg-type]
 
     def _arguments(self, model: nn.Module, config: Any) -> dict[str, Any]:
         """The options, and what the library wants to know beside them."""
@@ -92,11 +95,8 @@ class PeftMethod:
             raise MethodError(f"{self.spec.name}: {option} is no option here: {_OURS[option]}.")
         if (start := self._options.get("init_lora_weights")) in _NEEDS_DATA:
             raise MethodError(f"{self.spec.name}: init_lora_weights={start} needs a pass over data, which is not done.")
-        if self._type == "LN_TUNING":
-            norms = [name for name, module in model.named_modules() if type(module).__name__.endswith(_NORMS)]
-            targets = [name for name in norms if is_within(name, self.layout.within)]
-        else:
-            targets = _paths(model, self.layout, self.spec.targets)
+        norms = self._type == "LN_TUNING"
+        targets = _norms(model, self.layout) if norms else _paths(model, self.layout, self.spec.targets)
         given = self._options | {"target_modules": targets}
         if "feedforward_modules" in fields:
             given["feedforward_modules"] = _paths(model, self.layout, [t for t in ("down",) if t in self.spec.targets])
@@ -114,7 +114,7 @@ class PeftMethod:
         """AdaLoRA's orth_reg_weight · mean ‖PᵀP − I‖_F over all P and Q (arXiv:2303.10512, eq. 4)."""
         if self._type != "ADALORA":
             return None
-        distances = [_distance(p, "lora_A" in n) for n, p in self._trained.items() if "lora_A" in n or "lora_B" in n]
+        distances = [distance(p, "lora_A" in n) for n, p in self._trained.items() if "lora_A" in n or "lora_B" in n]
         return self._allocator().peft_config.orth_reg_weight / len(distances) * torch.stack(distances).sum()
 
     def after_step(self, progress: Progress) -> Change:
@@ -169,7 +169,7 @@ class PeftMethod:
         config = self.library.peft_config["default"]
         pattern = getattr(config, "rank_pattern", None)
         tensors = peft.get_peft_model_state_dict(self.library)
-        writable = {key: sorted(value) if isinstance(value, set) else value for key, value in config.to_dict().items()}
+        writable = {key: _writable(value) for key, value in config.to_dict().items()}
         if self._type == "ADALORA":
             config.rank_pattern = pattern  # the library renames its keys when it saves
         heads = {f"base_model.model.{name}": p for name, p in self.head.parameters.items()}
@@ -191,32 +191,18 @@ def _paths(model: nn.Module, layout: Layout, targets: list[str] | tuple[str, ...
     return sorted({site.module_path for site in find_sites(model, layout, targets)}) if targets else []
 
 
+def _writable(value: Any) -> Any:
+    """As JSON has it."""
+    return sorted(value) if isinstance(value, set) else value.value if isinstance(value, Enum) else value
+
+
+def _norms(model: nn.Module, layout: Layout) -> list[str]:
+    norms = [name for name, module in model.named_modules() if type(module).__name__.endswith(_NORMS)]
+    return [name for name in norms if is_within(name, layout.within)]
+
+
 def _all_tensors(model: nn.Module) -> dict[str, Tensor]:
     return dict(model.named_parameters()) | dict(model.named_buffers())
-
-
-class _FromOrthogonal(torch.autograd.Function):
-    """‖FFᵀ − I‖_F for orthonormal rows, ‖FᵀF − I‖_F for columns; its gradient in F is 0 where it is 0 itself."""
-
-    @staticmethod
-    def forward(ctx: Any, f: Tensor, by_row: bool) -> Tensor:
-        gram = f @ f.T if by_row else f.T @ f
-        off = gram - torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-        norm = torch.linalg.matrix_norm(off)
-        ctx.save_for_backward(f, off, norm)
-        ctx.by_row = by_row
-        return norm
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        f, off, norm = ctx.saved_tensors
-        step = off @ f if ctx.by_row else f @ off
-        return grad * (2 * step / norm.clamp_min(torch.finfo(f.dtype).tiny)), None
-
-
-def _distance(factor: Tensor, by_row: bool) -> Tensor:
-    return _FromOrthogonal.apply(factor, by_row)
 
 
 def _tuned_norms(model: nn.Module) -> list[nn.Module]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from methods.errors import MethodError
-from methods.library_types import why_not_type
+from methods.library_types import why_not_prompt, why_not_type
 from methods.ranks import why_not_ranks
 from methods.schedule.link_ends import link_length
 from methods.spec import (
@@ -41,7 +41,7 @@ def why_not(
     if unknown := [target for target in spec.targets if target not in targets]:
         return f"{spec.name} acts on {', '.join(unknown)}, which the model does not have; it has {', '.join(targets)}."
     update = spec.update
-    if isinstance(update, Peft) and (why := why_not_type(update.type)):
+    if isinstance(update, Peft) and (why := why_not_type(update.type) or why_not_prompt(update.type, update.options)):
         return f"{spec.name}: {why}"
     if isinstance(update, HeadOnly) and head is not None and not head:
         return f"{spec.name} trains the head alone, and the model's head is tied to its embeddings."

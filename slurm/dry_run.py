@@ -16,7 +16,7 @@ from harness.execution.worker import DEFAULT_RUNNER
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan
 from harness.ledger.store import Store
-from harness.planning.estimate import format_duration
+from harness.ledger.units import format_duration
 from slurm.arrays import executor_of, max_array_size, split
 from slurm.begun import black_holes
 from slurm.cluster_spec import SlurmCluster

@@ -300,6 +300,8 @@ SWEEPS = {  # name -> what stands in the sweep's yaml beside its name, and what 
     "tune_key": ("tune: {into: x}", "base"),
     "tune_path": ("grids: [{method: [lora]}]\ntune: {into: ../../evil, base: default}", "../../evil"),
     "tune_base": ("grids: [{method: [lora]}]\ntune: {into: x, base: banana}", "banana"),
+    "diagnose": ("diagnose: 7", "diagnose"), "diagnose_rows": ("diagnose: {kinds: [bounds], rows: 0}", "rows"),
+    "diagnose_kind": ("grids: [{method: [lora]}]\ndiagnose: {kinds: [banana]}", "banana"),
     "title": ("title: 7", "title"), "no_grids": ("title: x", "grids"),
     "empty_axis": ("grids: [{method: []}]", "method"),
     "twice": ("grids: [{method: [lora, lora]}]", "lora"), "unknown": ("banana: 1", "banana"),

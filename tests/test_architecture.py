@@ -29,6 +29,7 @@ MAY = {
     "methods/schedule/link_ends.py": set(),
     "methods/why_not.py": set(),
     "methods/peft_library.py": {"torch", "peft", "methods"},
+    "methods/peft_prompts.py": {"torch", "peft", "methods"},
     "methods/library": {"torch", "peft", "transformers", "methods"},  # the way into other people's training scripts
     "methods/quantised.py": {"torch", "bitsandbytes", "methods"},
     "harness": {"methods", "hydra", "omegaconf", "rich", "pandas", "scipy", *MODELS},

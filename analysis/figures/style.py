@@ -80,7 +80,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
             picture = draw(*args, **kwargs)
             if picture is not None:
                 picture.figure.draw_without_rendering()  # lay out once, here: saving twice then costs no second layout
-                picture.figure.set_layout_engine("none")
+                picture.figure.set_layout_engine(None)  # nor a draw before each for it
             return picture
 
     return inside

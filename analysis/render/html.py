@@ -11,7 +11,7 @@ _SAID = {"best": "best", "second": "second", "third": "third"}
 
 
 def html(table: Table) -> str:
-    """`<div class="table">`: caption, `aria-sort` headers, reasons and notes; report/page.js makes the buttons sort."""
+    """`<div class="table">`: caption, headers, reasons and notes. report/page.js makes buttons of headers."""
     reasons: dict[str, int] = {}
     heads = "".join(_head(head, i in table.text_columns) for i, head in enumerate(table.heads))
     body = "\n".join(_row(table, n, reasons) for n in range(len(table.rows)))
@@ -21,7 +21,7 @@ def html(table: Table) -> str:
     return (
         f"<div class='table{wide}' id='table-{escape(table.name, quote=True)}'><div class='scroll' "
         "tabindex='0' role='region' "
-        f"aria-label='{escape(table.title, quote=True)}'><table><caption>{escape(table.title)}</caption>"
+        f"aria-label='{escape(table.title, quote=True)}, table'><table><caption>{escape(table.title)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table></div>{notes}</div>"
     )
 
@@ -37,7 +37,7 @@ def _head(head: Head, is_text: bool) -> str:
     title = f" title='{better}'" if better else ""
     side = "left" if is_text else "right"
     text = escape(head.text).replace(" ↑", "&nbsp;↑").replace(" ↓", "&nbsp;↓")
-    return f"<th scope='col' aria-sort='none' class='{side}'><button type='button'{title}>{text}</button></th>"
+    return f"<th scope='col' class='{side}'{title}>{text}</th>"
 
 
 def _row(table: Table, n: int, reasons: dict[str, int]) -> str:

@@ -35,17 +35,28 @@ def print_table(table: Table, console: Console) -> None:
         side = "left" if i in table.text_columns else "right"
         shown.add_column(Text(text), justify=side, overflow="fold", min_width=min(widest[i], limits[i]))
     reasons: dict[str, int] = {}
-    for row in rows:
-        shown.add_row(*(_text(cell, reasons) for cell in row))
     words = [max(map(len, text.split("\n"))) for text in heads]
     needed = sum(max(word, min(width, limit)) for word, width, limit in zip(words, widest, limits, strict=True))
     if needed > room:
-        shown.width = needed + 2 * len(widest)  # the terminal folds what is still too wide; it is never cut
-    console.print(shown, crop=False)
+        _print_stacked(table, console, reasons)
+    else:
+        for row in rows:
+            shown.add_row(*(_text(cell, reasons) for cell in row))
+        console.print(shown)
     for why, n in reasons.items():
         console.print(Text(f"  [{n}] {why}", style="red" if why.startswith("failed") else "dim"))
     for note in table.notes:
         console.print(Text(f"  {note}", style="dim"))
+
+
+def _print_stacked(table: Table, console: Console, reasons: dict[str, int]) -> None:
+    """For a terminal that is too narrow for the columns: a line for each cell, under the name of its row."""
+    console.print(Text(table.title, style="bold"))
+    names = next((i for i in range(len(table.heads)) if i not in table.text_columns), 1)
+    for row in table.rows:
+        console.print(Text(" · ".join(cell.text for cell in row[:names]), style="bold"))
+        for head, cell in zip(table.heads[names:], row[names:], strict=True):
+            console.print(Text.assemble(f"  {head.text}: ", _text(cell, reasons)))
 
 
 def _widths(rows: Sequence[Sequence[Cell]], columns: int) -> list[int]:

@@ -47,6 +47,8 @@ from analysis.tables.subspaces import subspace_table
 from analysis.tables.tradeoff import tradeoffs
 from analysis.tables.tuning import tuning_table
 
+ANSWER = "answer"  # the first section, which the page sets apart
+
 
 @dataclass(frozen=True)
 class Section:
@@ -63,6 +65,7 @@ def sections(frame: Frame) -> tuple[Section, ...]:
     """All sections that this frame has something for."""
     chosen = compared(frame)
     parts = (
+        _answer(chosen),
         _tuning(frame),
         _tradeoff(chosen),
         _fronts(chosen),
@@ -81,17 +84,23 @@ def sections(frame: Frame) -> tuple[Section, ...]:
     return tuple(section for section in parts if section.tables or section.pictures)
 
 
+def _answer(frame: Frame) -> Section:
+    """The picture of the first screen; grid and verdict stand beside it."""
+    lead = "Up is better, left is cheaper. Bars: lowest to highest seed. Dashed: the front of the means."
+    return Section(ANSWER, "The answer", lead, (), (score_against(frame, "train_s"),))
+
+
 def _tradeoff(frame: Frame) -> Section:
-    lead = "What each method scored over its seeds, and what it cost. Headings sort; every table is there as CSV too."
+    lead = "What each method scored over its seeds, and what it cost."
     return Section("tradeoff", "Score and cost", lead, tradeoffs(frame))
 
 
 def _fronts(frame: Frame) -> Section:
     lead = (
-        "Up is better, left is cheaper; the dashed line joins the Pareto front of the means. Bars reach from the "
-        "lowest to the highest seed."
+        "The same scores against memory and size. Up is better, left is cheaper; the dashed line joins the front of "
+        "the means."
     )
-    pictures = tuple(score_against(frame, cost) for cost in ("train_s", "step_bytes", "trainable_params"))
+    pictures = tuple(score_against(frame, cost) for cost in ("step_bytes", "trainable_params"))
     return Section("fronts", "Pareto fronts", lead, _some(fronts_table(frame)), pictures)
 
 

@@ -6,6 +6,7 @@ from analysis.advise import Option, as_json, limits
 from analysis.frame import Frame
 from analysis.table import Cell, Head, Table
 from analysis.tables.cells import finite, score_text
+from harness.ledger.units import format_bytes, format_duration
 
 
 def advice_table(frame: Frame, options: tuple[Option, ...], budget: str) -> Table:
@@ -15,9 +16,9 @@ def advice_table(frame: Frame, options: tuple[Option, ...], budget: str) -> Tabl
         Head("model / dataset"),
         Head("method"),
         Head("score"),
-        Head("peak", "GB", "min"),
-        Head("training and evaluation", "h", "min"),
-        Head("set-up, once", "s", "min"),
+        Head("peak", "", "min"),
+        Head("training and evaluation", "", "min"),
+        Head("set-up, once", "", "min"),
         Head("advice"),
     )
     return Table(
@@ -40,7 +41,7 @@ def _row(frame: Frame, o: Option) -> tuple[Cell, ...]:
         if o.fits
         else Cell("no", mark="absent", why=o.why_not)
     )
-    peak = Cell("–", mark="absent") if o.peak_gb is None else Cell(f"{o.peak_gb:.3g}", o.peak_gb)
-    hours = Cell("–", mark="absent") if o.hours is None else Cell(f"{o.hours:.3g}", o.hours)
-    once = Cell("–", mark="absent") if o.setup_s is None else Cell(f"{o.setup_s:.3g}", o.setup_s)
+    peak = Cell("–", mark="absent") if o.peak_gb is None else Cell(format_bytes(1e9 * o.peak_gb), o.peak_gb)
+    hours = Cell("–", mark="absent") if o.hours is None else Cell(format_duration(3600 * o.hours), o.hours)
+    once = Cell("–", mark="absent") if o.setup_s is None else Cell(format_duration(o.setup_s), o.setup_s)
     return Cell(o.block), Cell(o.method), score, peak, hours, once, advice

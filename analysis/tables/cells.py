@@ -66,7 +66,7 @@ def mean_cell(rows: pd.DataFrame, column: str, digits: int, factor: float = 1.0)
         return absent_cell(rows, column)
     mean = cost.mean * factor
     digits += digits > 0 and mean < 1  # a tenth of a second is no difference between 0.1 and 0.1
-    timed = declared(column).unit in ("s", "ms")
+    timed = declared(column).unit in ("s", "ms") and cost.high > 0  # where no step is trained, no time varies
     width = range_text(cost, lambda v: f"{v * factor:,.{digits}f}") if timed else ""
     n = f" ({cost.n})" if timed and cost.n < rows["done"].sum() else ""
     return Cell(f"{mean:,.{digits}f}{width}{n}", mean)

@@ -51,7 +51,8 @@ def tradeoff(frame: Frame, block: str) -> Table:
         )
         rows.append((method_cell(method), score, *costs))
     notes = (
-        f"{RANGE_NOTE} MB = 1,000,000 bytes.",
+        RANGE_NOTE,
+        "MB = 1,000,000 bytes.",
         MARK_NOTE,
         *detectable_note(
             frame.values(block, "shown"), frame.control, metric, scale_of(frame.block(block), "shown").step

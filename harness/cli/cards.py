@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from harness.cli.card_facts import FACTS
+from harness.cli.tables import folding_table
 from harness.config.cards import card
 from harness.config.groups import choices
 from harness.ledger.errors import HarnessError
@@ -51,7 +51,7 @@ def described(kind: str, name: str) -> dict[str, Any]:
 
 def print_rows(rows: Sequence[Mapping[str, Any]], console: Console | None = None) -> None:
     """A row for each: the facts in one line, then formula and source in lines of their own."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = folding_table(box=None, show_header=False, padding=(0, 2, 0, 0))
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for row in rows:

@@ -20,6 +20,7 @@ from harness.cli.grammar import (
     RUNS,
     STORE,
     SWEEP,
+    SWEEPS,
     WORDS,
     Verb,
     above_zero,
@@ -113,7 +114,7 @@ VERBS = {
         "analysis.verbs:report",
         "tables, figures and a page, from records alone",
         (
-            SWEEP,
+            SWEEPS,
             FROM_WANDB,
             RUNS,
             OUT,

@@ -1,23 +1,20 @@
-"""What the terminal shows: one run's answer, a plan, and how a sweep ended. It measures and decides nothing."""
+"""What the terminal shows: one run's answer, and how a sweep ended. It measures and decides nothing."""
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from harness.cli.fit_notes import fit_notes
-from harness.execution.launcher import DryRun, Machine
-from harness.ledger.plan import Plan, Planned
+from harness.cli.tables import folding_table
+from harness.execution.launcher import DryRun
+from harness.ledger.plan import Plan
 from harness.ledger.quantity import Measured, NotMeasured, Quantity
 from harness.ledger.record import Record
 from harness.ledger.store import Store
-from harness.planning.estimate import CostEstimate, cell_of, format_bytes, format_duration, notes
+from harness.ledger.units import format_bytes
 
 console = Console(highlight=False)
-UNITS = {"byte": (2**20, "MiB"), "s": (1, "s"), "ms": (1, "ms"), "FLOP": (1e9, "GFLOP")}
+UNITS = {"s": (1, "s"), "ms": (1, "ms"), "FLOP": (1e9, "GFLOP")}
 
 
 def print_record(record: Record, store: Store) -> None:
@@ -29,7 +26,7 @@ def print_record(record: Record, store: Store) -> None:
         console.print(failure.message, markup=False)
         console.print(f"do it again: peftlab retry {record.id}   record: {where}", markup=False, soft_wrap=True)
         return
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = folding_table("", "", box=None, show_header=False, padding=(0, 2, 0, 0))
     for split, scores in record.scores.items():
         table.add_row(split, _row(scores))
     for title in ("seconds", "speed", "memory", "ledger", "parameters"):
@@ -45,55 +42,6 @@ def _split(name: str, facts: Mapping[str, Any]) -> str:
     return f"{name} {facts['n']:,}" + (f" ({facts['truncated']:.1%} truncated)" if facts["truncated"] else "")
 
 
-def print_plan(
-    plan: Plan,
-    store: Store,
-    needs: Sequence[CostEstimate] = (),
-    machine: Machine | None = None,
-    price: float | None = None,
-) -> None:
-    """Runs by their state, what each cell needs, and the cells left out with their sentence."""
-    states = Counter(store.status(run.id) for run in plan.runs)
-    console.print(f"{plan.name}: {len(plan.runs)} runs, plan digest {plan.digest}", markup=False)
-    console.print(", ".join(f"{count} {state}" for state, count in sorted(states.items())), markup=False)
-    axes = ("method", "model", "dataset", "recipe")
-    about = _headings(machine) if needs else ()
-    table = Table(*axes, "seeds", *about, "overrides", box=None, padding=(0, 2, 0, 0))
-    cells: dict[str, list[Planned]] = {}
-    for run in plan.runs:
-        cells.setdefault(cell_of(run.choices), []).append(run)
-    for number, runs in enumerate(cells.values()):
-        choices = runs[0].choices
-        extra = " ".join(f"{k}={v}" for k, v in choices.items() if k not in (*axes, "seed"))
-        need = _needs(needs[number], machine) if needs else ()
-        seeds = _seeds([run.choices["seed"] for run in runs])
-        table.add_row(*(str(choices[axis]) for axis in axes), seeds, *need, escape(extra))
-    wide = console if console.is_terminal else Console(highlight=False, width=200)
-    wide.print(table)
-    for skipped in plan.skipped:
-        console.print(f"left out: {_words(skipped.choices)}: {skipped.why}", markup=False, soft_wrap=True)
-    for sentence in [*fit_notes(needs, price), *notes(needs, machine)] if needs else ():
-        console.print(sentence, markup=False, soft_wrap=True)
-
-
-def _seeds(seeds: Sequence[int]) -> str:
-    """`12,22,32`; of many, the first, the last and how many."""
-    return ",".join(map(str, seeds)) if len(seeds) <= 8 else f"{seeds[0]} … {seeds[-1]} ({len(seeds)})"
-
-
-def _headings(machine: Machine | None) -> tuple[str, ...]:
-    """Of `_needs`."""
-    memory = "memory" if machine and machine.device == "cpu" else "GPU memory"
-    return (memory, "training of a run", *(("host memory", "whole run") if machine else ()), "from")
-
-
-def _needs(estimate: CostEstimate, machine: Machine | None) -> tuple[str, ...]:
-    """Memory, time, for a machine what sizes its jobs, and where it is from when that is not what the notes say."""
-    job = (format_bytes(estimate.host_bytes), format_duration(estimate.wall_seconds)) if machine else ()
-    sources = ([] if estimate.ledger else [estimate.memory_from]) + [estimate.seconds_from]
-    return format_bytes(estimate.bytes), format_duration(estimate.seconds), *job, "; ".join(sources)
-
-
 def print_sweep_end(plan: Plan, store: Store) -> None:
     """The failed runs, each with its kind, where it was and its sentence."""
     choices = {run.id: run.choices for run in plan.runs if store.status(run.id) == "failed"}
@@ -105,12 +53,19 @@ def print_sweep_end(plan: Plan, store: Store) -> None:
             console.print(f"    {where}: {first_line}", markup=False)
 
 
+def print_left_out(plan: Plan) -> None:
+    """On stderr, each sentence once, with how many cells it is of."""
+    said = Console(stderr=True, highlight=False, soft_wrap=True)
+    for why, count in Counter(skipped.why for skipped in plan.skipped).items():
+        said.print(f"left out: {count} cell{'s' * (count > 1)}: {why}", markup=False)
+
+
 def print_dry_run(shown: DryRun) -> None:
     """The sentences, a table of jobs, and the script of the first."""
     for sentence in shown.said:
         console.print(sentence, markup=False, soft_wrap=True)
     if shown.jobs:
-        table = Table("array", *shown.jobs[0], box=None, padding=(0, 2, 0, 0))
+        table = folding_table("array", *shown.jobs[0], box=None, padding=(0, 2, 0, 0))
         for number, job in enumerate(shown.jobs, start=1):
             table.add_row(str(number), *map(str, job.values()))
         console.print(table)
@@ -121,9 +76,11 @@ def print_dry_run(shown: DryRun) -> None:
 
 
 def show(quantity: Quantity) -> str:
-    """A quantity with its unit, short: `0.953`, `12.3 s`, `410 MiB`, or `not measured (why)`."""
+    """A quantity with its unit, short: `0.953`, `12.3 s`, `410 MB`, or `not measured (why)`."""
     if isinstance(quantity, NotMeasured):
         return f"not measured ({quantity.why})"
+    if quantity.unit in ("byte", "bytes"):
+        return format_bytes(quantity.value)
     scale, unit = UNITS.get(quantity.unit, (1, ""))
     value = quantity.value / scale
     text = f"{value:,.0f}" if abs(value) >= 1000 or value == int(value) else f"{value:.3g}"

@@ -11,17 +11,18 @@ from rich.console import Console
 from rich.progress import Progress
 
 from harness.config.overrides import expand
-from harness.config.settings import settings_from
-from harness.ledger.diagnoses import CHECKPOINTS, VERSIONS
-from harness.ledger.errors import SpecError, nearest
-from harness.ledger.plan import read_plan
+from harness.config.settings import Settings, settings_from
+from harness.diagnostics.diagnose import diagnose
+from harness.diagnostics.questions import Diagnosis
+from harness.execution.local import at_once
+from harness.ledger.diagnoses import CHECKPOINTS, VERSIONS, in_order
+from harness.ledger.errors import SpecError
+from harness.ledger.plan import Plan, read_plan
 from harness.ledger.store import Store
 from harness.planning.plan import request_of
 
-if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
+if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
-
-    from harness.diagnostics.diagnose import Diagnosis
 
 KEYS = ("sweep", "kinds", "checkpoint", "rows")
 console = Console(highlight=False, soft_wrap=True)
@@ -32,23 +33,42 @@ def main(given: Namespace) -> int:
     own = _own(given.overrides)
     if "sweep" not in own:
         raise SpecError("diagnose takes a sweep: peftlab diagnose sweep=quickstart kinds=generalization.")
-    kinds, asked = _kinds(own.get("kinds", "")), _asked(own)
+    kinds, asked = in_order(_words(own.get("kinds", ""))) or tuple(VERSIONS), _asked(own)
     rest = [override for override in given.overrides if override.key_or_group not in KEYS]
-    settings = settings_from(request_of(rest).config)
-    store, plan = Store(settings.runs), read_plan(settings.runs, own["sweep"])
-    from harness.diagnostics.diagnose import diagnose
-
-    outcomes: list[Diagnosis] = []
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("diagnosing", total=len(plan.ids) * len(kinds))
-        for outcome in diagnose(plan.ids, store, settings, kinds, asked):
-            outcomes.append(outcome)
-            bar.advance(task)
+    config = request_of(rest).config
+    settings = settings_from(config)
+    plan = read_plan(settings.runs, own["sweep"])
+    outcomes = _diagnosed(plan, settings, config["cluster"], kinds, asked)
     if given.json:
         print(json.dumps({"sweep": plan.name, "diagnoses": [asdict(outcome) for outcome in outcomes]}, indent=2))
     else:
-        _print(outcomes, plan.name)
+        _print(outcomes, plan.name, console)
     return 1 if any(outcome.state == "failed" for outcome in outcomes) else 0
+
+
+def after_sweep(plan: Plan, settings: Settings, cluster: Mapping[str, Any]) -> None:
+    """What the sweep's own `diagnose` names, of the runs that have ended; says so where anything was measured."""
+    wanted = plan.about["diagnose"]
+    asked = {key: value for key, value in wanted.items() if key != "kinds"}
+    outcomes = _diagnosed(plan, settings, cluster, wanted["kinds"], _asked({}) | asked)
+    if {"measured", "failed"} & {outcome.state for outcome in outcomes}:
+        _print(outcomes, plan.name, Console(stderr=True, highlight=False, soft_wrap=True))
+
+
+def _diagnosed(
+    plan: Plan, settings: Settings, cluster: Mapping[str, Any], kinds: Sequence[str], asked: Mapping[str, Any]
+) -> list[Diagnosis]:
+    """All of them, with a bar while it lasts; as many processes as a sweep has here, but one where there are GPUs."""
+    outcomes: list[Diagnosis] = []
+    processes, threads = at_once(cluster, settings)
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("diagnosing", total=len(plan.ids) * len(kinds))
+        for outcome in diagnose(
+            plan.ids, Store(settings.runs), settings, kinds, asked, processes=processes, threads=threads
+        ):
+            outcomes.append(outcome)
+            bar.advance(task)
+    return outcomes
 
 
 def _own(overrides: "Sequence[Override]") -> dict[str, str]:
@@ -57,12 +77,8 @@ def _own(overrides: "Sequence[Override]") -> dict[str, str]:
     return {o.key_or_group: ",".join(assignment.shown for assignment in expand(o)) for o in own}
 
 
-def _kinds(text: str) -> tuple[str, ...]:
-    """In the order of the table: those that ask the model for predictions before those that change it."""
-    wanted = {kind for kind in text.strip("[]").split(",") if kind}
-    for kind in sorted(wanted - set(VERSIONS)):
-        raise SpecError(f"kinds: unknown kind '{kind}'; known: {', '.join(VERSIONS)}.{nearest(kind, VERSIONS)}")
-    return tuple(kind for kind in VERSIONS if not wanted or kind in wanted)
+def _words(text: str) -> list[str]:
+    return [kind for kind in text.strip("[]").split(",") if kind]
 
 
 def _asked(own: Mapping[str, str]) -> dict[str, Any]:
@@ -77,7 +93,7 @@ def _asked(own: Mapping[str, str]) -> dict[str, Any]:
     return {"checkpoint": checkpoint, "rows": int(own["rows"])}
 
 
-def _print(outcomes: "Sequence[Diagnosis]", sweep: str) -> None:
+def _print(outcomes: Sequence[Diagnosis], sweep: str, console: Console) -> None:
     counts = Counter(outcome.state for outcome in outcomes)
     if set(counts) == {"there"}:
         console.print(f"{sweep}: all {counts['there']} diagnoses are there already; nothing to do.", markup=False)

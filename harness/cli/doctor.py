@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from harness.cli.launchers import known_launchers, launcher_for
+from harness.cli.tables import folding_table
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import unreachable
@@ -33,6 +33,7 @@ from harness.execution.launcher import CheckResult
 from harness.ledger.dataset_spec import DatasetSpec, Generation
 from harness.ledger.errors import SpecError
 from harness.ledger.model_spec import BuiltinModel, ModelSpec
+from harness.ledger.units import format_bytes
 from harness.planning.plan import PlanRequest, request_of
 from harness.planning.requirements import distinct_specs, required_artifacts
 
@@ -141,7 +142,7 @@ def _disk(settings: Settings) -> CheckResult:
     """Free space where runs and prepared data go."""
     free = {name: _free(path) for name, path in (("runs", settings.runs), ("cache", settings.cache))}
     short = [name for name, count in free.items() if count < LEAST_DISK]
-    text = ", ".join(f"{name} {count / 2**30:.0f} GiB" for name, count in free.items())
+    text = ", ".join(f"{name} {format_bytes(count)}" for name, count in free.items())
     todo = f"make room, or move them: {' '.join(f'{name}=DIR' for name in short)}" if short else ""
     return CheckResult("disk free", text, not short, todo)
 
@@ -227,7 +228,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _print(checks: Sequence[CheckResult]) -> None:
     marks = {True: "[green]ok[/]", False: "[red]missing[/]", None: ""}
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = folding_table("", "", "", box=None, show_header=False, padding=(0, 2, 0, 0))
     for check in checks:
         table.add_row(marks[check.ok], check.what, check.said + (f"  → {check.todo}" if check.todo else ""))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 160)

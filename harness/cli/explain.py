@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from harness.cli.launchers import queue_of
 from harness.cli.present_data import of_present_data
+from harness.cli.tables import folding_table
 from harness.config.resolve import PARTS, Resolver
 from harness.config.settings import Settings, settings_from
 from harness.execution.sweep_state import RunRow, survey
@@ -52,7 +52,7 @@ def diff(given: Namespace) -> int:
     if given.json:
         print(json.dumps(unequal))
         return 0
-    table = Table("setting", *(run.id for run in runs), box=None, padding=(0, 2, 0, 0))
+    table = folding_table("setting", *(run.id for run in runs), box=None, padding=(0, 2, 0, 0))
     for key, values in unequal.items():
         table.add_row(key, *map(repr, values))
     console.print(table if unequal else "the two specs are equal.")

@@ -104,12 +104,15 @@ def restored(run_id: str, settings: Settings) -> "tuple[LoadedModel, Method]":
     from safetensors.torch import load_file
 
     from harness.models.load import load_model
+    from harness.models.loaded import with_room_for
     from harness.models.quantise import dequantise
     from methods.build import build as build_method
+    from methods.library_types import prompt_length
 
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    loaded = with_room_for(loaded, prompt_length(spec.method.update))
     loaded = replace(loaded, packed=dequantise(loaded.model))
     method = build_method(spec.method, loaded.layout)
     method.attach(loaded.model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))

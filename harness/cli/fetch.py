@@ -15,13 +15,14 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-from rich.table import Table
 
+from harness.cli.tables import folding_table
 from harness.config.resolve import Resolver
 from harness.data.hub import Unavailable, download, unreachable
 from harness.data.hub_cache import Artifact, cache_folder, locate, mirror_of, missing_files
 from harness.data.mirror import check_blobs, write_mirror
 from harness.ledger.errors import DataError, SpecError
+from harness.ledger.units import format_bytes
 from harness.planning.plan import request_of
 from harness.planning.requirements import required_artifacts
 
@@ -122,7 +123,7 @@ def _arriving(artifact: Artifact, progress: Progress) -> Iterator[None]:
 
     def watch() -> None:
         while not stop.wait(0.5):
-            progress.update(task, description=f"{artifact.repo}  {_held(place) / 2**20:,.0f} MiB")
+            progress.update(task, description=f"{artifact.repo}  {format_bytes(_held(place))}")
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
@@ -142,7 +143,7 @@ def _held(place: Path) -> int:
 
 
 def _print(outcomes: Sequence[Outcome]) -> None:
-    table = Table("", "what", "hub id", "where, or why not", box=None, padding=(0, 2, 0, 0))
+    table = folding_table("", "what", "hub id", "where, or why not", box=None, padding=(0, 2, 0, 0))
     for each in outcomes:
         table.add_row(each.state, f"{each.artifact.kind} {each.artifact.name}", each.artifact.address, each.note)
     if outcomes:

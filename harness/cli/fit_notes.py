@@ -7,12 +7,12 @@ from harness.planning.fit import Fit
 
 
 def fit_notes(cells: Sequence[CostEstimate], price: float | None) -> list[str]:
-    """A sentence for all cells that fit one GPU, one for each other cell, and one of the price."""
+    """A sentence for all cells that fit one GPU, one for each other cell, and one of GPU-hours and their price."""
     fits = [(cell, cell.fit) for cell in cells if cell.fit]
     single = [fit.gigabytes for _, fit in fits if fit.gpus == 1]
     said = [f"cells that fit one GPU: {len(single)}, with {min(single):.1f} to {max(single):.1f} GB"] if single else []
     said += [f"{_words(cell)}: {_judgement(fit)}" for cell, fit in fits if fit.gpus != 1]
-    return said + ([_cost(cells, price)] if price is not None else [])
+    return said + ([_cost(cells, price)] if fits or price is not None else [])
 
 
 def _judgement(fit: Fit) -> str:
@@ -24,12 +24,14 @@ def _judgement(fit: Fit) -> str:
     )
 
 
-def _cost(cells: Sequence[CostEstimate], price: float) -> str:
+def _cost(cells: Sequence[CostEstimate], price: float | None) -> str:
     """Of the runs that fit and whose time on one GPU is known; what sharding costs beside the work is not in it."""
     known = [cell for cell in cells if cell.wall_seconds is not None and (cell.fit is None or cell.fit.gpus)]
     hours = sum(cell.runs * (cell.wall_seconds or 0) / 3600 for cell in known)
-    runs, all_runs = sum(cell.runs for cell in known), sum(cell.runs for cell in cells)
-    return f"price of {runs} of {all_runs} runs: {hours * price:.2f} ({hours:.1f} GPU-hours at {price:g})"
+    runs = f"{sum(cell.runs for cell in known)} of {sum(cell.runs for cell in cells)} runs"
+    if price is None:
+        return f"GPU-hours of {runs}: {hours:.1f}"
+    return f"price of {runs}: {hours * price:.2f} ({hours:.1f} GPU-hours at {price:g})"
 
 
 def _words(cell: CostEstimate) -> str:

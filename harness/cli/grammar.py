@@ -88,6 +88,9 @@ JSON = arg("--json", action="store_true", help="one JSON document, for machines"
 RUNS = arg("--runs", metavar="DIR", type=Path, default=Path("runs"), help="where the runs are (default: runs)")
 SWEEP_HELP = "a sweep that was planned or run; the bare NAME will do"
 SWEEP = arg("sweep", metavar="sweep=NAME", type=sweep_name, help=SWEEP_HELP)
+SWEEPS = arg(
+    "sweep", metavar="sweep=NAME", type=sweep_name, nargs="+", help=f"{SWEEP_HELP}; several are one comparison"
+)
 ANY_SWEEP = arg("sweep", metavar="sweep=NAME", type=sweep_name, nargs="?", help=SWEEP_HELP)
 RUN_HELP = "a run's id, which is the name of its folder, or its beginning"
 RUN = arg("run", help=RUN_HELP)

@@ -42,7 +42,7 @@ RUN/KIND/DIGEST.json. Exit code 1 when one failed. Kinds: {", ".join(VERSIONS)} 
   peftlab diagnose sweep=quickstart kinds=generalization
 
   checkpoint=  the one that validation chose, which is tested, or the last one (runs with keep_last=true keep both)
-  rows=N       at most so many examples of a split, the same ones for every run (default: 2000)""",
+  rows=N       at most so many examples of a split, the same ones for every run (default: 1000)""",
     "compare": """\
   peftlab compare analysis/published/beyond_lora_table2.csv
   peftlab compare table.tex --metric=accuracy --control=LoRA""",

@@ -3,7 +3,7 @@
 import json
 import sys
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from harness.config.settings import default_cache
 from harness.ledger.quantity import Measured, Quantity
@@ -12,7 +12,7 @@ from harness.planning.history import keep_probe
 from harness.probe.request import request_of
 from harness.probe.result import EntrantRow, Probe, Ratio, probe_to_json
 
-MIB = 2**20
+MB = 1e6
 
 
 def main(given: Namespace) -> int:
@@ -40,22 +40,26 @@ def main(given: Namespace) -> int:
 def print_probe(probe: Probe) -> None:
     """The table on the terminal, and under it what it is of."""
     from rich.console import Console
-    from rich.table import Table
 
-    table = Table(title=title(probe), caption=CAPTION, title_justify="left", caption_justify="left")
-    table.add_column("", no_wrap=True)
+    from harness.cli.tables import side_by_side
+
     chains = any(_LINK_END in row.speed for row in probe.rows)
     columns = [(name, cell) for name, cell in COLUMNS if chains or name != "link end ms"]
-    for name, _ in columns:
-        table.add_column(name, justify="right")
-    for row in probe.rows:
-        cells = [f"[dim]{row.why}[/]"] if row.why else [cell(probe, row) for _, cell in columns]
-        table.add_row(row.label + (" ~" if row.noisy else ""), *cells)
+    rows = [_cells(probe, row, [cell for _, cell in columns]) for row in probe.rows]
     console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(table)
+    options = {"title": title(probe), "caption": CAPTION, "title_justify": "left", "caption_justify": "left"}
+    console.print(side_by_side(console, ["", *(name for name, _ in columns)], rows, **options))
+    for row in probe.rows:
+        if row.why:
+            console.print(f"{row.label}: {row.why}", markup=False)
     for row in probe.rows:
         if row.why_not_comparable:
             console.print(f"~ {row.label}: {row.why_not_comparable}", markup=False)
+
+
+def _cells(probe: Probe, row: EntrantRow, columns: Sequence[Callable[[Probe, EntrantRow], str]]) -> list[str]:
+    """The label and a text for each column; dashes for an entrant that was not measured."""
+    return [row.label + (" ~" if row.noisy else ""), *("–" if row.why else column(probe, row) for column in columns)]
 
 
 def title(probe: Probe) -> str:
@@ -94,7 +98,7 @@ def _share(value: float | None) -> str:
 
 
 def _peak(_: Probe, row: EntrantRow) -> str:
-    return _plain(row.memory.get("peak_allocated") if "step_rss" not in row.memory else row.memory["step_rss"], MIB, 0)
+    return _plain(row.memory.get("peak_allocated") if "step_rss" not in row.memory else row.memory["step_rss"], MB, 0)
 
 
 COLUMNS: tuple[tuple[str, Callable[[Probe, EntrantRow], str]], ...] = (
@@ -104,9 +108,9 @@ COLUMNS: tuple[tuple[str, Callable[[Probe, EntrantRow], str]], ...] = (
     ("CPU × peft LoRA", lambda probe, row: _ratio(probe.time_ratio(row, "peft_lora", cpu=True))),
     ("link end ms", lambda _, row: _plain(row.speed.get(_LINK_END), 1, 1)),
     ("samples/s", lambda _, row: _plain(row.speed.get("samples_per_s"), 1, 1)),
-    ("saved MiB", lambda _, row: _plain(row.exact.get("saved_for_backward"), MIB, 1)),
+    ("saved MB", lambda _, row: _plain(row.exact.get("saved_for_backward"), MB, 1)),
     ("× peft", lambda probe, row: _share(probe.exact_ratio(row, "peft_lora", "saved_for_backward"))),
     ("GFLOP", lambda _, row: _plain(row.exact.get("flops_per_step"), 1e9, 1)),
-    ("step peak MiB", _peak),
+    ("step peak MB", _peak),
     ("trainable", lambda _, row: _plain(row.exact.get("trainable"), 1, 0)),
 )

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.table import Table
 
 from harness.cli.export import restored
 from harness.cli.grammar import load
+from harness.cli.tables import folding_table
 from harness.config.overrides import assign
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
@@ -166,7 +166,7 @@ def _plain(answer: Advised) -> Mapping[str, Any]:
 def _print(answer: Advised, settings: Settings) -> None:
     """A row for each layer and kind, and the median of each kind."""
     sources = [name for name in NAMES if any(name in site.ranks for site in answer.sites)]
-    table = Table("layer", "kind", "out × in", *(NAMES[name] for name in sources))
+    table = folding_table("layer", "kind", "out × in", *(NAMES[name] for name in sources))
     for site in answer.sites:
         size = f"{site.out_features} × {site.in_features}"
         table.add_row(str(site.layer), site.target, size, *(str(site.ranks.get(name, "–")) for name in sources))

@@ -18,10 +18,11 @@ from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.measure.clocks import pick_device
 from harness.models.load import load_model
-from harness.models.loaded import LoadedModel, check_base
+from harness.models.loaded import LoadedModel, check_base, with_room_for
 from harness.probe.shrink import Bench
 from harness.tasks.build import build
 from methods.errors import MethodError
+from methods.library_types import prompt_length
 
 
 def subject_of(
@@ -42,6 +43,7 @@ def subject_of(
     except MethodError as error:
         raise RecordError(f"run {run_id}: {error}") from error
     loaded = load_model(spec.model, spec.dataset.task, Seeds(spec.seed), settings.cache)
+    loaded = with_room_for(loaded, prompt_length(spec.method.update))
     task = build(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
 

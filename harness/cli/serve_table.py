@@ -5,12 +5,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from harness.cli.tables import folding_table
 
 
 def print_served(answer: Mapping[str, Any]) -> None:
     writes = "decode" in answer["rows"][0]
-    table = Table(
+    table = folding_table(
         "",
         "prefill ms",
         "over merged",

@@ -68,10 +68,7 @@ def described(dataset: DatasetSpec) -> dict[str, Any]:
         "source": {name: str(value) for name, value in known.items() if value is not None},
         "rows": {name: len(part.rows) for name, part in parts.items()},
         "facts": facts(dataset, tables, parts),
-        "examples": [
-            {"key": str(keys[row]), "texts": _views(dataset, tables[source].slice(row, 1).to_pylist()[0])}
-            for row in rows
-        ],
+        "examples": [_example(dataset, str(keys[row]), tables[source].slice(row, 1).to_pylist()[0]) for row in rows],
     }
 
 
@@ -93,6 +90,13 @@ def _named(error: DataError, words: Sequence[Assignment]) -> str:
     """The sentence of an error, beginning with the dataset that it is about."""
     name = words[0].shown
     return str(error) if str(error).startswith("dataset ") else f"dataset {name}: {error}"
+
+
+def _example(dataset: DatasetSpec, key: str, row: Mapping[str, Any]) -> dict[str, Any]:
+    try:
+        return {"key": key, "texts": _views(dataset, row)}
+    except DataError as error:
+        raise DataError(f"row {key}: {error}") from error
 
 
 def _views(dataset: DatasetSpec, row: Mapping[str, Any]) -> list[str]:

@@ -6,9 +6,9 @@ from itertools import product
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from harness.cli.tables import folding_table
 from harness.config.compose import compose_part
 from harness.config.overrides import Assignment, assign
 from harness.config.resolve import Resolver
@@ -53,7 +53,7 @@ def flat(tree: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
 
 def _print(kind: str, view: Mapping[str, Any], *, first: bool) -> None:
     """The facts for people, then each setting as it would be typed."""
-    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    table = folding_table("", "", box=None, show_header=False, padding=(0, 2, 0, 0))
     for key, value in view["about"].items():
         table.add_row(Text(key), Text(str(value)))
     console = Console(highlight=False)

@@ -5,9 +5,9 @@ from argparse import Namespace
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from harness.cli.export import restored
+from harness.cli.tables import folding_table
 from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import RecordError
 from harness.ledger.lookup import find_run
@@ -58,11 +58,11 @@ def _measured(run_id: str, settings: Settings) -> dict[str, Any]:
 
 
 def _print(answer: dict[str, Any]) -> None:
-    ranks = Table("rank", "validation", "test", "forward pass (ms)")
+    ranks = folding_table("rank", "validation", "test", "forward pass (ms)")
     for entry in answer["served"]:
         latency = f"{entry['latency_ms']:.2f}"
         ranks.add_row(str(entry["rank"]), f"{entry['val']:.4f}", f"{entry['test']:.4f}", latency)
-    shares = Table("parameters kept (%)", "how", "draw", "validation", "test")
+    shares = folding_table("parameters kept (%)", "how", "draw", "validation", "test")
     for entry in answer["dropped"]:
         kept = f"{100 * entry['kept']:g}"
         shares.add_row(kept, entry["how"], str(entry["draw"]), f"{entry['val']:.4f}", f"{entry['test']:.4f}")

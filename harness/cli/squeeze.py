@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
-from rich.table import Table
 
 from harness.cli.grammar import load
+from harness.cli.tables import folding_table
 from harness.ledger.errors import SpecError
 
 if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
@@ -80,7 +80,7 @@ def _write_csv(modules: Sequence["SqueezedModule"], path: Path) -> None:
 
 
 def _print(modules: Sequence["SqueezedModule"], folder: Path) -> None:
-    table = Table("kind", "modules", "rank before", "rank", "variance kept (%)", "least (%)")
+    table = folding_table("kind", "modules", "rank before", "rank", "variance kept (%)", "least (%)")
     for kind in dict.fromkeys(row.module.rpartition(".")[2] for row in modules):
         rows = [row for row in modules if row.module.rpartition(".")[2] == kind]
         kept = [100 * row.variance_kept for row in rows]

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from harness.cli.tables import folding_table
 from harness.execution.sweep_state import STAGES, RunRow, Survey
 
 AXES = ("method", "model", "dataset", "recipe", "seed")  # shown by the matrix itself; other choices are settings
@@ -62,7 +63,7 @@ def _matrix(state: Survey) -> Table:
         line, column = _place(each.choices)
         columns.setdefault(column)
         cells.setdefault(line, {}).setdefault(column, Counter())["skipped"] += 1
-    table = Table("", *columns, box=None, padding=(0, 2, 0, 0))
+    table = folding_table("", *columns, box=None, padding=(0, 2, 0, 0))
     for line, across in cells.items():
         table.add_row(line, *(_cell(across.get(column, Counter())) for column in columns))
     return table

@@ -1,6 +1,7 @@
 """The verbs that plan and run: each takes its parsed arguments, calls one function, and prints the answer."""
 
 import json
+import sys
 from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import replace
@@ -9,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from harness.cli.arguments import call
-from harness.cli.console import print_dry_run, print_record, print_sweep_end
+from harness.cli.console import print_dry_run, print_left_out, print_record, print_sweep_end
 from harness.cli.launchers import check_card, launcher_of, machine_of
 from harness.cli.present_data import of_present_data
 from harness.cli.report_stamp import PAGE, is_current, stamp
@@ -20,6 +21,7 @@ from harness.data.hub import require
 from harness.execution.jobs import note_launcher
 from harness.execution.launcher import Launcher, ShowsDryRun
 from harness.execution.queue import do, is_settled
+from harness.execution.runner import run as do_run
 from harness.execution.sweep_state import holder_of
 from harness.ledger.errors import PlanError, SpecError
 from harness.ledger.parse import parse
@@ -59,20 +61,44 @@ def sweep(given: Namespace) -> int:
     plan = plan_sweep(request, Resolver())
     settings = settings_from(request.config, plan.name)
     plan = replace(plan, runs=of_present_data(plan.runs, Store(settings.runs), settings))
+    plan = _possible(plan, settings, cluster)
+    print_left_out(plan)
     if given.dry_run:
         return _dry_run(launcher, work_order(plan), settings, cluster, given.json)
     write_plan(settings.runs, plan)
     if cluster["kind"] != "local":  # whose workers are found by their leases
         note_launcher(settings.runs, cluster["kind"])
     code = launcher.launch(work_order(plan), Store(settings.runs), settings, cluster)
+    diagnoses = plan.about.get("diagnose")
     if launcher.waits:
+        if diagnoses:
+            from harness.cli.diagnose import after_sweep
+
+            after_sweep(plan, settings, cluster)
         _report(plan, settings, given.json)
         print_sweep_end(plan, Store(settings.runs))
         if plan.about["tune"]:
             from harness.planning.tuning import finish
 
             finish(plan, Store(settings.runs))
+    elif diagnoses:
+        words = " ".join(
+            f"{key}={value}" for key, value in (diagnoses | {"kinds": ",".join(diagnoses["kinds"])}).items()
+        )
+        print(f"When they have ended: peftlab diagnose sweep={plan.name} {words}", file=sys.stderr)
     return code
+
+
+def _possible(plan: Plan, settings: Settings, cluster: Mapping[str, Any]) -> Plan:
+    """Without the cells that do not fit the cluster's GPUs, where its card says what they hold."""
+    if (gpus := gpus_of(cluster)).memory_gb is None:
+        return plan
+    from harness.planning.estimate import estimates
+    from harness.planning.possible import undone, without_impossible
+
+    store = Store(settings.runs)
+    cells = estimates(undone(plan, store), store, settings.cache, machine_of(cluster), gpus)
+    return without_impossible(plan, cells, gpus)
 
 
 def _report(plan: Plan, settings: Settings, as_json: bool) -> None:
@@ -113,13 +139,14 @@ def plan(given: Namespace) -> int:
     if not given.no_estimate:
         from harness.planning.estimate import estimates
 
+        plan = _possible(plan, settings, request.config["cluster"])
         needs = estimates(plan, store, settings.cache, machine, gpus)
     if given.json:
         from harness.planning.estimate import estimate_to_json
 
         print(json.dumps(plan_to_json(plan) | {"estimates": [estimate_to_json(estimate) for estimate in needs]}))
     else:
-        from harness.cli.console import print_plan
+        from harness.cli.plan_view import print_plan
 
         print_plan(plan, store, needs, machine, gpus.price)
     return 0
@@ -131,10 +158,8 @@ def _do(planned: Planned, store: Store, settings: Settings) -> None:
     require_packages(spec.model)
     require(spec.model, spec.dataset, settings.cache)  # seconds, before torch is loaded
     with shown_live(planned.id, store.paths(planned.id).events, Console(stderr=True, highlight=False, soft_wrap=True)):
-        from harness.training.run import run_one
-
         runs = {run.id: run for run in lineage(planned)}
-        outcome = do(planned, runs, store, lambda run, leased: run_one(run, leased, settings))
+        outcome = do(planned, runs, store, lambda run, leased: do_run(run, leased, settings))
     if outcome in ("held", "later"):
         where = holder_of(store, planned.id) or "it has just ended"
         raise PlanError(

@@ -6,9 +6,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from harness.ledger.errors import SpecError
 from harness.ledger.parse import parse
 
-KEYS = ("runs", "report", "cache", "device", "keep", "checkpoint_seconds", "wandb", "isolate", "keep_last")
+KEYS = (
+    "runs",
+    "report",
+    "cache",
+    "device",
+    "keep",
+    "checkpoint_seconds",
+    "wandb",
+    "isolate",
+    "keep_last",
+    "parallel",
+    "processes",
+)
+_ABSENT = {"isolate": False, "keep_last": False, "parallel": "none", "processes": 1}  # from jobs queued earlier
 WANDB_MODE: Any = Literal["online", "offline", "disabled"]
 
 
@@ -25,6 +39,8 @@ class Settings:
     wandb: Mapping[str, Any] | None
     isolate: bool = False  # each run of a sweep in a fresh process: its own set-up and resident set, and slower
     keep_last: bool = False  # also the weights at the end of training, beside those that are tested (diagnoses)
+    parallel: Literal["none", "ddp", "fsdp"] = "none"  # how the processes of one run share its model
+    processes: int = 1  # of one run
     sweep: str | None = None  # the name of the sweep that a run belongs to, for the tracker's grouping
 
 
@@ -39,14 +55,19 @@ class _Raw:
     wandb: Mapping[str, Any] | None
     isolate: bool
     keep_last: bool
+    parallel: Literal["none", "ddp", "fsdp"]
+    processes: int = field(metadata={"min": 1})
 
 
 def settings_from(config: Mapping[str, Any], sweep: str | None = None) -> Settings:
     """Raises SpecError when an operational key has the wrong type."""
-    given = {"isolate": False, "keep_last": False} | {
-        key: config[key] for key in KEYS if key in config
-    }  # jobs queued earlier have none
+    given = _ABSENT | {key: config[key] for key in KEYS if key in config}
     raw = parse(_Raw, given, "config")
+    if (raw.parallel == "none") != (raw.processes == 1):
+        raise SpecError(
+            f"parallel={raw.parallel} processes={raw.processes}: a run of several processes needs both, "
+            "parallel=ddp or parallel=fsdp, and processes=2 or more."
+        )
     if raw.wandb is not None:
         parse(WANDB_MODE, raw.wandb.get("mode"), "wandb.mode")
     cache = Path(raw.cache) if raw.cache else default_cache()

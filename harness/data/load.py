@@ -6,6 +6,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,11 @@ class Split(Sequence[Example]):
     def __init__(self, rows: Rows) -> None:
         self._rows = rows
         self.lengths: list[int] = rows.column("length")
+
+    @cached_property
+    def ids(self) -> list[str]:
+        """The key of each row; no other column is read."""
+        return list(map(str, self._rows.column("id")))
 
     def __len__(self) -> int:
         return len(self._rows)

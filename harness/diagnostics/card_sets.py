@@ -1,19 +1,17 @@
 """The sets that a dataset's card names under `retention:`, asked of a language model's own head."""
 
 import hashlib
-from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from harness.config.overrides import assign
-from harness.config.resolve import Resolver
 from harness.data.load import Encoder, load_data
 from harness.diagnostics.generalization import chosen_rows
+from harness.diagnostics.questions import card_of
 from harness.diagnostics.retention import RetentionSet
 from harness.diagnostics.subject import Subject
-from harness.ledger.dataset_spec import CausalLM, Choice, DatasetSpec, Generation
+from harness.ledger.dataset_spec import CausalLM, Choice, Generation
 from harness.ledger.errors import NothingToMeasure, SpecError
 from harness.measure.precision import autocast
 from harness.tasks.build import build
@@ -25,28 +23,19 @@ OWN_HEAD = (CausalLM, Choice, Generation)  # tasks of a run that leave the pretr
 ASKED = (CausalLM, Choice)
 
 
-@cache
-def sets_of(dataset: str) -> tuple[str, ...]:
-    """The datasets that the card names now, whatever it named when the run was planned; none where it has gone."""
-    try:
-        return _card(dataset).retention
-    except SpecError:
-        return ()
-
-
 def card_set(subject: Subject, name: str) -> RetentionSet:
     """At most 500 test examples of a dataset: loss of a token or example, and share of tokens or examples right.
 
     Raises NothingToMeasure where the run has no pretrained head left, SpecError for a set that is of another kind.
     """
-    card, own = _card(name), subject.spec.dataset.task
+    card, own = card_of(name), subject.spec.dataset.task
     if not isinstance(own, OWN_HEAD):
         raise NothingToMeasure(f"its head is new, of {own.kind}: `retention:` is asked of a language model's own head.")
     if not isinstance(card.task, ASKED):
         raise SpecError(f"retention: {name} is of kind {card.task.kind}; choose datasets of causal_lm or choice.")
     task = build(card, subject.loaded)
     test = load_data(card, Encoder(task.encode, task.length, subject.loaded.processor_key), subject.settings.cache).test
-    rows = chosen_rows([str(test[row]["id"]) for row in range(len(test))], ROWS)
+    rows = chosen_rows(test.ids, ROWS)
     examples, lengths = [test[row] for row in rows], [test.lengths[row] for row in rows]
     recipe, is_text = subject.spec.recipe, isinstance(card.task, CausalLM)
 
@@ -58,10 +47,6 @@ def card_set(subject: Subject, name: str) -> RetentionSet:
 
     digest = hashlib.sha256("\n".join(str(example["id"]) for example in examples).encode()).hexdigest()[:16]
     return RetentionSet(name, digest, len(rows), outputs, lambda counts, _: _means(counts))
-
-
-def _card(name: str) -> DatasetSpec:
-    return Resolver().part("dataset", [assign("dataset", name)]).spec
 
 
 def _counts(prediction: Prediction, is_text: bool) -> tuple[float, ...]:

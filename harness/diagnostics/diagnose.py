@@ -1,93 +1,82 @@
-"""Diagnoses of finished runs, one after the other; what is there already is not measured again."""
+"""Diagnoses of finished runs: what is there already is not measured again, and one that fails stops no other.
 
+Several processes take a run each. What runs share (decompositions of W0, outputs of pretrained weights) is then found
+once in each of them. Torch is loaded only where something is measured.
+"""
+
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import get_context
+from typing import Any
 
 from harness.config.settings import Settings
-from harness.diagnostics.card_sets import sets_of
-from harness.diagnostics.kinds import DEFAULTS, measure_of
-from harness.diagnostics.subject import folder_of, load_subject
-from harness.ledger.diagnoses import VERSIONS
-from harness.ledger.errors import HarnessError, NothingToMeasure
-from harness.ledger.paths import RunPaths
-from harness.ledger.record import Record
-from harness.ledger.side_record import SideRecord, path_of, read_all, write
+from harness.diagnostics.questions import Diagnosis, Unanswered, sort_out
+from harness.ledger.errors import NodeError
 from harness.ledger.store import Store
-from harness.measure.cpu_matmul import fast_matmul
-from harness.measure.environment import provenance
-from harness.training.failures import message_of
 
-
-@dataclass(frozen=True)
-class Diagnosis:
-    """How one kind of one run ended: measured now, there already, or why not."""
-
-    run_id: str
-    kind: str
-    state: Literal["measured", "there", "left out", "failed"]
-    why: str = ""
+THREADS = "OMP_NUM_THREADS"
 
 
 def diagnose(
-    ids: Iterable[str], store: Store, settings: Settings, kinds: Sequence[str], asked: Mapping[str, Any]
+    ids: Iterable[str],
+    store: Store,
+    settings: Settings,
+    kinds: Sequence[str],
+    asked: Mapping[str, Any],
+    *,
+    processes: int = 1,
+    threads: int = 1,
 ) -> Iterator[Diagnosis]:
-    """Each kind of each run as it ends. asked: `checkpoint`, and what differs from the kinds' defaults.
+    """Each kind of each run as it ends; of several processes each has so many threads. asked: see `sort_out`.
 
-    A run without a score or without kept weights is left out; what goes wrong in one does not stop the others.
+    What goes wrong in one diagnosis does not stop the others. Raises NodeError when a process was killed.
     """
-    for run_id in ids:
-        yield from _of_run(store.paths(run_id), store, settings, kinds, asked)
+    known, todo = sort_out(ids, store, kinds, asked)
+    yield from known
+    count = min(processes, len(todo))
+    yield from _side_by_side(todo, store, settings, count, threads) if count > 1 else _in_turn(todo, store, settings)
 
 
-def question_of(kind: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """All that was asked for and could change the answer of a kind; sets of retention where a card names any."""
-    defaults = DEFAULTS.get(kind, {})
-    question = defaults | {key: value for key, value in asked.items() if key in defaults or key == "checkpoint"}
-    sets = asked.get("retention") if kind == "forgetting" else None
-    return question | ({"retention": list(sets)} if sets else {})
+def _in_turn(todo: Sequence[Unanswered], store: Store, settings: Settings) -> Iterator[Diagnosis]:
+    for of_run in todo:
+        from harness.diagnostics.one_run import measured
+
+        yield from measured(of_run, store, settings)
 
 
-def _of_run(
-    folder: RunPaths, store: Store, settings: Settings, kinds: Sequence[str], asked: Mapping[str, Any]
+def _side_by_side(
+    todo: Sequence[Unanswered], store: Store, settings: Settings, count: int, threads: int
 ) -> Iterator[Diagnosis]:
-    if (status := store.status(folder.id)) != "done":
-        yield from (Diagnosis(folder.id, kind, "left out", f"it is {status}") for kind in kinds)
-        return
-    record = store.read(folder.id)
-    asked = {**asked, "retention": sets_of(str(record.spec["dataset"]["name"]))}
-    missing = [kind for kind in kinds if not _is_there(folder, kind, asked)]
-    yield from (Diagnosis(folder.id, kind, "there") for kind in kinds if kind not in missing)
-    try:
-        if missing:
-            folder_of(folder, record, asked["checkpoint"])
-    except HarnessError as error:
-        yield from (Diagnosis(folder.id, kind, "left out", str(error)) for kind in missing)
-        return
-    yield from _measured(folder, record, settings, missing, asked)
-
-
-def _is_there(folder: RunPaths, kind: str, asked: Mapping[str, Any]) -> bool:
-    wanted = SideRecord(kind, VERSIONS[kind], folder.id, question_of(kind, asked), {}, {})
-    path = path_of(folder, wanted)
-    return path.is_file() and any(side.digest == wanted.digest for side in read_all(folder, kind, wanted.version))
-
-
-def _measured(
-    folder: RunPaths, record: Record, settings: Settings, kinds: Sequence[str], asked: Mapping[str, Any]
-) -> Iterator[Diagnosis]:
-    subject = None
-    for kind in kinds:
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as pool:
         try:
-            subject = subject or load_subject(folder, record, settings, asked["checkpoint"])
-            question = question_of(kind, asked)
-            with fast_matmul(subject.device):
-                answer = measure_of(kind)(subject, question)
-            side = SideRecord(kind, VERSIONS[kind], folder.id, question, answer, provenance(subject.device))
-            write(folder, side)
-        except NothingToMeasure as error:
-            yield Diagnosis(folder.id, kind, "left out", str(error))
-        except (HarnessError, ArithmeticError, LookupError, ValueError, RuntimeError, OSError) as error:
-            yield Diagnosis(folder.id, kind, "failed", message_of(error).splitlines()[0])
-        else:
-            yield Diagnosis(folder.id, kind, "measured")
+            for future in as_completed(_submitted(pool, todo, store, settings, threads)):
+                yield from future.result()
+        except BrokenProcessPool as error:
+            raise NodeError(
+                "a process that measured was killed, as the kernel does when memory runs out; the same command goes on "
+                "where it was, and with cluster.processes=1 one run is measured at a time."
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def _submitted(
+    pool: ProcessPoolExecutor, todo: Sequence[Unanswered], store: Store, settings: Settings, threads: int
+) -> list[Future[list[Diagnosis]]]:
+    """Processes start here, and take their number of threads from the environment."""
+    before = os.environ.get(THREADS)
+    os.environ[THREADS] = str(threads)
+    try:
+        return [pool.submit(_of_run, of_run, store, settings) for of_run in todo]
+    finally:
+        os.environ.pop(THREADS)
+        if before is not None:
+            os.environ[THREADS] = before
+
+
+def _of_run(todo: Unanswered, store: Store, settings: Settings) -> list[Diagnosis]:
+    from harness.diagnostics.one_run import measured
+
+    return list(measured(todo, store, settings))

@@ -33,7 +33,7 @@ def chosen_rows(ids: Sequence[str], most: int) -> list[int]:
 
 
 def _losses(subject: Subject, split: Split, most: int) -> dict[str, Any]:
-    rows = chosen_rows([str(split[row]["id"]) for row in range(len(split))], most)
+    rows = chosen_rows(split.ids, most)
     return loss_of(subject.predict([split[row] for row in rows], [split.lengths[row] for row in rows]))
 
 

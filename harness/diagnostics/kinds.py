@@ -23,13 +23,13 @@ KINDS = {
     "start": "harness.diagnostics.of_start:measure",
 }
 DEFAULTS: dict[str, dict[str, Any]] = {  # by kind, what a question holds beside the checkpoint
-    "generalization": {"rows": 2000},
+    "generalization": {"rows": 1000},
     "intruders": {"most": 10},
     "amplification": {"rank": 4},
     "subspaces": {"directions": 8},
-    "curvature": {"examples": 32, "draws": 10},
-    "landscape": {"examples": 16},
-    "start": {"examples": 32},
+    "curvature": {"examples": 8, "draws": 10},
+    "landscape": {"examples": 8},
+    "start": {"examples": 8},
 }
 Measure = Callable[[Any, Mapping[str, Any]], dict[str, Any]]
 

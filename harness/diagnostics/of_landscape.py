@@ -13,7 +13,8 @@ import torch
 
 from harness.diagnostics.landscape import Direction, filter_normalised, losses_at, path_plane, rings, steps_around
 from harness.diagnostics.of_loss import losses
-from harness.diagnostics.subject import Subject, folder_of, load_subject
+from harness.diagnostics.questions import folder_of
+from harness.diagnostics.subject import Subject, load_subject
 from harness.ledger.errors import DataError, NothingToMeasure
 from harness.ledger.store import Store
 

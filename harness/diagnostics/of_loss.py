@@ -4,10 +4,11 @@ With respect to the adapted weights of the merged model, the same for every meth
 The examples are a few of the training split, alike for every method and seed; dropout is off.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from scipy.sparse.linalg import ArpackNoConvergence
 from torch import Tensor
 
 from harness.diagnostics.curvature import Hessian, largest_eigenvalue, trace
@@ -31,7 +32,7 @@ def curvature(subject: Subject, question: Mapping[str, Any]) -> dict[str, Any]:
         weight.requires_grad_(True)
     draw, shares = torch.Generator().manual_seed(0), losses(subject, question["examples"])
     hessian = Hessian(shares, weights)
-    largest = settled_eigenvalue(shares, weights, draw)
+    largest = settled_eigenvalue(hessian, draw)
     estimate = trace(hessian, question["draws"], draw)
     return {
         "largest_eigenvalue": largest,
@@ -41,12 +42,13 @@ def curvature(subject: Subject, question: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def settled_eigenvalue(
-    shares: Sequence[Callable[[], Tensor]], parameters: Sequence[Tensor], draw: torch.Generator
-) -> float:
-    """The largest one to the relative `TOLERANCE`; raises DataError after `PRODUCTS` products."""
-    left = iter(range(PRODUCTS * len(shares)))
-    return largest_eigenvalue(Hessian([_counted(loss, left) for loss in shares], parameters), draw, TOLERANCE)
+def settled_eigenvalue(hessian: Hessian, draw: torch.Generator) -> float:
+    """The largest one to the relative `TOLERANCE`; raises DataError after some `PRODUCTS` products."""
+    try:
+        return largest_eigenvalue(hessian, draw, TOLERANCE, PRODUCTS)
+    except ArpackNoConvergence as error:
+        said = f"the largest eigenvalue is not settled after {PRODUCTS} products with the Hessian."
+        raise DataError(said) from error
 
 
 def adapted_weights(subject: Subject) -> list[torch.nn.Parameter]:
@@ -70,19 +72,10 @@ def losses(subject: Subject, most: int, model: torch.nn.Module | None = None) ->
 def batches(subject: Subject, most: int) -> list[Batch]:
     """The examples, by the hash of their ids, in batches of the run's evaluation."""
     split, size = subject.data.train, subject.spec.recipe.eval_batch_size
-    rows = chosen_rows([str(split[row]["id"]) for row in range(len(split))], most)
+    rows = chosen_rows(split.ids, most)
     groups = [rows[at : at + size] for at in range(0, len(rows), size)]
     return [subject.task.collate([split[row] for row in group], None).to(subject.device) for group in groups]
 
 
 def _share(task: Task, model: torch.nn.Module, batch: Batch, total: int) -> Callable[[], Tensor]:
     return lambda: task.losses(model, batch).sum() / total
-
-
-def _counted(loss: Callable[[], Tensor], left: Iterator[int]) -> Callable[[], Tensor]:
-    def counted() -> Tensor:
-        if next(left, None) is None:
-            raise DataError(f"the largest eigenvalue is not settled after {PRODUCTS} products with the Hessian.")
-        return loss()
-
-    return counted

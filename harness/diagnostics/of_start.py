@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from harness.diagnostics.curvature import Hessian
 from harness.diagnostics.of_loss import losses, settled_eigenvalue
 from harness.diagnostics.subject import Subject
 from harness.ledger.errors import NothingToMeasure
@@ -34,7 +35,7 @@ def measure(subject: Subject, question: Mapping[str, Any]) -> dict[str, Any]:
     if key not in _eigenvalues:
         model, parameters = started(subject)
         shares, draw = losses(subject, question["examples"], model), torch.Generator().manual_seed(0)
-        value = settled_eigenvalue(shares, parameters, draw)
+        value = settled_eigenvalue(Hessian(shares, parameters), draw)
         _eigenvalues[key] = {"start_eigenvalue": value, "parameters": sum(p.numel() for p in parameters)}
     return _eigenvalues[key]
 
@@ -44,13 +45,13 @@ def started(subject: Subject) -> tuple[nn.Module, list[nn.Parameter]]:
 
     Every update runs on its branch, which is what it means: the fast layers have no second derivative.
     """
+    method = build_method(subject.spec.method, subject.loaded.layout)
+    if not isinstance(method, AdapterMethod):
+        raise NothingToMeasure("its method is no update of single weights.")
     seeds = Seeds(subject.spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(subject.spec.model, subject.spec.dataset.task, seeds, subject.settings.cache)
     model: Any = loaded.model.to(subject.device)
-    method = build_method(subject.spec.method, loaded.layout)
-    if not isinstance(method, AdapterMethod):
-        raise NothingToMeasure("its method is no update of single weights.")
     method.attach(model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
     for module in model.modules():
         if isinstance(module, Adapted):

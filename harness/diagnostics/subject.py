@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from harness.config.settings import Settings
 from harness.data.load import Data, Encoder, load_data
+from harness.diagnostics.questions import folder_of
 from harness.ledger.errors import DataError
 from harness.ledger.parse import parse
 from harness.ledger.paths import RunPaths
@@ -24,12 +25,13 @@ from harness.ledger.spec import RunSpec
 from harness.measure.clocks import pick_device
 from harness.measure.precision import autocast
 from harness.models.load import LoadedModel, load_model
-from harness.models.loaded import check_base
+from harness.models.loaded import check_base, with_room_for
 from harness.models.quantise import dequantise
 from harness.tasks.build import build as build_task
 from harness.tasks.task import Example, Prediction, Task
 from harness.training.evaluate import predict
 from methods.build import build as build_method
+from methods.library_types import prompt_length
 from methods.method import Method
 from methods.sites import AdapterSite, find_sites
 
@@ -111,6 +113,7 @@ def load_subject(folder: RunPaths, record: Record, settings: Settings, checkpoin
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    loaded = with_room_for(loaded, prompt_length(spec.method.update))
     check_base(loaded, record.data.get("model_revision"), folder.id)
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
@@ -125,20 +128,6 @@ def load_subject(folder: RunPaths, record: Record, settings: Settings, checkpoin
     bits = max((8 * tensor.element_size() for tensor in method.tensors().values()), default=32)
     known = (method.counts(), links, bits, before)
     return Subject(folder.id, record, spec, settings, loaded, model, method, task, data, device, *known)
-
-
-def folder_of(folder: RunPaths, record: Record, checkpoint: str) -> Path:
-    """Where the weights of a checkpoint are. The last one is the selected one when training ended with it.
-
-    Raises DataError where they were not kept.
-    """
-    is_same = bool(record.curve) and record.selected.get("step") == record.curve[-1].step
-    kept = folder.adapter if checkpoint == "selected" or is_same else folder.last
-    if (kept / "state.safetensors").is_file():
-        return kept
-    if checkpoint == "last" and (folder.adapter / "state.safetensors").is_file():
-        raise DataError("it kept its selected checkpoint alone; runs with keep_last=true keep the last one too.")
-    raise DataError("it kept no weights; keep=all keeps those of full fine-tuning.")
 
 
 def _read(kept: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

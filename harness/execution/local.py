@@ -116,6 +116,18 @@ def read_card(cluster: Mapping[str, Any]) -> LocalCluster:
     return parse(LocalCluster, {"kind": "local", "name": "local", "about": {}} | dict(cluster), "cluster")
 
 
+def at_once(cluster: Mapping[str, Any], settings: Settings) -> tuple[int, int]:
+    """Processes, and threads of each, for work beside the runs: one process where there are GPUs.
+
+    A card of another launcher says nothing of this machine.
+    """
+    is_local = cluster["kind"] == "local"
+    spec = read_card(cluster if is_local else {"processes": None, "threads": None})
+    count, gpus = _processes(spec, settings, _cores())
+    count = 1 if gpus else count
+    return count, spec.threads or max(1, _cores() // count)
+
+
 def _processes(spec: LocalCluster, settings: Settings, runs: int) -> tuple[int, list[str]]:
     """Worker processes, and the GPUs that they share."""
     gpus = [] if settings.device == "cpu" else visible_gpus()

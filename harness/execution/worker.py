@@ -32,7 +32,7 @@ DEFAULT_RUNNER = "harness.execution.runner:run"
 def main(argv: list[str]) -> int:
     given = _parse(argv)
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(message)s")
-    asked = _stop_on_signals()
+    asked = stop_on_signals()
     store = Store(given.runs)
     try:
         plan = read_plan(given.runs, given.plan)
@@ -71,7 +71,7 @@ def _go_on_afresh(options: Sequence[str], ids: Sequence[str], failed: bool) -> N
     os.execv(sys.executable, [sys.executable, "-m", "harness.execution.worker", *options, *flag, *ids])
 
 
-def _stop_on_signals() -> list[int]:
+def stop_on_signals() -> list[int]:
     """The signals that asked for an end, as they come. A list, because a handler may interrupt a handler: an Event
     would wait for its own lock then."""
     asked: list[int] = []

@@ -5,8 +5,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-# Of a record's provenance: what enters the fingerprint. Older records have fewer of them.
-ENVIRONMENT = ("packages", "python", "system", "device", "cuda", "threads", "matmul")
+# Of a record's provenance: what enters the fingerprint. Older records have fewer of them; those of one process have no
+# `parallel`.
+ENVIRONMENT = ("packages", "python", "system", "device", "cuda", "threads", "matmul", "parallel")
 
 
 def fingerprint(provenance: Mapping[str, Any]) -> str:

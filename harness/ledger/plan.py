@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,19 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
         "runs": runs,
         "skipped": skipped,
     }
+
+
+def union(plans: Sequence[Plan]) -> Plan:
+    """Several plans as one: each run and each skipped cell once, and the settings that all of them agree on."""
+    if len(plans) == 1:
+        return plans[0]
+    runs = {run.id: run for plan in reversed(plans) for run in reversed(plan.runs)}
+    skipped = {json.dumps([dict(s.choices), s.why], sort_keys=True): s for plan in plans for s in plan.skipped}
+    first, *others = (plan.about for plan in plans)
+    agreed = {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+    title = " and ".join(dict.fromkeys(str(plan.about.get("title") or plan.name) for plan in plans))
+    name = "+".join(plan.name for plan in plans)
+    return Plan(name, tuple(reversed(runs.values())), tuple(skipped.values()), {**agreed, "title": title})
 
 
 def read_plan(runs: Path, name: str) -> Plan:

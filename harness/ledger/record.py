@@ -98,6 +98,17 @@ class Record:
         },
     )
 
+    ranks: tuple[Mapping[str, Any], ...] = field(
+        default=(),
+        metadata={
+            "neutral": (),
+            "schema": {
+                "description": "Of a run of several processes (provenance.parallel), one entry each: host, seconds, "
+                "memory, ledger. The record's own are the clocks of the slowest and the largest memory and ledger."
+            },
+        },
+    )
+
     @property
     def why_not_comparable(self) -> str | None:
         """Why times of this run may not be compared with others', nor be used to estimate any; None: they may."""
@@ -125,7 +136,7 @@ def record_to_json(record: Record) -> dict[str, Any]:
     plain["curve"] = [vars(point) for point in record.curve]
     plain["scores"] = {split: _quantities(quantities) for split, quantities in record.scores.items()}
     plain |= {name: _quantities(getattr(record, name)) for name in _QUANTITIES}
-    return plain
+    return plain if record.ranks else {name: part for name, part in plain.items() if name != "ranks"}
 
 
 def record_from_json(raw: Mapping[str, Any]) -> Record:
@@ -137,7 +148,7 @@ def record_from_json(raw: Mapping[str, Any]) -> Record:
         parts["curve"] = tuple(Point(**point) for point in raw["curve"])
         parts["scores"] = {split: _back(quantities) for split, quantities in raw["scores"].items()}
         parts |= {name: _back(raw[name]) for name in _QUANTITIES}
-        parts |= {"links": tuple(raw["links"]), "notes": tuple(raw["notes"])}
+        parts |= {"links": tuple(raw["links"]), "notes": tuple(raw["notes"]), "ranks": tuple(raw.get("ranks", ()))}
         record = Record(**parts)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         name = raw.get("id") if isinstance(raw, Mapping) else raw

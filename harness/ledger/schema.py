@@ -35,11 +35,12 @@ def record_schema() -> dict[str, Any]:
 
 
 def _object(cls: Any) -> dict[str, Any]:
-    """Every field is required, and there is no other."""
+    """Every field is required but those with a neutral value, and there is no other."""
     hints = typing.get_type_hints(cls)
     properties = {f.name: _spec() if f.name == "spec" else _of(hints[f.name]) for f in fields(cls)}
     properties = {f.name: properties[f.name] | dict(f.metadata.get("schema", {})) for f in fields(cls)}
-    return {"type": "object", "additionalProperties": False, "required": list(properties), "properties": properties}
+    required = [f.name for f in fields(cls) if not _is_late(f)]
+    return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
 
 
 def _of(hint: Any) -> dict[str, Any]:

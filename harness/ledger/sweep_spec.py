@@ -30,6 +30,14 @@ class Tune:
 
 
 @dataclass(frozen=True)
+class AtEnd:
+    """What `peftlab sweep` measures of the runs at its end, as `peftlab diagnose` would."""
+
+    kinds: tuple[str, ...]
+    rows: int | None = field(default=None, metadata={"neutral": None, "min": 1})  # of each split, at most
+
+
+@dataclass(frozen=True)
 class SweepSpec:
     """One sweep. A grid is the product of its lists, times the rows of its `zip`; several grids are united."""
 
@@ -42,3 +50,4 @@ class SweepSpec:
     control: str | None  # the method that differences are shown against
     margin: float | None = field(metadata={"min": 0})  # points below the control that still count as competitive
     tune: Tune | None
+    diagnose: AtEnd | None

@@ -7,6 +7,7 @@ host name is in the record, so that a bad node can be found, and is left out of 
 import importlib.metadata
 import os
 import platform
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -21,9 +22,12 @@ from harness.measure.cpu_matmul import matmul_kernels
 PACKAGES = ("torch", "transformers", "peft", "numpy", "datasets", "tokenizers", "safetensors", "evaluate", "accelerate")
 
 
-def provenance(device: torch.device | str = "cpu") -> dict[str, Any]:
-    """JSON-ready: git, packages, python, system, host, device, fingerprint. What is not known is null."""
-    facts = environment(torch.device(device))
+def provenance(device: torch.device | str = "cpu", parallel: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """JSON-ready: git, packages, python, system, host, device, fingerprint. What is not known is null.
+
+    parallel: how several processes did the run; times of other layouts are of another environment.
+    """
+    facts = environment(torch.device(device)) | ({} if parallel is None else {"parallel": parallel})
     return {"git": git_state(ROOT), "host": platform.node()} | facts | {"fingerprint": fingerprint(facts)}
 
 

@@ -1,7 +1,8 @@
 """A model that is ready for a method: what `harness.models.load` gives."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,15 @@ def check_base(loaded: LoadedModel, trained_on: object, run_id: str) -> None:
             f"run {run_id} was trained on {loaded.spec.name} at {str(trained_on)[:23]}, and here that model is at "
             f"{loaded.revision[:23]}: the update is of other weights. Do the run again in a new store (runs=DIR)."
         )
+
+
+def with_room_for(loaded: LoadedModel, prompt: int) -> LoadedModel:
+    """The same model, with texts that leave `prompt` of its places to learned tokens in front of them."""
+    if not prompt:
+        return loaded
+    tokenizer = copy(loaded.processor)
+    tokenizer.model_max_length = tokenizer.model_max_length - prompt
+    return replace(loaded, processor=tokenizer, processor_key=f"{loaded.processor_key}-{prompt}")
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from harness.ledger.model_spec import ModelSpec
 from harness.ledger.spec import RecipeSpec
 from harness.models.families import family_of
 from harness.training.schedule import train_schedule
-from methods.spec import MethodSpec
+from methods.library_types import IN_CACHE, prompt_length
+from methods.spec import MethodSpec, Peft
 from methods.training import Training
 from methods.why_not import why_not as method_why_not
 from methods.why_not import why_not_train
@@ -20,6 +21,8 @@ TASKS_OF = {
     "vision_language": ("vision_language",),
     "decoder": ("text_classification", "regression", "causal_lm", "generation", "choice"),
 }
+
+_WITHOUT_PAST = ("deberta-v2",)  # families whose attention reads no keys and values of earlier tokens
 
 WITH_LM_HEAD = (
     "causal_lm",
@@ -43,7 +46,7 @@ def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str |
     if dataset.task.kind not in TASKS_OF[model.kind]:
         can = ", ".join(TASKS_OF[model.kind])
         return f"{model.name} ({model.kind}) cannot do {dataset.name} ({dataset.task.kind}); it can do {can}."
-    if why := _why_not_quantised(method, model):
+    if why := _why_not_quantised(method, model) or _why_not_prompt(method, model):
         return why
     head = () if dataset.task.kind in WITH_LM_HEAD else model.head
     width, depth = _config(model, "hidden_size", "n_embd"), _config(model, "num_hidden_layers", "n_layer")
@@ -58,6 +61,23 @@ def _why_not_quantised(method: MethodSpec, model: ModelSpec) -> str | None:
         f"{method.name} trains every weight, and those of {model.name} are packed ({model.quantization}); leave out "
         "model.quantization, or take a method that trains beside them, as lora or cla."
     )
+
+
+def _why_not_prompt(method: MethodSpec, model: ModelSpec) -> str | None:
+    """A sentence for a learned prompt that the model has no place for, else None."""
+    if not (length := prompt_length(method.update)):
+        return None
+    if model.kind in ("image_encoder", "vision_language"):
+        return f"{method.name} puts learned tokens in front of a text, and {model.name} reads images; take lora."
+    if _is_in_cache(method) and model.family in _WITHOUT_PAST:
+        return f"{model.name} takes no keys and values from before, as {method.name} needs; take prompt_tuning."
+    if (most := _config(model, "max_position_embeddings", "n_positions")) is not None and length >= most:
+        return f"{method.name} learns {length} tokens, and {model.name} has places for {most}; learn fewer."
+    return None
+
+
+def _is_in_cache(method: MethodSpec) -> bool:
+    return isinstance(method.update, Peft) and method.update.type in IN_CACHE
 
 
 def why_no_source(own: RunParts, source: RunParts | None) -> str | None:
@@ -98,13 +118,16 @@ def _why_other_update(own: RunParts, source: RunParts) -> str | None:
     return None
 
 
-def why_too_short(method: MethodSpec, dataset: DatasetSpec, recipe: RecipeSpec) -> str | None:
-    """A sentence when a method has no room even in the longest training that this can be, else None.
+def why_not_by(method: MethodSpec, dataset: DatasetSpec, recipe: RecipeSpec) -> str | None:
+    """A sentence when a method cannot be trained by the recipe, else None.
 
-    Longest: every training row of the card is trained on. A card without rows is asked for none: the run will say.
+    The longest training that this can be, with every training row of the card, is the last that is asked for; a card
+    without rows is asked for none: the run will say.
     """
     if recipe.early_stop is not None and method.schedule.to_its_end:
         return f"{method.name} is at its last rank only at the end of the training; recipe.early_stop must be null."
+    if recipe.gradient_checkpointing and _is_in_cache(method):
+        return f"{method.name} is read from the cache once a step; recipe.gradient_checkpointing must be false."
     counts = dataset.about.get("rows")
     rows = counts.get("train") if isinstance(counts, Mapping) else None
     if not isinstance(rows, int) or rows < 1:

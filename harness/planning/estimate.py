@@ -15,6 +15,7 @@ from harness.execution.launcher import Machine
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
+from harness.ledger.units import format_duration
 from harness.planning.fit import Fit, Gpus, fit
 from harness.planning.step_cost_cache import StepCost, key_of, step_costs
 from harness.planning.times import read_history, run_time
@@ -137,22 +138,6 @@ def notes(cells: Sequence[CostEstimate], machine: Machine | None = None) -> list
         "autocast); CUDA's context, kernels' workspaces and the allocator's slack come on top.",
         total,
     ]
-
-
-def format_bytes(count: float | None) -> str:
-    """Bytes as a person reads them."""
-    if count is None:
-        return "–"
-    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"
-
-
-def format_duration(seconds: float | None) -> str:
-    """Seconds as a person reads them."""
-    if seconds is None:
-        return "–"
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _count(spec: RunSpec) -> StepCost:

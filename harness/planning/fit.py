@@ -5,12 +5,15 @@ micro-batch keeps for the backward pass. A tenth of a GPU's memory is left to CU
 Quantised weights are not sharded: bitsandbytes and FSDP2 corrupt them (bitsandbytes#1945, accelerate#3983).
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 USABLE = 0.9
+MOST = 1024  # GPUs of one run that are thought of
 KEPT = ("saved_for_backward", "recomputed_block")  # roles that are of a micro-batch
+
+Count = Callable[[Mapping[str, Any]], Mapping[str, float]]
 
 
 @dataclass(frozen=True)
@@ -37,20 +40,15 @@ def gpus_of(cluster: Mapping[str, Any]) -> Gpus:
     return Gpus(cluster.get("gpu_memory_gb"), cluster.get("gpus_per_run") or 1, cluster.get("price_per_gpu_hour"))
 
 
-def fit(
-    ledger: Mapping[str, float],
-    spec: Mapping[str, Any],
-    gpus: Gpus,
-    count: Callable[[Mapping[str, Any]], Mapping[str, float]],
-) -> Fit | None:
+def fit(ledger: Mapping[str, float], spec: Mapping[str, Any], gpus: Gpus, count: Count) -> Fit | None:
     """None where nothing is known of the GPUs or of the step. count: the ledger of another spec, as plain data."""
     if gpus.memory_gb is None or not ledger:
         return None
-    held = {k: per_gpu(ledger, k, spec["recipe"]["batch_size"]) for k in _numbers(gpus.most, spec)}
-    enough = next((k for k, size in held.items() if size <= USABLE * gpus.memory_gb), None)
+    enough, size = _least(ledger, spec, gpus)
     if enough == 1:
-        return Fit(1, held[1])
-    return Fit(enough, held[enough or max(held)], _remedy(enough, spec, gpus, count))
+        return Fit(1, size)
+    words = _remedy(spec, gpus, count, below=enough)
+    return Fit(enough, size, words or (f"sharding over {enough} GPUs" if enough else _larger(ledger, spec, gpus)))
 
 
 def per_gpu(ledger: Mapping[str, float], k: int, batch: int) -> float:
@@ -59,25 +57,45 @@ def per_gpu(ledger: Mapping[str, float], k: int, batch: int) -> float:
     return ((sum(ledger.values()) - kept) / k + kept / min(k, batch)) / 1e9
 
 
+def _least(ledger: Mapping[str, float], spec: Mapping[str, Any], gpus: Gpus) -> tuple[int | None, float]:
+    """The least number of GPUs that holds a run, and the GB on each; None and the GB on each of the most."""
+    held = {k: per_gpu(ledger, k, spec["recipe"]["batch_size"]) for k in _numbers(gpus.most, spec)}
+    enough = next((k for k, size in held.items() if size <= USABLE * (gpus.memory_gb or 0)), None)
+    return enough, held[enough or max(held)]
+
+
 def _numbers(most: int, spec: Mapping[str, Any]) -> list[int]:
     """1, 2, 4, … GPUs."""
     return [1] if spec["model"].get("quantization") else [2**n for n in range(most.bit_length()) if 2**n <= most]
 
 
-def _remedy(
-    enough: int | None,
-    spec: Mapping[str, Any],
-    gpus: Gpus,
-    count: Callable[[Mapping[str, Any]], Mapping[str, float]],
-) -> str:
-    """Packed weights where a method trains beside them; else checkpointing, a smaller micro-batch, or more memory."""
+def _remedy(spec: Mapping[str, Any], gpus: Gpus, count: Count, below: int | None) -> str:
+    """The first change that makes fewer than `below` GPUs do (None: any number), in words; "" where none does."""
+    for words, changed in _changes(spec):
+        ledger = count(changed)
+        enough, size = _least(ledger, changed, gpus) if ledger else (None, 0.0)
+        if enough and (below is None or enough < below):
+            return f"{words} needs {'one GPU' if enough == 1 else f'{enough} GPUs'} of {size:.1f} GB"
+    return ""
+
+
+def _changes(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What leaves the training as it is but for rounding: packed weights where a method trains beside them, blocks
+    computed again, micro-batches of one example. As words, with the spec that they make."""
+    recipe = spec["recipe"]
     if spec["method"]["update"]["kind"] != "full" and not spec["model"].get("quantization"):
-        packed = {**spec, "model": {**spec["model"], "quantization": "nf4", "double_quantization": True}}
-        size = sum(count(packed).values()) / 1e9
-        if 0 < size <= USABLE * (gpus.memory_gb or 0):
-            return f"model.quantization=nf4 model.double_quantization=true needs one GPU of {size:.1f} GB"
-    if enough is not None:
-        return "" if enough == 1 else f"sharding over {enough} GPUs"
-    if not spec["recipe"]["gradient_checkpointing"]:
-        return "try recipe.gradient_checkpointing=true, a smaller recipe.batch_size, or more or larger GPUs"
-    return "try a smaller recipe.batch_size, or more or larger GPUs"
+        words = "model.quantization=nf4 model.double_quantization=true"
+        yield words, {**spec, "model": {**spec["model"], "quantization": "nf4", "double_quantization": True}}
+    again = {} if recipe["gradient_checkpointing"] else {"gradient_checkpointing": True}
+    ones = {"batch_size": 1, "accumulate": recipe["batch_size"] * recipe.get("accumulate", 1)}
+    for changes in (again, again | ones if recipe["batch_size"] > 1 else {}):
+        if changes:
+            words = " ".join(f"recipe.{key}={str(value).lower()}" for key, value in changes.items())
+            yield words, {**spec, "recipe": {**recipe, **changes}}
+
+
+def _larger(ledger: Mapping[str, float], spec: Mapping[str, Any], gpus: Gpus) -> str:
+    """The GPUs that it would take, where no change of the run makes those of the card do."""
+    enough, _ = _least(ledger, spec, replace(gpus, most=MOST))
+    one = f"one GPU of {per_gpu(ledger, 1, spec['recipe']['batch_size']) / USABLE:.0f} GB"
+    return f"it takes {one}" + (f", or cluster.gpus_per_run={enough} of {gpus.memory_gb:g} GB" if enough else "")

@@ -11,11 +11,12 @@ from harness.config.keys import where_it_belongs
 from harness.config.overrides import Assignment, expand, parse_words
 from harness.config.resolve import PARTS, Resolver, source_words, words_of
 from harness.config.settings import KEYS
+from harness.ledger.diagnoses import in_order
 from harness.ledger.errors import PlanError, SpecError, nearest
 from harness.ledger.identity import id_from_parts
 from harness.ledger.plan import Plan, Planned, Skipped
 from harness.ledger.sweep_spec import SweepSpec
-from harness.planning.compatible import RunParts, why_no_source, why_not, why_too_short
+from harness.planning.compatible import RunParts, why_no_source, why_not, why_not_by
 from harness.planning.grid import cells, check_source_key, read_sweep, settings_for, values, why_excluded
 from harness.planning.sweep_checks import check_control, check_sweep
 
@@ -94,6 +95,8 @@ def plan_sweep(request: PlanRequest, resolver: Resolver) -> Plan:
         check_control(sweep, (str(each.choices.get("method")) for each in (*runs.values(), *skipped)))
     tune = None if sweep.tune is None else vars(sweep.tune)
     about = {"title": sweep.title, "control": sweep.control, "margin": sweep.margin, "tune": tune}
+    if end := sweep.diagnose:
+        about["diagnose"] = {"kinds": list(in_order(end.kinds))} | ({"rows": end.rows} if end.rows else {})
     plan = Plan("", tuple(runs.values()), tuple(skipped), about)
     return Plan(sweep.name or f"adhoc-{plan.digest[:8]}", plan.runs, plan.skipped, about)
 
@@ -134,7 +137,7 @@ def _runs_of(
     choices = {axis: parts[axis].spec.name for axis in PARTS} | {k: v for k, v in given.items() if k not in AXES}
     sources, left_out = _runs_of(inner, seeds, resolver) if inner else ([], None)
     model, dataset, recipe = (parts[axis].spec for axis in ("model", "dataset", "recipe"))
-    why = why_not(method.spec, model, dataset) or why_too_short(method.spec, dataset, recipe)
+    why = why_not(method.spec, model, dataset) or why_not_by(method.spec, dataset, recipe)
     own = RunParts(method.spec, model, dataset)
     if why := why or why_no_source(own, _run_parts(inner, resolver) if inner else None):
         return [], Skipped(choices, why)

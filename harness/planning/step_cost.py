@@ -28,6 +28,7 @@ from harness.probe.backbone import Backbone
 from harness.probe.entrants import Entrant, method_entrant
 from harness.training.adafactor import adafactor
 from methods.errors import MethodError
+from methods.library_types import prompt_length
 from methods.ranks import largest, names_layers
 from methods.spec import Constant, MethodSpec
 
@@ -99,7 +100,9 @@ def _entrant(spec: RunSpec, layers: int) -> Entrant:
     model = build_from_config(spec.model, task, layers=layers, device="meta")
     if is_lm(task) or spec.model.kind != "decoder":  # else the last token before the padding is looked for
         model.config.pad_token_id = None  # type: ignore[union-attr]  # nothing is padded, so nobody need look
-    inputs, targets = _batch(model, task, spec.recipe.batch_size, TINY_STRETCH if spec.model.size == "tiny" else 1)
+    stretch = TINY_STRETCH if spec.model.size == "tiny" else 1
+    most = _longest(text_config(model.config)) - prompt_length(spec.method.update)
+    inputs, targets = _batch(model, task, spec.recipe.batch_size, stretch, most)
     backbone = Backbone(model, layout_of(spec.model, task), inputs, targets, targets.numel())
     cuda = partial(cuda_semantics, bfloat16=spec.recipe.precision != "float32")
     entrant = method_entrant(spec.method, backbone, cuda, spec.seed)
@@ -111,15 +114,16 @@ def _entrant(spec: RunSpec, layers: int) -> Entrant:
     return entrant
 
 
-def _batch(model: nn.Module, task: TaskSpec, rows: int, stretch: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Inputs and targets of one micro-batch, as shapes; `stretch`: tokens for each that the card counts. No padding."""
+def _batch(model: nn.Module, task: TaskSpec, rows: int, stretch: int, most: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs and targets of one micro-batch, as shapes; `stretch`: tokens for each that the card counts, of which there
+    are `most`. No padding."""
     config: Any = model.config
     if isinstance(task, ImageClassification):
         size = config.image_size
         return {"pixel_values": torch.empty(rows, config.num_channels, size, size, device="meta")}, _classes(rows)
     rows *= rows_of(task)
     length = task.max_length * stretch + _image_tokens(config)
-    ids = torch.zeros(rows, min(length, _longest(text_config(config))), dtype=torch.long, device="meta")
+    ids = torch.zeros(rows, min(length, most), dtype=torch.long, device="meta")
     if reads_last_token(task):
         return {"input_ids": ids, "logits_to_keep": torch.tensor([ids.shape[1] - 1], device="meta")}, _classes(rows)
     return {"input_ids": ids}, torch.zeros_like(ids) if is_lm(task) else _classes(rows)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from harness.config.compose import choices
+from harness.ledger.diagnoses import in_order
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.names import check_plain
 from harness.ledger.sweep_spec import SweepSpec
@@ -18,6 +19,8 @@ def check_sweep(sweep: SweepSpec, typed: Iterable[str]) -> None:
         check_plain(sweep.tune.into, "sweep.tune.into")
         if sweep.tune.base not in (known := choices("recipe")):
             raise SpecError(f"sweep.tune.base: unknown choice '{sweep.tune.base}'.{nearest(sweep.tune.base, known)}")
+    if sweep.diagnose is not None:
+        in_order(sweep.diagnose.kinds, "sweep.diagnose.kinds")
     for number, grid in enumerate(sweep.grids):
         _check_axes(grid, f"sweep.grids[{number}]")
     if set(typed) - {"seed"}:  # then the cells are not the sweep's own

@@ -103,6 +103,7 @@ class ChoiceTask:
             weight=len(examples),
             tokens=sum(lengths),
             padded_tokens=ids.numel(),
+            counts=tuple(counts),
         )
 
     def losses(self, model: nn.Module, batch: Batch) -> Tensor:

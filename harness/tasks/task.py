@@ -23,10 +23,30 @@ class Batch:
     tokens: int  # non-padding input tokens (image tasks: patches)
     padded_tokens: int  # input tokens with padding
     references: tuple[str, ...] = ()  # of written answers with several references: a JSON list for each example
+    counts: tuple[int, ...] = ()  # rows of each example, where it has several: neighbours in `inputs` and `targets`
 
     def to(self, device: torch.device) -> "Batch":
         moved = {name: value.to(device, non_blocking=True) for name, value in self.inputs.items()}
         return replace(self, inputs=moved, targets=self.targets.to(device, non_blocking=True))
+
+    def rows(self, low: int, high: int) -> tuple[int, int]:
+        """First and end of the rows of examples `low` to `high`."""
+        return (sum(self.counts[:low]), sum(self.counts[:high])) if self.counts else (low, high)
+
+    def part(self, low: int, high: int) -> "Batch":
+        """Examples `low` to `high`, padded as they are here; weight and token counts stay those of the whole."""
+        low_row, high_row = self.rows(low, high)
+        inputs = {name: value[low_row:high_row] for name, value in self.inputs.items()}
+        if "images" in self.inputs:  # one for each example, and which of them each row is about
+            inputs |= {"images": inputs["images"] - low, "pixel_values": self.inputs["pixel_values"][low:high]}
+        return replace(
+            self,
+            inputs=inputs,
+            targets=self.targets[low_row:high_row],
+            ids=self.ids[low:high],
+            references=self.references[low:high],
+            counts=self.counts[low:high],
+        )
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ def save_weights(context: RunContext, folder: Path, keep: str) -> None:
     those too; "none" keeps nothing.
     """
     whole_model = context.spec.method.update.kind == "full"
-    if keep == "none" or (keep == "adapters" and whole_model):
+    if keep == "none" or (keep == "adapters" and whole_model) or not context.world.first:
         return
     folder.mkdir(parents=True, exist_ok=True)
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in context.method.tensors().items()}

@@ -72,6 +72,8 @@ class _Facts:
 
 def save_checkpoint(context: RunContext, state: TrainState, optimizer: torch.optim.Optimizer) -> None:
     """All that a restart needs: tensors and facts of the method, optimizer, best checkpoint, curve, clocks."""
+    if not context.world.first:
+        return
     folder = context.folder
     home = folder.checkpoint / f"step-{state.step}"
     _remove(home)  # what a save that was cut off has left

@@ -23,6 +23,7 @@ from harness.measure.precision import autocast
 from harness.models.load import LoadedModel
 from harness.tasks.task import Batch, Task
 from harness.training.loader import DataLoader
+from harness.training.world import ALONE, World
 from methods.method import Method
 
 
@@ -62,6 +63,7 @@ class RunContext:
     events: Events
     source: Path | None = None  # adapter/ of the run that this one starts from
     procedure: Procedure | None = None  # None: the gradients are of the training loss
+    world: World = ALONE  # the processes that do the run together
 
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 where the recipe and the device have it, else nothing."""

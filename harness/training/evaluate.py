@@ -11,6 +11,7 @@ from harness.ledger.quantity import Measured
 from harness.tasks.task import Example, Prediction, Task
 from harness.training.context import Diverged
 from harness.training.loader import in_order
+from harness.training.world import ALONE, World
 
 
 def predict(
@@ -22,17 +23,22 @@ def predict(
     batch_size: int,
     device: torch.device,
     autocast: AbstractContextManager[None],
+    world: World = ALONE,
 ) -> list[Prediction]:
-    """Predictions of the whole split, in the order of its rows. The model's mode is put back."""
+    """Predictions of the whole split, in the order of its rows. The model's mode is put back.
+
+    Several processes take turns at whole batches, so that each prediction is made as by one process alone.
+    """
     by_row: dict[int, Prediction] = {}
     training = model.training
     model.eval()
     try:
         with torch.no_grad(), autocast:  # not inference_mode: models cache tensors that training then needs
-            for rows, batch in in_order(examples, lengths, task, batch_size):
+            for rows, batch in in_order(examples, lengths, task, batch_size, world):
                 by_row |= zip(rows, task.predict(model, batch.to(device)), strict=True)
     finally:
         model.train(training)
+    by_row = {row: prediction for part in world.gather(by_row) for row, prediction in part.items()}
     return [by_row[row] for row in sorted(by_row)]
 
 

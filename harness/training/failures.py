@@ -7,6 +7,7 @@ import traceback
 from collections.abc import Iterator
 
 import torch
+from torch.distributed import DistError
 
 from harness.ledger.errors import DataError, NodeError, NotHere
 from harness.ledger.record import Failure, FailureKind
@@ -45,11 +46,16 @@ def is_node_trouble(error: BaseException) -> bool:
     A plain OSError, an ImportError and what is not here (NotHere) are; any other exception is when it, or one that it
     was raised from, quotes a disk's error. Such a run has no record, so that the same command takes it up again.
     """
-    if isinstance(error, NodeError | NotHere | ImportError):
+    if isinstance(error, NodeError | NotHere | ImportError) or _is_lost_process(error):
         return True
     if isinstance(error, OSError) and error.errno is not None:
         return True
     return any(_quotes_a_disk_error(each) for each in _chain(error))
+
+
+def _is_lost_process(error: BaseException) -> bool:
+    """Another process of the run is gone, or silent for too long; gloo says so in a plain RuntimeError."""
+    return isinstance(error, DistError) or (isinstance(error, RuntimeError) and "gloo" in str(error).lower())
 
 
 def is_out_of_memory(error: BaseException) -> bool:

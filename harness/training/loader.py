@@ -8,6 +8,7 @@ import torch
 
 from harness.ledger.seeds import Seeds
 from harness.tasks.task import Batch, Example, Task
+from harness.training.world import ALONE, World
 
 POOL = 50  # batches whose examples are sorted by length together: little padding, yet a random order
 
@@ -62,10 +63,13 @@ def bucketed(lengths: Sequence[int], batch_size: int, seed: int) -> list[list[in
 
 
 def in_order(
-    examples: Sequence[Example], lengths: Sequence[int], task: Task, batch_size: int
+    examples: Sequence[Example], lengths: Sequence[int], task: Task, batch_size: int, world: World = ALONE
 ) -> Iterator[tuple[list[int], Batch]]:
-    """Every example once, longest first, with the rows of each batch: the order of every evaluation."""
+    """Every example once, longest first, with the rows of each batch: the order of every evaluation.
+
+    Of several processes, each has every so manieth batch.
+    """
     rows = sorted(range(len(examples)), key=lambda row: (-lengths[row], row))
-    for start in range(0, len(rows), batch_size):
+    for start in range(world.rank * batch_size, len(rows), world.size * batch_size):
         chunk = rows[start : start + batch_size]
         yield chunk, task.collate([examples[row] for row in chunk], None)

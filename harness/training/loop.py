@@ -14,8 +14,9 @@ from harness.ledger.record import Point
 from harness.tasks.task import Batch, Prediction
 from harness.training.checkpoint import save_checkpoint
 from harness.training.context import Best, Diverged, RunContext, Stop, Stopped, TrainState
+from harness.training.dropout import masks_of_rows
 from harness.training.evaluate import predict, score
-from harness.training.optimizer import apply_change, clip, optimizer_groups, set_rate
+from harness.training.optimizer import apply_change, clip, optimizer_groups, set_rate, trained
 from harness.training.schedule import TrainSchedule
 from methods.method import Progress
 
@@ -50,12 +51,12 @@ def train(
             _evaluate(context, state, schedule)
             if _no_better(state, context.spec.recipe.early_stop):
                 return
-        due = time.monotonic() >= saved + save_every
-        if state.step < schedule.total and (due or stop()):
+        due = state.step < schedule.total and (time.monotonic() >= saved + save_every or stop())
+        if context.world.any(due)[0]:
             with context.clocks.run("checkpoint"):
                 save_checkpoint(context, state, optimizer)
             saved = time.monotonic()
-        if stop():
+        if context.world.any(stop())[0]:
             raise Stopped
 
 
@@ -98,7 +99,9 @@ def _until_evaluation(
                 "step", step=state.step, total=schedule.total, train_s=round(context.clocks.seconds()["train"], 3)
             )
             last_event_at = now
-        if state.step in schedule.evaluations or state.step >= schedule.total or now >= save_at or stop():
+        if state.step in schedule.evaluations or state.step >= schedule.total:
+            break
+        if context.world.ends_window(state.step, every, now >= save_at or stop()):
             break
     _read(losses, state, schedule)
     return last_event_at
@@ -127,6 +130,7 @@ def _step(
     set_rate(optimizer, schedule.rate(step))
     procedure = context.procedure
     total = backward(context, window) if procedure is None else procedure.backward(context, optimizer, window, step)
+    context.world.add_gradients(trained(optimizer))
     if (limit := context.spec.recipe.clip_norm) is not None:
         clip(optimizer, limit)
     optimizer.step()
@@ -157,21 +161,26 @@ def seed_dropout(context: RunContext, step: int) -> None:
 
 
 def backward(context: RunContext, window: list[Batch]) -> Tensor:
-    """Forward and backward of one optimizer step, micro-batch by micro-batch.
+    """Forward and backward of one optimizer step, micro-batch by micro-batch; of several processes, each its rows.
 
     Returns what is minimised: the mean loss over the window's weight, and the method's penalty once.
     """
-    weight = sum(batch.weight for batch in window)
+    weight, world = sum(batch.weight for batch in window), context.world
     total = torch.zeros((), device=context.device)
-    if (penalty := context.method.penalty()) is not None:
+    if world.first and (penalty := context.method.penalty()) is not None:
         penalty.backward()
         total += penalty.detach()
     for batch in window:
-        with context.autocast():
-            loss = context.task.losses(context.model, batch.to(context.device)).sum() / weight
-        loss.backward()
+        low, high = world.rows(len(batch.ids))
+        if low == high:  # fewer rows than processes
+            continue
+        mine = batch if world.size == 1 else batch.part(low, high)
+        with masks_of_rows(context.model, *batch.rows(low, high), len(batch.targets)):
+            with context.autocast():
+                loss = context.task.losses(context.model, mine.to(context.device)).sum() / weight
+            loss.backward()
         total += loss.detach()
-    return total
+    return world.add(total)
 
 
 def _validate(context: RunContext, state: TrainState, schedule: TrainSchedule) -> Point:
@@ -213,6 +222,7 @@ def predict_split(context: RunContext, split: Split) -> list[Prediction]:
         batch_size=context.spec.recipe.eval_batch_size,
         device=context.device,
         autocast=context.autocast(),
+        world=context.world,
     )
 
 

@@ -17,10 +17,12 @@ from harness.measure.environment import image_back_end, provenance, quantisation
 from harness.measure.flops import step_flops
 from harness.measure.memory_breakdown import measure_ledger
 from harness.tasks.task import Prediction
+from harness.training.across import Measures, by_rank, combined, gathered
 from harness.training.context import RunContext, TrainState
 from harness.training.loop import backward
 from harness.training.optimizer import trained
 from harness.training.schedule import TrainSchedule
+from harness.training.world import ALONE, World
 from methods.quantised import parameter_count
 
 
@@ -29,7 +31,7 @@ class StepProfile:
     """What one untimed step tells, the same on any machine and for every seed."""
 
     ledger: Mapping[str, Quantity]
-    flops: Quantity
+    flops: Measured
 
 
 @dataclass(frozen=True)
@@ -68,34 +70,37 @@ def done_record(
 ) -> Record:
     """The record of a run that went to its end."""
     assert state.best is not None
+    measured = combined(each := gathered(context, profile.ledger, profile.flops))
     epoch = state.best.step / schedule.steps_per_epoch
     metric = context.spec.dataset.metric
     return replace(
-        _record(planned, context.clocks, state, context.device),
+        _record(planned, context.clocks, state, context.device, context.world),
         status="done",
         selected={"step": state.best.step, "epoch": epoch, "metric": metric, "value": state.best.value},
         scores=tested.scores,
-        speed=context.timer.quantities(),
-        memory=context.memory.quantities(),
-        ledger=profile.ledger,
+        seconds=measured.seconds,
+        speed=measured.speed,
+        memory=measured.memory,
+        ledger=measured.ledger,
         work={
-            "flops_per_step": profile.flops,
+            "flops_per_step": measured.flops,
             "steps": Measured(state.step, "step"),
             "examples_seen": Measured(state.samples, "example"),
         },
         parameters=_parameters(context),
         data=context.data.facts | {"model_revision": context.loaded.revision},
         links=state.links,
-        contention=context.contention.quantities(),
-        notes=_notes(context),
+        contention=measured.contention,
+        notes=_notes(measured),
+        ranks=by_rank(each),
     )
 
 
 def failed_record(
-    planned: Planned, failure: Failure, clocks: Clocks, state: TrainState, device: torch.device
+    planned: Planned, failure: Failure, clocks: Clocks, state: TrainState, device: torch.device, world: World = ALONE
 ) -> Record:
     """The record of a run that failed: what is known, and why there is no more."""
-    return replace(_record(planned, clocks, state, device), status="failed", failure=failure)
+    return replace(_record(planned, clocks, state, device, world), status="failed", failure=failure)
 
 
 def summary(record: Record) -> dict[str, Any]:
@@ -113,7 +118,7 @@ def summary(record: Record) -> dict[str, Any]:
     return {"status": record.status} | failure | values
 
 
-def _record(planned: Planned, clocks: Clocks, state: TrainState, device: torch.device) -> Record:
+def _record(planned: Planned, clocks: Clocks, state: TrainState, device: torch.device, world: World) -> Record:
     none: Mapping[str, Quantity] = {}
     return Record(
         schema=RECORD_VERSION,
@@ -132,7 +137,7 @@ def _record(planned: Planned, clocks: Clocks, state: TrainState, device: torch.d
         curve=tuple(state.curve),
         data={},
         links=(),
-        provenance=provenance(device)
+        provenance=provenance(device, world.facts)
         | _images(planned)
         | _quantisation(planned)
         | {"finished": datetime.now(UTC).isoformat(timespec="seconds")},
@@ -150,8 +155,8 @@ def _quantisation(planned: Planned) -> dict[str, str]:
     return {"quantization": quantisation_back_end()} if planned.spec["model"].get("quantization") else {}
 
 
-def _notes(context: RunContext) -> tuple[str, ...]:
-    why = context.contention.why_not_comparable()
+def _notes(measured: Measures) -> tuple[str, ...]:
+    why = measured.not_comparable
     return () if why is None else (NOT_COMPARABLE + why,)
 
 

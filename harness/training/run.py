@@ -1,10 +1,12 @@
 """The story of one run, to be read aloud: load, attach, train, select, test, record."""
 
+import os
 import shutil
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +30,7 @@ from harness.measure.memory import Memory
 from harness.measure.process_history import begin_run, why_shared
 from harness.models.checkpointing import checkpoint_blocks
 from harness.models.load import load_model
+from harness.models.loaded import with_room_for
 from harness.tasks.build import build as build_task
 from harness.trackers.open import open_tracker
 from harness.training.artifacts import save_predictions, save_weights
@@ -41,13 +44,18 @@ from harness.training.procedures.bilevel import with_search
 from harness.training.record import TestResult, done_record, failed_record, profile_first_step, summary
 from harness.training.schedule import train_schedule
 from harness.training.source import start_from_source
+from harness.training.world import ALONE, World
 from methods.build import build as build_method
+from methods.library_types import prompt_length
 from methods.training import Training
 
 
-def run_one(planned: Planned, store: Store, settings: Settings, *, stop: Stop = lambda: False) -> Record:
+def run_one(
+    planned: Planned, store: Store, settings: Settings, *, stop: Stop = lambda: False, world: World = ALONE
+) -> Record:
     """Do the run and write its record, which is also returned. A run that fails has a record that says so.
 
+    world: the processes that do it together, each of which calls this; `store` then is one for each of them.
     Raises Stopped when `stop()` asked for an end: a checkpoint is left and no record; the same call goes on from it.
     Raises KeyboardInterrupt after it was recorded, and NodeError when the machine is to blame (a full disk, data
     that is not here): no record then, and the same call takes the run up again.
@@ -55,20 +63,20 @@ def run_one(planned: Planned, store: Store, settings: Settings, *, stop: Stop = 
     folder = store.paths(planned.id)
     folder.folder.mkdir(parents=True, exist_ok=True)
     clocks, state = Clocks(device := pick_device(settings.device)), TrainState()
-    with _event_log(planned, folder, settings, clocks) as events:
+    with _event_log(planned, folder, settings, clocks, world) as events:
         try:
-            record = _live(planned, folder, settings, device, clocks, state, events, stop)
+            record = _live(planned, folder, settings, device, clocks, state, events, stop, world)
         except (Exception, KeyboardInterrupt) as error:  # broad: whatever went wrong becomes a record
             if is_node_trouble(error):
                 _log_trouble(error, events)
                 raise NodeError(message_of(error)) from error
             failure = failure_of(error, clocks.failed_in, state.step)
-            record = failed_record(planned, failure, clocks, state, device)
+            record = failed_record(planned, failure, clocks, state, device, world)
         store.write(record)
         events.emit("end" if record.status == "done" else "failed", **summary(record))
     if record.failure is not None and record.failure.kind == "interrupt":
         raise KeyboardInterrupt
-    if record.status == "done":
+    if record.status == "done" and world.size == 1:  # else its record is not in the store yet
         shutil.rmtree(folder.checkpoint, ignore_errors=True)
     return record
 
@@ -82,12 +90,14 @@ def _live(
     state: TrainState,
     events: Events,
     stop: Stop,
+    world: World,
 ) -> Record:
     spec = parse(RunSpec, planned.spec, "run")
-    write_whole(folder.spec, to_json(dict(planned.spec)))
+    if world.first:
+        write_whole(folder.spec, to_json(dict(planned.spec)))
     if begin_run(canonical(spec.model), canonical(spec.dataset), _library(spec)):
         clocks.set_up_is_the_workers()
-    context = load(spec, folder, settings, device, clocks, events)
+    context = replace(load(spec, folder, settings, device, clocks, events), world=world)
     if planned.source:
         context = replace(context, source=RunPaths(folder.folder.with_name(planned.source)).adapter)
         start_from_source(context)
@@ -95,13 +105,12 @@ def _live(
     context, schedule = with_search(context, schedule)
     context.method.begin(Training(schedule.total, schedule.steps_per_epoch, spec.recipe.lr))
     profile = profile_first_step(context, optimizer := build_optimizer(context.method, spec.recipe))
-    try:
-        resumed = load_checkpoint(context, state)
-    except UnreadableCheckpoint as error:  # the model may hold half of it: from the beginning, with a new one
-        kept = set_aside(folder.checkpoint)
-        print(f"{planned.id}: its checkpoint cannot be used ({error}); kept as {kept.name}, the run starts anew")
-        events.emit("aside", path=kept.name, why=str(error))
-        return _live(planned, folder, settings, device, clocks, state, events, stop)
+    resumed, why = _resumed(context, state)
+    if any(whys := world.gather(why)):  # the model may hold half of it: from the beginning, with a new one
+        if why is None:
+            raise NodeError(f"another process of the run cannot read the checkpoint that this one has read: {whys}")
+        _leave_checkpoint(context, why)
+        return _live(planned, folder, settings, device, clocks, state, events, stop, world)
     optimizer = resumed or optimizer
     events.emit("start" if resumed is None else "resume", step=state.step, total=schedule.total)
     with fast_matmul(device):
@@ -112,9 +121,27 @@ def _live(
                 save_weights(context, folder.last, settings.keep)
         tested = test(context, state)
     with clocks.run("checkpoint"):
-        save_predictions(folder.predictions, tested.predictions)
+        if world.first:
+            save_predictions(folder.predictions, tested.predictions)
         save_weights(context, folder.adapter, settings.keep)
     return done_record(planned, context, state, schedule, profile, tested)
+
+
+def _resumed(context: RunContext, state: TrainState) -> tuple[torch.optim.Optimizer | None, str | None]:
+    """The optimizer of the checkpoint, where there is one; or why it cannot be used."""
+    try:
+        return load_checkpoint(context, state), None
+    except UnreadableCheckpoint as error:
+        return None, str(error)
+
+
+def _leave_checkpoint(context: RunContext, why: str) -> None:
+    """Out of the way, by one process; the others wait for that."""
+    if context.world.first:
+        run, kept = context.folder.id, set_aside(context.folder.checkpoint)
+        print(f"{run}: its checkpoint cannot be used ({why}); kept as {kept.name}, the run starts anew")
+        context.events.emit("aside", path=kept.name, why=why)
+    context.world.any(True)
 
 
 def _library(spec: RunSpec) -> str:
@@ -129,6 +156,7 @@ def load(
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    loaded = with_room_for(loaded, prompt_length(spec.method.update))
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
     model: Any = loaded.model.to(device)
@@ -179,8 +207,17 @@ def _log_trouble(error: BaseException, events: Events) -> None:
 
 
 @contextmanager
-def _event_log(planned: Planned, folder: RunPaths, settings: Settings, clocks: Clocks) -> Iterator[Events]:
-    """The run's events, with its tracker listening; the tracker hears how it ended, whatever happens."""
+def _event_log(
+    planned: Planned, folder: RunPaths, settings: Settings, clocks: Clocks, world: World
+) -> Iterator[Events]:
+    """The run's events, with its tracker listening; the tracker hears how it ended, whatever happens.
+
+    Of several processes the first one's alone are kept.
+    """
+    if not world.first:
+        with closing(Events(Path(os.devnull))) as events:
+            yield events
+        return
     with clocks.run("log"):
         tracker = open_tracker(planned, folder, settings)
     events = Events(folder.events, (tracker.on_event,))

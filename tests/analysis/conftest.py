@@ -22,6 +22,7 @@ LABELS = {
     "asym": "Asym-LoRA",
     "c3la": "c³LA",
 }
+ABOUT = {"lora": {"formula": "W = W0 + s·BA; A and B trained", "source": "LoRA, arXiv:2106.09685, §4.1"}}
 UPDATES: dict[str, dict[str, Any]] = {
     "full": {"kind": "full"},
     "head": {"kind": "head"},
@@ -92,7 +93,7 @@ def spec_of(study: Study, method: str, model: str, dataset: str, seed: int) -> d
             "update": UPDATES[method],
             "schedule": {"kind": "constant"},
             "rates": {"group": "adapter", "b_over_a": 1.0},
-            "about": {"label": study.labels.get(method, LABELS[method])},
+            "about": {"label": study.labels.get(method, LABELS[method])} | ABOUT.get(method, {}),
         },
         "model": {
             "name": model,

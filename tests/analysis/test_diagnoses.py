@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 import analysis
+from analysis.diagnoses import side_records
 from analysis.figures.intruders import intruder_curves
 from analysis.figures.landscapes import (
     landscape_contours,
@@ -56,6 +57,28 @@ def test_the_report_explains_it_only_where_runs_were_diagnosed(frame, written):
     plain = analysis.load("tiny", written(), partial=True, allow_mixed=True)
     assert "generalization" in keys and "generalization" not in [section.key for section in sections(plain)]
     assert gap_table(plain) is None and predictor_table(plain) is None
+
+
+def test_of_two_questions_the_one_that_most_runs_answered_counts_then_the_larger(written):
+    runs = written()
+    write_sides(runs)
+    store = Store(runs)
+    ids = [record.id for record in store.records()]
+
+    def ask(some, rows):
+        for run_id in some:
+            question = {"checkpoint": "selected", "rows": rows}
+            write(store.paths(run_id), SideRecord("bounds", 1, run_id, question, {"parameters": float(rows)}, {}))
+
+    def counted():
+        frame = analysis.load("tiny", runs, partial=True, allow_mixed=True)
+        return {side.question["rows"] for _, side in side_records(frame, "bounds")}
+
+    ask(ids[1:], 3000)
+    assert counted() == {2000}
+    ask(ids[:1], 3000)
+    ask(ids, 200)
+    assert counted() == {3000}
 
 
 def test_the_interval_of_one_seed_is_that_of_a_welch_test_on_many_examples():

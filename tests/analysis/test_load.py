@@ -233,3 +233,16 @@ def test_seeds_of_a_random_model_are_one_comparison(written) -> None:
         return replace(record, data={**record.data, "model_revision": f"random:{record.spec['seed']}"})
 
     assert load("tiny", written(edit=tiny)).rows["split"].nunique() == 2  # one for each dataset
+
+
+def test_two_sweeps_are_one_comparison(tmp_path: Path, study_writer) -> None:
+    """A run of both is there once; of two sweeps that differ in their margin the comparison has none."""
+    again = tuple(("lora", "minilm", "mrpc", seed) for seed in (0, 1, 2))  # planned by both, written by the first
+    about = {"title": "First", "control": "lora", "margin": 1.0}
+    common = {"blocks": (("minilm", "mrpc"),)}
+    study_writer(tmp_path, name="a", methods=("lora", "head"), about=about, **common)
+    study_writer(tmp_path, name="b", methods=("cla", "lora"), about=about | {"margin": 2.0}, missing=again, **common)
+    frame = load(["a", "b"], tmp_path)
+    assert (frame.name, frame.title, frame.control, frame.margin) == ("a+b", "First", "LoRA", None)
+    assert set(frame.methods) == {"LoRA", "Head only", "cLA"}
+    assert (len(frame.rows), set(frame.rows["status"])) == (9, {"done"})

@@ -333,6 +333,14 @@ def test_the_picture_of_times_has_bars_both_ways_and_that_of_counts_does_not(wri
     assert means(load("tiny", written()), "trainable_params")["cost_lowest"].isna().all()
 
 
+def test_a_method_that_trains_no_step_has_a_time_of_zero_without_a_range(written) -> None:
+    frame = load("tiny", written())
+    trained = tradeoff(frame, "Minilm / MRPC").rows[0][2]
+    idle = tradeoff(frame.reordered(frame.rows.assign(train_s=0.0)), "Minilm / MRPC").rows[0][2]
+    assert "[" in trained.text
+    assert (idle.text, idle.value) == ("0.00", 0.0)
+
+
 def test_a_control_at_chance_divides_by_nothing(written) -> None:
     def score(method: str, dataset: str, seed: int) -> float:
         return 0.25 if method == "lora" else 0.25 + 0.01 * (seed + 1)

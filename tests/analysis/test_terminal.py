@@ -17,11 +17,12 @@ def test_every_number_is_there_at_any_width(written, width: int) -> None:
     print_table(table, Console(file=out, width=width))
     printed = out.getvalue()
     lines = printed.splitlines()
-    for row in table.rows:
-        first = next(i for i, line in enumerate(lines) if line.strip().startswith(row[0].text))
-        shown = "\n".join(lines[first : first + 3])  # a narrow terminal has ranges and counts below their means
+    starts = [next(i for i, line in enumerate(lines) if line.strip().startswith(row[0].text)) for row in table.rows]
+    for row, first, after in zip(table.rows, starts, [*starts[1:], len(lines)], strict=True):
+        shown = "\n".join(lines[first:after])  # a narrow terminal has ranges and counts below their means
         parts = [part for cell in row for part in cell.text.replace(" [", "\n[").replace("] (", "]\n(").split("\n")]
         assert all(part in shown for part in parts)
+    assert max(map(len, lines)) <= width
     assert "parameters" in printed
 
 

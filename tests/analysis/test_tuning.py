@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.chosen import chosen_settings
+from analysis.chosen import chosen_settings, compared
 from analysis.figures.size import size_data
 from analysis.figures.tradeoff import score_against
 from analysis.figures.tuning import tuning_curves
 from analysis.frame import ordered
 from analysis.load import load
+from analysis.report.chart_data import chart_data
 from analysis.report.content import sections
 from analysis.tables.tuning import tuned, tuning_table
 from analysis.verdict import verdicts
@@ -64,6 +65,12 @@ def sweep(tmp_path: Path, study_records: Callable[..., Record]) -> Callable[...,
 def test_a_size_curve_has_the_rate_that_validation_prefers(sweep) -> None:
     (label,) = size_data(load("tune", sweep()))["method"]
     assert "recipe.lr=0.001" in label or "recipe.lr" not in label
+
+
+def test_the_page_s_data_have_the_validation_score_of_each_setting(sweep) -> None:
+    frame = load("tune", sweep(fail=((1e-2, 1),)), partial=True)
+    found = {entry["keys"]["recipe.lr"]: entry["score"] for entry in chart_data(compared(frame), frame)["settings"]}
+    assert found == {1e-4: pytest.approx(61.0), 1e-3: pytest.approx(82.0), 1e-2: None}
 
 
 def test_the_expected_best_is_the_mean_over_all_ways_to_choose(sweep) -> None:

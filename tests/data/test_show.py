@@ -1,5 +1,6 @@
 """`peftlab show`, and the walk of CONTRIBUTING.md that adds a dataset: one yaml, and sentences where it is wrong."""
 
+import json
 import re
 from pathlib import Path
 
@@ -57,6 +58,14 @@ def test_a_mistake_in_the_card_is_one_sentence(fruit, capsys, old, new, sentence
     assert main(["show", "dataset=fruit"]) == 2
     said = capsys.readouterr().err.strip()
     assert sentence in said and len(said.splitlines()) == 1
+
+
+def test_an_example_that_cannot_be_shown_names_its_row(fruit, tmp_path, capsys):
+    (tmp_path / "train.csv").unlink()
+    rows = [{"description": None, "kind": ("lemon", "cherry")[row % 2]} for row in range(40)]
+    (tmp_path / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["show", "dataset=fruit"]) == 2
+    assert re.search(r"dataset fruit: row train:\d+: 'description' is null", capsys.readouterr().err)
 
 
 def test_what_is_not_here_stops_no_other(monkeypatch, capsys):

@@ -10,9 +10,9 @@ from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.data.load import Encoder, load_data
 from harness.diagnostics import card_sets, forgetting
-from harness.diagnostics.card_sets import sets_of
-from harness.diagnostics.diagnose import diagnose, question_of
+from harness.diagnostics.diagnose import diagnose
 from harness.diagnostics.generalization import chosen_rows
+from harness.diagnostics.questions import question_of, sets_of
 from harness.diagnostics.subject import load_subject
 from harness.ledger.seeds import Seeds
 from harness.ledger.side_record import read_all

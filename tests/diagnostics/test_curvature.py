@@ -3,6 +3,7 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from scipy.sparse.linalg import ArpackNoConvergence
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
@@ -110,3 +111,19 @@ def test_one_parameter_and_a_linear_loss_have_a_hessian_too():
 def test_a_single_draw_has_no_standard_error():
     with pytest.raises(ValueError, match="at least 2"):
         trace(_quadratic(torch.eye(3, dtype=torch.float64)), 1, _rng())
+
+
+def test_a_value_that_does_not_settle_is_no_number():
+    values = torch.linspace(0.999, 1, 200, dtype=torch.float64)
+    with pytest.raises(ArpackNoConvergence):
+        largest_eigenvalue(_quadratic(torch.diag(values)), _rng(), 1e-9, most=20)
+
+
+def test_the_gradient_of_one_batch_is_differentiated_from_one_graph():
+    asked = []
+    x = _normal(6).requires_grad_()
+    hessian = Hessian([lambda: asked.append(1) or (x**4).sum()], [x])
+    for seed in range(3):
+        vector = _normal(6, seed=seed)
+        assert torch.allclose(hessian.times(vector), 12 * x.detach() ** 2 * vector)
+    assert len(asked) == 1

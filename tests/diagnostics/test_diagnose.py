@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 from harness.__main__ import main
+from harness.cli.diagnose import after_sweep
 from harness.config.overrides import parse_words
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
@@ -18,12 +20,13 @@ from harness.diagnostics.generalization import chosen_rows
 from harness.diagnostics.kinds import DEFAULTS, KINDS
 from harness.diagnostics.subject import load_subject
 from harness.ledger.diagnoses import VERSIONS
-from harness.ledger.plan import write_plan
+from harness.ledger.plan import read_plan, write_plan
 from harness.ledger.side_record import read_all
 from harness.ledger.store import Store
 from harness.planning.plan import plan_sweep, request_of
 from harness.training.run import run_one
 
+KINDS_AT_END = ["generalization", "bounds"]
 RUNS = ("model=vit_micro", "dataset=digits", "recipe=quick_image", "recipe.max_steps=6", "recipe.evaluations=3")
 
 
@@ -70,6 +73,27 @@ def test_each_question_is_answered_once_and_the_run_stays_as_it_was(fresh, capsy
     assert all(path.read_bytes() == text for path, text in before.items())
     added = {p.relative_to(store.root).parts[1] for p in store.root.rglob("*") if p.is_file() and p not in before}
     assert added == {"generalization"}
+
+
+def test_a_sweep_measures_what_its_yaml_names_at_its_end_and_says_nothing_the_second_time(fresh, capsys):
+    store, ids, words = fresh
+    config = request_of(parse_words(words[:3])).config
+    plan = replace(
+        read_plan(store.root, words[3].removeprefix("sweep=")), about={"diagnose": {"kinds": KINDS_AT_END, "rows": 9}}
+    )
+    capsys.readouterr()
+    after_sweep(plan, settings_from(config), config["cluster"])
+    said = capsys.readouterr()
+    assert "2 measured, 0 there, 2 left out, 0 failed" in said.err and said.out == ""
+    questions = [side.question for kind in KINDS_AT_END for side in read_all(store.paths(ids["lora"]), kind, 1)]
+    assert questions == [{"checkpoint": "selected", "rows": 9}, {"checkpoint": "selected"}]
+    after_sweep(plan, settings_from(config), config["cluster"])
+    assert capsys.readouterr().err.strip() == ""
+
+
+def test_the_quickstart_names_its_kinds_in_the_order_in_which_they_are_measured():
+    about = plan_sweep(request_of(parse_words(["sweep=quickstart", "seed=0"])), Resolver()).about
+    assert about["diagnose"]["kinds"] == ["generalization", "intruders", "geometry"]
 
 
 def test_a_diagnosis_that_fails_is_one_sentence_and_the_others_go_on(fresh, capsys):

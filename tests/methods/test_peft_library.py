@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from methods.errors import MethodError
-from methods.library_types import REFUSED, TYPES
+from methods.library_types import PROMPTS, REFUSED, TYPES
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
 LIBRARY = ("peft", "dora", "rslora", "vera", "adalora", "oft", "ia3", "ln_tuning", "velora")
@@ -144,7 +144,7 @@ def test_every_type_trains_in_float32_resumes_and_merges(lab, kind):
 
 def test_every_type_of_the_installed_library_is_known_or_refused_with_a_reason():
     kinds = {kind.value for kind in peft.mapping.PEFT_TYPE_TO_CONFIG_MAPPING}
-    assert kinds == {*TYPES, *REFUSED}
+    assert kinds == {*TYPES, *PROMPTS, *REFUSED}
 
 
 def test_small_steps_of_a_half_precision_norm_add_up(lab):
@@ -182,7 +182,7 @@ def test_dora_is_short_for_an_option_of_lora(lab):
     "changes, sentence",
     [
         ({"type": "LROA"}, "'LROA' is no type of the peft library"),
-        ({"type": "PREFIX_TUNING"}, "PREFIX_TUNING cannot be used here: it adds tokens to the input"),
+        ({"type": "CPT"}, "CPT cannot be used here: it learns from examples that are written into its options"),
         ({"options": {"rnak": 3}}, "the peft library refuses LORA here: .*rnak"),
         ({"options": {"target_modules": ["x"]}}, "target_modules is no option here: the method's targets"),
         ({"options": {"init_lora_weights": "eva"}}, "init_lora_weights=eva needs a pass over data"),

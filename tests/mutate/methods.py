@@ -175,7 +175,7 @@ METHODS = (
           "parameter.data = parameter.data.to(master_dtype(parameter.dtype))", "pass",
           _in("precision", "bf16_weights_that_are_trained_themselves_lose_nothing_from_step_to_step[full]")),
     Fault("AdaLoRA's penalty is a sum", PEFT, "orth_reg_weight / len(distances) *", "orth_reg_weight *", OF_PENALTY),
-    Fault("AdaLoRA's penalty takes P for Q", PEFT, '_distance(p, "lora_A" in n)', '_distance(p, "lora_B" in n)',
+    Fault("AdaLoRA's penalty takes P for Q", PEFT, 'distance(p, "lora_A" in n)', 'distance(p, "lora_B" in n)',
           OF_PENALTY),
     Fault("AdaLoRA never allocates", PEFT, "self.library.base_model.update_and_allocate(progress.step)", "pass",
           _in("peft_library", "adalora_reaches_its_target_rank")),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from harness.__main__ import main
-from harness.cli.console import print_plan
+from harness.cli.plan_view import print_plan
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.ledger.quantity import Measured

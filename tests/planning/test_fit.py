@@ -9,23 +9,26 @@ from harness.planning.fit import Fit, Gpus, fit, gpus_of, per_gpu
 STATE = {"weights": 32e9, "adapter": 0.0, "gradients": 32e9, "optimizer": 64e9}
 FULL = {**STATE, "saved_for_backward": 16e9}
 LOW_RANK = {"weights": 140e9, "adapter": 1e9, "gradients": 1e9, "optimizer": 2e9, "saved_for_backward": 8e9}
+ONES = "recipe.batch_size=1 recipe.accumulate=16"
 
 
 def spec(kind, quantization=None, batch=8, checkpointing=False):
     return {
         "method": {"update": {"kind": kind}},
         "model": {"quantization": quantization},
-        "recipe": {"batch_size": batch, "gradient_checkpointing": checkpointing},
+        "recipe": {"batch_size": batch, "accumulate": 2, "gradient_checkpointing": checkpointing},
     }
 
 
-def packed(other):
-    assert other["model"]["quantization"] == "nf4" and other["model"]["double_quantization"]
-    return LOW_RANK | {"weights": 38e9}
-
-
-def never(other):
-    raise AssertionError("nothing else need be counted")
+def counted(other):
+    """What is kept for the backward pass falls with the micro-batch, and to a quarter with checkpointing."""
+    ledger = LOW_RANK if other["method"]["update"]["kind"] == "low_rank" else FULL
+    kept = ledger["saved_for_backward"] * other["recipe"]["batch_size"] / 8
+    assert other["recipe"]["batch_size"] * other["recipe"]["accumulate"] == 16, "as many examples a step as before"
+    if other["model"]["quantization"]:
+        assert other["model"] in ({"quantization": "nf4", "double_quantization": True}, {"quantization": "nf4"})
+        ledger = ledger | {"weights": 38e9}
+    return ledger | {"saved_for_backward": kept / 4 if other["recipe"]["gradient_checkpointing"] else kept}
 
 
 def test_state_is_shared_out_and_a_micro_batch_down_to_single_examples():
@@ -35,31 +38,33 @@ def test_state_is_shared_out_and_a_micro_batch_down_to_single_examples():
 
 
 @pytest.mark.parametrize(
-    ("ledger", "run", "gpus", "expected"),
+    ("ledger", "run", "gpus", "expected"),  # packed weights are not sharded
     [
         (FULL, spec("full"), Gpus(80, 8, None), Fit(2, 72.0, "sharding over 2 GPUs")),
         (FULL, spec("full"), Gpus(200, 8, None), Fit(1, 144.0)),
-        (FULL, spec("full", checkpointing=True), Gpus(16, 4, None),
-         Fit(None, 36.0, "try a smaller recipe.batch_size, or more or larger GPUs")),
+        (FULL, spec("full"), Gpus(16, 4, None),
+         Fit(None, 36.0, "it takes one GPU of 160 GB, or cluster.gpus_per_run=16 of 16 GB")),
+        (FULL, spec("full"), Gpus(38, 4, None),
+         Fit(None, 36.0, "recipe.gradient_checkpointing=true needs 4 GPUs of 33.0 GB")),
+        (FULL, spec("full"), Gpus(146, 1, None),
+         Fit(None, 144.0, f"recipe.gradient_checkpointing=true {ONES} needs one GPU of 128.5 GB")),
+        (FULL, spec("full", checkpointing=True), Gpus(145, 1, None),
+         Fit(None, 144.0, f"{ONES} needs one GPU of 128.5 GB")),
         (LOW_RANK, spec("low_rank"), Gpus(80, 1, None),
          Fit(None, 152.0, "model.quantization=nf4 model.double_quantization=true needs one GPU of 50.0 GB")),
+        (LOW_RANK, spec("low_rank", "nf4"), Gpus(40, 8, None), Fit(None, 152.0, "it takes one GPU of 169 GB")),
     ],
 )  # fmt: skip
 def test_the_least_number_of_gpus_is_found_or_what_would_help(ledger, run, gpus, expected):
-    judged = fit(ledger, run, gpus, packed if run["method"]["update"]["kind"] == "low_rank" else never)
+    judged = fit(ledger, run, gpus, counted)
     assert judged is not None
     assert (judged.gpus, judged.remedy) == (expected.gpus, expected.remedy)
     assert judged.gigabytes == pytest.approx(expected.gigabytes)
 
 
-def test_packed_weights_are_not_sharded():
-    judged = fit(LOW_RANK, spec("low_rank", "nf4"), Gpus(80, 8, None), never)
-    assert judged is not None and judged.gpus is None and judged.remedy.startswith("try recipe.gradient_checkpointing")
-
-
 def test_a_card_that_says_nothing_of_memory_judges_nothing():
     assert gpus_of({"kind": "local"}) == Gpus(None, 1, None)
-    assert fit(FULL, spec("full"), gpus_of({}), never) is None
+    assert fit(FULL, spec("full"), gpus_of({}), counted) is None
 
 
 def test_a_plan_says_what_fits_what_would_and_the_price():
@@ -75,3 +80,5 @@ def test_a_plan_says_what_fits_what_would_and_the_price():
         "method=dora model=m dataset=d: impossible, 90.0 GB on each of the most GPUs that a run may take; try more",
         "price of 5 of 6 runs: 25.00 (10.0 GPU-hours at 2.5)",
     ]
+    assert fit_notes(cells, None)[-1] == "GPU-hours of 5 of 6 runs: 10.0"
+    assert fit_notes([cell("lora", 3, None)], None) == [], "nothing is known of the GPUs"

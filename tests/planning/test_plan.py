@@ -139,6 +139,21 @@ def test_the_command_line_narrows_a_named_sweep(conf):
     assert {(r.choices["method"], r.choices["model"]) for r in plan.runs} == {("lora", "vit_micro")}
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (("method=prompt_tuning", "model=vit_micro", "dataset=digits"), "vit_micro reads images; take lora"),
+        (("method=prefix_tuning", "model=deberta_v3_base"), "no keys and values from before, as prefix_tuning needs"),
+        (("method=prefix_tuning", "recipe.gradient_checkpointing=true"), "gradient_checkpointing must be false"),
+        (("method=prompt_tuning", "method.update.options.num_virtual_tokens=512"), "minilm has places for 512"),
+        (("method=peft", "peft.type=P_TUNING"), "set peft.num_virtual_tokens, to 20 say"),
+    ],
+)
+def test_a_learned_prompt_without_a_place_is_refused_when_planning(words, sentence):
+    with pytest.raises(PlanError, match=sentence):
+        _one("model=minilm", "dataset=stdlib_docs", *words)
+
+
 def test_any_type_of_the_peft_library_is_two_words():
     """It has a name of its own, and none of the options that `method=peft` has for LoRA."""
     plain = _one("method=peft", "peft.type=ia3").spec["method"]

@@ -1,0 +1,55 @@
+"""Tables at 80 columns: a text folds, and nothing is cut."""
+
+import io
+
+from rich.console import Console
+
+from harness.cli import plan_view
+from harness.cli.plan_view import print_plan
+from harness.cli.tables import folding_table, side_by_side
+from harness.ledger.plan import Plan, Planned, Skipped
+from harness.ledger.store import Store
+from harness.planning.estimate import CostEstimate
+
+LONG = "targets_of_a_name_that_no_terminal_of_eighty_columns_holds_beside_anything_else"
+
+
+def printed(table, width: int = 80) -> str:
+    out = io.StringIO()
+    Console(file=out, width=width).print(table)
+    return out.getvalue()
+
+
+def test_a_long_word_folds_and_is_never_cut() -> None:
+    table = folding_table("key", "value", "number")
+    table.add_row(LONG, LONG, "1")
+    said = printed(table)
+    assert "…" not in said and max(map(len, said.splitlines())) <= 80
+    letters = "".join(line[:40] for line in said.splitlines())
+    assert all(part in letters for part in LONG.split("_")[:3])
+
+
+def test_a_table_that_is_too_wide_is_turned() -> None:
+    headings, row = ["", *(f"measure {i}" for i in range(12))], ["LoRA", *("1,234.5" for _ in range(12))]
+    assert printed(side_by_side(Console(width=200), headings, [row]), 200).splitlines()[1].count("measure") == 12
+    narrow = printed(side_by_side(Console(width=80), headings, [row]))
+    assert [line for line in narrow.splitlines() if "measure 11" in line and "1,234.5" in line]
+
+
+def test_a_plan_sums_by_model_and_names_the_largest_memory(tmp_path, monkeypatch) -> None:
+    """Sums by hand; a source that all cells share is written once."""
+    words = [("lora", "minilm", "mrpc", 3e8), ("full", "minilm", "mrpc", 7e8), ("lora", "gpt2", "mrpc", 12.3e9)]
+    runs, needs = [], []
+    for method, model, dataset, size in words:
+        choices = {"method": method, "model": model, "dataset": dataset, "recipe": "quick_text"}
+        runs += [Planned(f"{len(runs) + seed:016x}", choices | {"seed": seed}, {}) for seed in (0, 1)]
+        needs.append(CostEstimate(choices, 2, {"weights": size}, "", 0.0, 3600.0, 3700.0, "no record yet: " + LONG))
+    plan = Plan("p", tuple(runs), (Skipped({"method": "cla"}, "why not"),), {})
+    out = io.StringIO()
+    monkeypatch.setattr(plan_view, "Console", lambda **given: Console(file=out, width=80, highlight=False))
+    print_plan(plan, Store(tmp_path), needs)
+    said = out.getvalue()
+    assert "minilm: 4 runs, 4.0 h of training; largest memory 700 MB (full on mrpc)" in said
+    assert "gpt2: 2 runs, 2.0 h of training; largest memory 12.3 GB (lora on mrpc)" in said
+    assert "skipped: method=cla: why not" in said
+    assert said.count(LONG) == 1 and "…" not in said

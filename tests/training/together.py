@@ -1,0 +1,86 @@
+"""Two processes, started once, that do runs together; and the same runs by this process alone."""
+
+import multiprocessing
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from harness.config.resolve import Resolver
+from harness.config.settings import settings_from
+from harness.execution.rank import OutcomeStore
+from harness.execution.ranks import outcome_file
+from harness.ledger.record import Record, read_record
+from harness.ledger.store import Store
+from harness.planning.plan import plan_one, read_request
+from harness.training.context import Stopped
+from harness.training.run import run_one
+from harness.training.world import ALONE, World
+
+RESOLVER = Resolver()
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A run in a store, by some processes, until `steps` are done (None: to its end)."""
+
+    store: Path
+    words: tuple[str, ...]
+    kind: str = "ddp"
+    steps: int | None = None
+
+
+def do(ask: Ask, world: World = ALONE) -> Record | None:
+    """The record; None of one that was stopped."""
+    request = read_request([*ask.words, f"runs={ask.store}", "tracker=none", "device=cpu"])
+    planned, settings = plan_one(request, RESOLVER), settings_from(request.config)
+    store = Store(ask.store) if world.size == 1 else OutcomeStore(ask.store, world.rank)
+    steps, asked = ask.steps, iter(range(10_000))
+    stop = (lambda: False) if steps is None else (lambda: next(asked) >= steps)
+    try:
+        return run_one(planned, store, settings, stop=stop, world=world)
+    except Stopped:
+        return None
+
+
+def _process(rank: int, folder: Path, asks: Any, answers: Any) -> None:
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
+    while (ask := asks.get()) is not None:
+        try:
+            record = do(ask, World(rank, 2, ask.kind))
+            answers.put((rank, record and record.id, None))
+        except Exception:
+            answers.put((rank, None, traceback.format_exc()))
+    dist.destroy_process_group()
+
+
+class Pair:
+    """Forked, so that nothing is imported anew."""
+
+    def __init__(self, folder: Path) -> None:
+        fork = multiprocessing.get_context("fork")
+        self._answers: Any = fork.Queue()
+        self._asks = [fork.Queue() for _ in range(2)]
+        args = [(rank, folder, asks, self._answers) for rank, asks in enumerate(self._asks)]
+        self.processes = [fork.Process(target=_process, args=each, daemon=True) for each in args]
+        for process in self.processes:
+            process.start()
+
+    def do(self, ask: Ask) -> Record | None:
+        """As `do`, by both; the record that the first one leaves for the process that started them."""
+        for asks in self._asks:
+            asks.put(ask)
+        answers = [self._answers.get(timeout=120) for _ in range(2)]
+        assert not [why for _, _, why in answers if why], "\n".join(why for _, _, why in answers if why)
+        run_id = answers[0][1]
+        return read_record(outcome_file(ask.store / run_id, 0)) if run_id else None
+
+    def end(self) -> None:
+        for asks in self._asks:
+            asks.put(None)
+        for process in self.processes:
+            process.join(20)
