@@ -1,5 +1,6 @@
 """What the terminal shows: one run's answer, and how a sweep ended. It measures and decides nothing."""
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
