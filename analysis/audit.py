@@ -20,15 +20,18 @@ def audit(frame: Frame, *, fresh: bool = True) -> tuple[Finding, ...]:
     The frame is loaded with partial=True and allow_mixed=True, or it would be refused first. `fresh=False` takes what
     loading proved a moment ago of files that have not changed since (a report's audit).
     """
-    ids = [run_id for run_id in frame.rows["id"] if run_id]
-    proofs = () if frame.runs is None else prove(frame.runs, ids, frame.name, fresh=fresh)
+    proofs = None if fresh else frame.kept.get("proofs")
+    if proofs is None:
+        ids = [run_id for run_id in frame.rows["id"] if run_id]
+        proofs = () if frame.runs is None else prove(frame.runs, ids, frame.name, fresh=fresh)
     rows = dict(zip(frame.rows["id"], frame.rows[["block", "label", "seed"]].itertuples(index=False), strict=True))
     return (*(_placed(finding, rows.get(finding.where)) for finding in proofs), *check_sweep(frame))
 
 
 def audit_table(frame: Frame, findings: tuple[Finding, ...]) -> Table:
     """The findings as a table."""
-    rows = tuple((Cell(f.kind, mark=_MARKS[f.level]), Cell(f.level), Cell(f.where), Cell(f.what)) for f in findings)
+    heads_of = {(f.kind, f.level): (Cell(f.kind, mark=_MARKS[f.level]), Cell(f.level)) for f in findings}
+    rows = tuple((*heads_of[f.kind, f.level], Cell(f.where), Cell(f.what)) for f in findings)
     count = f"{len(findings)} finding{'s' * (len(findings) > 1)}"
     refuted = len({run for f in findings if f.level == "refuted" for run in f.runs})
     note = f"{count}, {refuted} records refuted: no table takes them." if refuted else f"{count}."

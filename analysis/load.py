@@ -50,7 +50,9 @@ def to_frame(
     rows = _derived(rows)
     methods, blocks = tuple(dict.fromkeys(rows["label"])), tuple(dict.fromkeys(rows["block"]))
     rows = _compact(ordered(rows, blocks, methods))
-    return Frame(plan.name, rows, curves, methods, blocks, plan.about, plan.digest, tuple(notes), runs)
+    frame = Frame(plan.name, rows, curves, methods, blocks, plan.about, plan.digest, tuple(notes), runs)
+    frame.kept["proofs"] = proofs
+    return frame
 
 
 def _believed(

@@ -57,7 +57,7 @@ def _checked(folder: Path, stamp: str) -> _Row:
 
 
 def _finding(raw: dict) -> Finding:
-    return Finding(**raw | {"runs": tuple(raw["runs"])})
+    return Finding(raw["kind"], raw["where"], raw["what"], raw["level"], tuple(raw["runs"]))
 
 
 def _stamp(folder: Path) -> str:

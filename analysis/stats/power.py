@@ -1,5 +1,7 @@
 """What a number of seeds can and cannot show."""
 
+from functools import cache
+
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
@@ -16,6 +18,11 @@ def detectable(sd: float, n: int, power: float = 0.8, alpha: float = 0.05) -> fl
     """
     if n < 2:
         raise ValueError(f"detectable: {n} pairs have no spread; at least 2 are needed")
+    return sd * _detectable_in_sds(n, power, alpha)
+
+
+@cache
+def _detectable_in_sds(n: int, power: float, alpha: float) -> float:
     critical = float(stats.t.ppf(1 - alpha / 2, n - 1))
 
     def missing(effect: float) -> float:
@@ -26,7 +33,7 @@ def detectable(sd: float, n: int, power: float = 0.8, alpha: float = 0.05) -> fl
     upper = 1.0
     while missing(upper) < 0:
         upper *= 2
-    return sd * float(optimize.brentq(missing, 0.0, upper, xtol=1e-10))  # type: ignore[arg-type]
+    return float(optimize.brentq(missing, 0.0, upper, xtol=1e-10))  # type: ignore[arg-type]
 
 
 def detectable_note(values: pd.DataFrame, control: str | None, metric: Shown, step: float = 0.0) -> tuple[str, ...]:

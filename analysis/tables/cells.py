@@ -120,6 +120,13 @@ def supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[
     A place is marked only where the method is complete and beats every lower one (paired t, Holm over all pairs). A
     method that lost seeds takes no place, but must be beaten all the same: who survived says nothing about who did not.
     """
+    key = f"marks/{block}/{column}/{better}"
+    if key not in frame.kept:
+        frame.kept[key] = _supported_marks(frame, block, column, better)
+    return frame.kept[key]
+
+
+def _supported_marks(frame: Frame, block: str, column: str, better: str) -> dict[str, Mark]:
     values = frame.values(block, column)
     p = told_apart(frame, block, column)
     whole = {m for m in p.index if values[m].notna().sum() == len(frame.cell(block, str(m)))}

@@ -13,6 +13,7 @@ from analysis.table import Cell, Head, Table
 from analysis.tables.cells import estimate_of, footer, range_text
 
 _COLUMN = {"table2": "shown", "table3": "gap_abs"}
+_NAMES = ("model_size", "model", "model_label", "dataset", "dataset_label", "method_name", "plain_label")
 _TITLE = {"table2": "Score beside the published Table 2", "table3": "G(W) beside the published Table 3"}
 
 
@@ -25,9 +26,8 @@ def beside_published(frame: Frame, which: str) -> Table | None:
     for block in frame.blocks:
         for method in frame.methods_of(block):
             runs = frame.cell(block, method)
-            theirs = published_in(which, dict(runs.iloc[0]))
-            ours = estimate_of(runs, _COLUMN[which])
-            if theirs is None or ours.n == 0:
+            theirs = published_in(which, {name: runs.at[runs.index[0], name] for name in _NAMES})
+            if theirs is None or (ours := estimate_of(runs, _COLUMN[which])).n == 0:
                 continue
             inside = None if not ours.known else bool(ours.low <= theirs <= ours.high)
             rows.append(_row(frame, block, method, ours, theirs, inside, which))

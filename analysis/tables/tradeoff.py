@@ -75,7 +75,7 @@ def tradeoff(frame: Frame, block: str) -> Table:
 
 def _same_function_notes(frame: Frame, block: str) -> Iterator[str]:
     """A sentence for each method whose card says that it is another one's function, where both are in the block."""
-    cells = frame.block(block).drop_duplicates("label")
+    cells = frame.block(block)[["label", "method_name", "same_function_as"]].drop_duplicates("label")
     for row in cells[cells["same_function_as"] != ""].itertuples():
         for other in cells.loc[cells["method_name"] == row.same_function_as, "label"]:
             yield f"{row.label} and {other} are one function, trained in other coordinates: two rows of one method."
