@@ -79,8 +79,8 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
         with mpl.rc_context(), style.context(STYLE):
             picture = draw(*args, **kwargs)
             if picture is not None:
-                picture.figure.draw_without_rendering()  # lay out once, here: saving twice then costs no second layout
-                picture.figure.set_layout_engine("none")
+                picture.figure.draw_without_rendering()  # lay out once, here; a figure that has
+                picture.figure.set_layout_engine(None)  # an engine, even "none", is drawn twice for each file
             return picture
 
     return inside
