@@ -1,5 +1,6 @@
 """What every room's tests share."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,6 +10,13 @@ from hypothesis import HealthCheck, settings
 from tests import composed
 
 composed.keep()
+gc.disable()  # while test files are imported: none of what that makes is garbage
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is collected as ever, but what is imported is not looked through each time."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 import subprocess
 
 import pyarrow as pa
@@ -142,11 +143,20 @@ def undisturbed(tmp_path_factory, peftlab_cache):
     return run_one(plan_one(request, Resolver()), Store(settings.runs), settings)
 
 
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory, peftlab_cache):
+    """The folder of that run, stopped after four of its steps."""
+    request = read_request([*WORDS, f"runs={tmp_path_factory.mktemp('halt')}", f"cache={peftlab_cache}", "method=cla"])
+    planned, settings = plan_one(request, Resolver()), settings_from(request.config)
+    stop_after(4, planned, store := Store(settings.runs), settings)
+    return store.paths(planned.id).folder
+
+
 @pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
-def test_a_damaged_checkpoint_is_kept_aside_and_the_run_starts_anew(begin, damage, undisturbed, capfd):
+def test_a_damaged_checkpoint_is_kept_aside_and_the_run_starts_anew(begin, damage, stopped, undisturbed, capfd):
     planned, store, settings = begin("method=cla")
-    stop_after(4, planned, store, settings)
     folder = store.paths(planned.id)
+    shutil.copytree(stopped, folder.folder)
     damage(folder.checkpoint / "step-4")
     record = run_one(planned, store, settings)
     assert (record.status, record.attempts) == ("done", 1)
