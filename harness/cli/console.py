@@ -58,7 +58,7 @@ def print_left_out(plan: Plan) -> None:
     """On stderr, each sentence once, with how many cells it is of."""
     said = Console(stderr=True, highlight=False, soft_wrap=True)
     for why, count in Counter(skipped.why for skipped in plan.skipped).items():
-        said.print(f"left out: {count} cell{'s' * (count > 1)}: {why}", markup=False)
+        said.print(f"skipped: {count} cell{'s' * (count > 1)}: {why}", markup=False)
 
 
 def print_dry_run(shown: DryRun) -> None:

@@ -101,8 +101,7 @@ def _entrant(spec: RunSpec, layers: int) -> Entrant:
     if is_lm(task) or spec.model.kind != "decoder":  # else the last token before the padding is looked for
         model.config.pad_token_id = None  # type: ignore[union-attr]  # nothing is padded, so nobody need look
     stretch = TINY_STRETCH if spec.model.size == "tiny" else 1
-    most = _longest(text_config(model.config)) - prompt_length(spec.method.update)
-    inputs, targets = _batch(model, task, spec.recipe.batch_size, stretch, most)
+    inputs, targets = _batch(model, task, spec.recipe.batch_size, stretch, prompt_length(spec.method.update))
     backbone = Backbone(model, layout_of(spec.model, task), inputs, targets, targets.numel())
     cuda = partial(cuda_semantics, bfloat16=spec.recipe.precision != "float32")
     entrant = method_entrant(spec.method, backbone, cuda, spec.seed)
@@ -114,16 +113,17 @@ def _entrant(spec: RunSpec, layers: int) -> Entrant:
     return entrant
 
 
-def _batch(model: nn.Module, task: TaskSpec, rows: int, stretch: int, most: int) -> tuple[dict[str, Tensor], Tensor]:
-    """Inputs and targets of one micro-batch, as shapes; `stretch`: tokens for each that the card counts, of which there
-    are `most`. No padding."""
+def _batch(model: nn.Module, task: TaskSpec, rows: int, stretch: int, prompt: int) -> tuple[dict[str, Tensor], Tensor]:
+    """Inputs and targets of one micro-batch, as shapes; `stretch`: tokens for each that the card counts; `prompt`: the
+    places that learned tokens take. No padding."""
     config: Any = model.config
     if isinstance(task, ImageClassification):
         size = config.image_size
         return {"pixel_values": torch.empty(rows, config.num_channels, size, size, device="meta")}, _classes(rows)
     rows *= rows_of(task)
     length = task.max_length * stretch + _image_tokens(config)
-    ids = torch.zeros(rows, min(length, most), dtype=torch.long, device="meta")
+    length = min(length, _longest(text_config(config)) - prompt)
+    ids = torch.zeros(rows, length, dtype=torch.long, device="meta")
     if reads_last_token(task):
         return {"input_ids": ids, "logits_to_keep": torch.tensor([ids.shape[1] - 1], device="meta")}, _classes(rows)
     return {"input_ids": ids}, torch.zeros_like(ids) if is_lm(task) else _classes(rows)

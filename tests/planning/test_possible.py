@@ -61,14 +61,14 @@ def test_plan_and_sweep_leave_it_out_and_go_on(verb, tmp_path, monkeypatch):
     monkeypatch.setattr("harness.cli.sweep._report", lambda *of: None)  # of skipped cells: tests/analysis
     words = ["method=full", "seed=0,1", "cluster.gpu_memory_gb=0.0001", "cluster.price_per_gpu_hour=2"]
     code, out, _ = verb("plan", *words)
-    assert code == 0 and "0 runs" in out and "left out: method=full" in out and "it takes one GPU of" in out
+    assert code == 0 and "0 runs" in out and "skipped: method=full" in out and "it takes one GPU of" in out
     code, out, err = verb("sweep", *words)
-    assert code == 0 and "left out: 1 cell: it does not fit" in err
+    assert code == 0 and "skipped: 1 cell: it does not fit" in err
     (name,) = (path.stem for path in (tmp_path / "runs" / "plans").glob("adhoc-*.json"))
     (skipped,) = read_plan(tmp_path / "runs", name).skipped
     assert skipped.choices["method"] == "full" and "where a GPU has 0.0001 GB" in skipped.why
     code, out, err = verb("sweep", "--dry-run", "--json", "cluster=slurm", *words)
-    assert code == 0 and json.loads(out)["jobs"] == [] and "left out: 1 cell" in err
+    assert code == 0 and json.loads(out)["jobs"] == [] and "skipped: 1 cell" in err
 
 
 def test_full_fine_tuning_of_packed_weights_is_one_skipped_cell_among_others(verb):
