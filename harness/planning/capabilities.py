@@ -27,7 +27,7 @@ _SMALL: Mapping[str, str] = {  # options of types whose defaults are wider than 
 
 
 @dataclass(frozen=True)
-class Cell:
+class Tried:
     """state: works, refused or broken; why: its sentence."""
 
     state: str
@@ -50,20 +50,20 @@ def spec_of(row: str) -> MethodSpec:
     return replace(spec, update=replace(spec.update, rank=4)) if getattr(spec.update, "rank", 0) > 4 else spec  # type: ignore[call-arg]
 
 
-def probe(row: str, column: str) -> Cell:
+def probe(row: str, column: str) -> Tried:
     """Try one cell anew."""
     try:
         with warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")
             COLUMNS[column](spec_of(row))
     except MethodError as error:
-        return Cell("refused", str(error))
+        return Tried("refused", str(error))
     except Exception as error:  # broad: whatever is no refusal is the finding
-        return Cell("broken", f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
-    return Cell("works")
+        return Tried("broken", f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
+    return Tried("works")
 
 
-def _cells(row: str) -> list[Cell]:
+def _cells(row: str) -> list[Tried]:
     torch.set_num_threads(1)
     return [probe(row, column) for column in COLUMNS]
 
@@ -82,7 +82,7 @@ def table() -> Iterator[str]:
     yield from (f"{number}. {sentence}" for sentence, number in notes.items())
 
 
-def _shown(cell: Cell, notes: dict[str, int], row: str) -> str:
+def _shown(cell: Tried, notes: dict[str, int], row: str) -> str:
     if cell.state == "works":
         return "✓"
     why = cell.why.removeprefix(f"{row}: ").removeprefix(f"peft_{row.removeprefix('peft.type=').lower()}: ")
