@@ -16,6 +16,10 @@ TYPES = (
     "HRA", "IA3", "LILY", "LN_TUNING", "LOHA", "LOKR", "LORA", "MISS", "OFT", "OSF", "PEANUT", "PSOFT", "PVERA",
     "RANDLORA", "ROAD", "SHIRA", "SUPERTUNING", "TINYLORA", "UNILORA", "VBLORA", "VERA", "WAVEFT",
 )  # fmt: skip
+NOT_PACKED = (  # read the weight itself, which a quantised base has packed (docs/capabilities.md)
+    "ADAMSS", "C3A", "DEFT", "DELORA", "FROD", "GRALORA", "HRA", "LOHA", "LOKR", "PEANUT", "SUPERTUNING", "TINYLORA",
+    "UNILORA",
+)  # fmt: skip
 IN_CACHE = ("CARTRIDGE", "PREFIX_TUNING")  # prompts that are keys and values of every block
 PROMPTS = ("CARTRIDGE", "PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING")  # learned tokens in front of the text
 _OF_TASKS = "wants the number of its task with every batch"

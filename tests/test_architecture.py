@@ -46,6 +46,7 @@ MAY = {
         "torch",
         "peft",
     },  # peft's own LoRA is what ours is held against
+    "harness/planning/capability_trials.py": {"harness", "methods", "torch", "peft", "safetensors"},
     "harness/cli/completion.py": {"harness", "argcomplete"},
     "harness/probe/serving.py": {"harness", "methods", "torch", "numpy", "peft"},  # adapters are served by peft
     "harness/planning/search/tpe.py": {"harness", "optuna"},

@@ -3,7 +3,7 @@
 import json
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,8 +64,12 @@ def _answer(source: str, settings: Settings, options: "ServeOptions") -> dict[st
 def _of_run(source: str, settings: Settings, options: "ServeOptions", place: Path) -> dict[str, Any]:
     from harness.cli.serve_run import subject_of
 
-    run_id, spec, loaded, scored = subject_of(source, settings, place / "adapter")
-    answer = _measured(loaded.model, place / "adapter", place, settings, options, scored)
+    run_id, spec, loaded, tuned, scored = subject_of(source, settings, place / "adapter")
+    if tuned is None:
+        answer = _measured(loaded.model, place / "adapter", place, settings, options, scored)
+    else:
+        state = Store(settings.runs).paths(run_id).adapter / "state.safetensors"
+        answer = _beside(loaded.model, tuned, state.stat().st_size, settings, options, scored)
     from harness.measure.clocks import pick_device
     from harness.measure.environment import provenance
 
@@ -88,13 +92,45 @@ def _measured(
     lower = _lower(folder, place, options.ranks)
     rows, why = serve(base, folder, lower, request)
     sizes = {name: _bytes(path) for name, path in {"unmerged": folder, **lower}.items()}
-    sizes["merged"] = sum(p.numel() * p.element_size() for p in base.parameters())
+    sizes["merged"] = sizes["base model"] = sum(p.numel() * p.element_size() for p in base.parameters())
     return {
         "rows": [row | {"bytes": sizes.get(row["way"])} for row in rows],
         "merge_error": merge_errors(base, folder, request),
         "score": None if scored is None else scores(base, folder, scored),
+        "context": _context(config, base),
         "why_not_comparable": why,
-        "request": {key: value for key, value in vars(options).items() if key != "ranks"},
+        "request": _told(options),
+    }
+
+
+def _told(options: "ServeOptions") -> dict[str, Any]:
+    return {key: value for key, value in vars(options).items() if key != "ranks"}
+
+
+def _context(config: Mapping[str, Any], base: Any) -> dict[str, Any] | None:
+    """The tokens that a learned prompt takes from those that the model has places for."""
+    places = getattr(base.config, "max_position_embeddings", None)
+    return {"tokens": tokens, "of": places} if (tokens := config.get("num_virtual_tokens")) else None
+
+
+def _beside(
+    base: Any, tuned: Any, size: int, settings: Settings, options: "ServeOptions", scored: "Scored"
+) -> dict[str, Any]:
+    """The answer of a run whose update is no PEFT adapter: the model as it was trained, beside the base."""
+    from harness.measure.clocks import pick_device
+    from harness.probe.serving import BASE, UNMERGED, request_for, serve_beside
+
+    device = pick_device(settings.device)
+    base, tuned = base.to(device).eval(), tuned.to(device).eval()
+    rows, why = serve_beside(base, tuned, request_for(base, options, base.can_generate(), device))
+    sizes = {BASE: sum(p.numel() * p.element_size() for p in base.parameters()), UNMERGED: size}
+    return {
+        "rows": [row | {"bytes": sizes[row["way"]]} for row in rows],
+        "merge_error": {},
+        "score": {"float32": {UNMERGED: scored(tuned, "float32")}},
+        "context": None,
+        "why_not_comparable": why,
+        "request": _told(options),
     }
 
 

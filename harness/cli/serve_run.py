@@ -23,23 +23,27 @@ from harness.probe.shrink import Bench
 from harness.tasks.build import build
 from methods.errors import MethodError
 from methods.library_types import prompt_length
+from methods.spec import AdapterLayer, Biases
 
 
 def subject_of(
     source: str, settings: Settings, folder: Path
-) -> tuple[str, RunSpec, LoadedModel, Callable[[nn.Module, str], float]]:
-    """(run id, spec, the model before the method, the score of a model in a precision); writes the adapter to `folder`.
+) -> tuple[str, RunSpec, LoadedModel, nn.Module | None, Callable[[nn.Module, str], float]]:
+    """(run id, spec, the model before the method, the one behind it, the score of a model in a precision).
 
-    Raises RecordError for a run whose update is no PEFT adapter.
+    Writes the adapter to `folder`; the model behind the method is given where there is none, as of BitFit and adapter
+    layers. Raises RecordError for a run whose update is neither, as full fine-tuning.
     """
     store = Store(settings.runs)
     run_id = find_run(store, source)
     spec = parse(RunSpec, store.read(run_id).spec, "run")
     tuned, method = restored(run_id, settings)
     check_base(tuned, store.read(run_id).data.get("model_revision"), run_id)
-    folder.mkdir()
+    beside = isinstance(spec.method.update, Biases | AdapterLayer)
     try:
-        write_adapter(*adapter_of(method, tuned, spec.dataset.task, None), folder)
+        if not beside:
+            folder.mkdir()
+            write_adapter(*adapter_of(method, tuned, spec.dataset.task, None), folder)
     except MethodError as error:
         raise RecordError(f"run {run_id}: {error}") from error
     loaded = load_model(spec.model, spec.dataset.task, Seeds(spec.seed), settings.cache)
@@ -52,4 +56,4 @@ def subject_of(
         bench = Bench(model, task, data, spec.dataset, spec.recipe.eval_batch_size, precision, device)
         return bench.scores()["test"]
 
-    return run_id, spec, loaded, scored
+    return run_id, spec, loaded, tuned.model if beside else None, scored

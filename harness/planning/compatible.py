@@ -9,7 +9,7 @@ from harness.ledger.model_spec import ModelSpec
 from harness.ledger.spec import RecipeSpec
 from harness.models.families import family_of
 from harness.training.schedule import train_schedule
-from methods.library_types import IN_CACHE, prompt_length
+from methods.library_types import IN_CACHE, NOT_PACKED, prompt_length
 from methods.spec import MethodSpec, Peft
 from methods.training import Training
 from methods.why_not import why_not as method_why_not
@@ -54,8 +54,12 @@ def why_not(method: MethodSpec, model: ModelSpec, dataset: DatasetSpec) -> str |
 
 
 def _why_not_quantised(method: MethodSpec, model: ModelSpec) -> str | None:
-    """A sentence for a method that trains packed weights themselves, else None."""
-    if model.quantization is None or method.update.kind != "full":
+    """A sentence for a method that trains packed weights themselves, or cannot train beside them, else None."""
+    if model.quantization is None:
+        return None
+    if isinstance(method.update, Peft) and method.update.type in NOT_PACKED:
+        return f"the peft library's {method.update.type} does not train beside packed weights; take peft.type=LORA."
+    if method.update.kind != "full":
         return None
     return (
         f"{method.name} trains every weight, and those of {model.name} are packed ({model.quantization}); leave out "

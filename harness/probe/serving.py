@@ -1,7 +1,8 @@
 """What it takes to serve a PEFT adapter: unmerged, merged, at lower ranks, and switched from request to request.
 
-All ways take turns in every round, in a new order, so that drift is shared. A request is a batch of random tokens (or
-images); of a language model, prefill is its prompt and decode the tokens that are written one by one behind it.
+What has no merge, as a learned prompt, is held against the base model alone. All ways take turns in every round, in a
+new order, so that drift is shared. A request is a batch of random tokens (or images); of a language model, prefill is
+its prompt and decode the tokens that are written one by one behind it.
 """
 
 import copy
@@ -22,7 +23,7 @@ from harness.measure.contention import Contention
 from harness.models.config import text_config
 from harness.probe.result import paired_ratio
 
-MERGED, UNMERGED, SWITCHED = "merged", "unmerged", "two, switched"
+BASE, MERGED, UNMERGED, SWITCHED = "base model", "merged", "unmerged", "two, switched"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -71,7 +72,20 @@ def with_adapters(base: nn.Module, folders: Mapping[str, Path]) -> PeftModel:
     model = PeftModel.from_pretrained(copy.deepcopy(base), str(folder), adapter_name=first)  # type: ignore[arg-type]
     for name, other in others:
         model.load_adapter(str(other), adapter_name=name)
+    if has_prompt(model):
+        model.register_forward_hook(_of_text, with_kwargs=True)
     return model.eval()
+
+
+def has_prompt(model: nn.Module) -> bool:
+    return isinstance(model, PeftModel) and model.active_peft_config.is_prompt_learning
+
+
+def _of_text(_: nn.Module, args: tuple[Any, ...], given: dict[str, Any], output: Any) -> Any:
+    """A language model's logits without those of the learned tokens, as the tasks read them."""
+    if output.logits.dim() == 3:
+        output.logits = output.logits[:, -given["input_ids"].shape[1] :]
+    return output
 
 
 def merged(base: nn.Module, folder: Path) -> nn.Module:
@@ -85,12 +99,33 @@ def serve(
     """A row for each way, as plain data: its times of every round and their ratios to the merged model's; and why the
     times may not be compared with others, where they may not."""
     live = with_adapters(base, {UNMERGED: folder, "second": folder, **lower})
-    ways = {MERGED: Way(merged(base, folder), None), UNMERGED: Way(live, UNMERGED)}
+    floor = {MERGED: merged(base, folder)} if merges(base, folder) else {BASE: base}
+    ways = {name: Way(model, None) for name, model in floor.items()} | {UNMERGED: Way(live, UNMERGED)}
     ways |= {name: Way(live, name) for name in lower} | {SWITCHED: Way(live, None, (UNMERGED, "second"))}
-    contention = Contention(next(base.parameters()).device)
+    return _served(ways, request)
+
+
+def serve_beside(base: nn.Module, tuned: nn.Module, request: Request) -> tuple[list[dict[str, Any]], str | None]:
+    """As `serve`, of a model whose update is no PEFT adapter, and the base model."""
+    return _served({BASE: Way(base, None), UNMERGED: Way(tuned.eval(), None)}, request)
+
+
+def _served(ways: Mapping[str, Way], request: Request) -> tuple[list[dict[str, Any]], str | None]:
+    """The first way is what the others are held against."""
+    floor, *_ = ways
+    contention = Contention(next(ways[floor].model.parameters()).device)
     times = _timed(ways, request, contention)
-    rows = [_row(name, times[name], times[MERGED], request) for name in ways]
+    rows = [_row(name, times[name], (floor, times[floor]), request) for name in ways]
     return rows, contention.why_not_comparable()
+
+
+def merges(base: nn.Module, folder: Path) -> bool:
+    """Whether the adapter can be put into the weights."""
+    try:
+        merged(base, folder)
+    except (AttributeError, NotImplementedError, ValueError):  # a prompt, or a tuner without a merge
+        return False
+    return True
 
 
 @torch.inference_mode()
@@ -129,26 +164,32 @@ def _answered(model: Any, request: Request, before: Callable[[], None]) -> tuple
     read = time.perf_counter()
     if not request.writes:
         return 1e3 * (read - start), 0.0
+    inner = model.get_base_model() if has_prompt(model) else model  # the prompt is in the cache now
     for _ in range(request.options.new_tokens):
         token = out.logits[:, -1:].argmax(-1)
-        out = model(input_ids=token, past_key_values=out.past_key_values, use_cache=True)
+        out = inner(input_ids=token, past_key_values=out.past_key_values, use_cache=True)
     synchronise(device)
     return 1e3 * (read - start), 1e3 * (time.perf_counter() - read) / request.options.new_tokens
 
 
-def _row(name: str, times: Sequence[Any], floor: Sequence[Any], request: Request) -> dict[str, Any]:
+def _row(name: str, times: Sequence[Any], floor: tuple[str, Sequence[Any]], request: Request) -> dict[str, Any]:
     parts = {"prefill": 0, "decode": 1} if request.writes else {"prefill": 0}
     row: dict[str, Any] = {"way": name}
     for part, place in parts.items():
-        ms, reference = [t[place] for t in times], [t[place] for t in floor]
+        ms, reference = [t[place] for t in times], [t[place] for t in floor[1]]
         low, middle, high = (float(v) for v in np.percentile(ms, (5, 50, 95)))
         tokens = next(iter(request.inputs.values())).shape[:2].numel() if part == "prefill" and request.writes else None
         each = tokens or request.options.batch
         row[part] = {
             "ms": ms, "median_ms": middle, "p5_ms": low, "p95_ms": high,
-            "per_second": 1e3 * each / middle, "over_merged": vars(paired_ratio(ms, reference)),
+            "per_second": 1e3 * each / middle, over(floor[0]): vars(paired_ratio(ms, reference)),
         }  # fmt: skip
     return row
+
+
+def over(floor: str) -> str:
+    """The key of a ratio to the way that is called `floor`."""
+    return f"over_{floor.replace(' ', '_')}"
 
 
 @torch.inference_mode()
@@ -160,9 +201,10 @@ def merge_errors(base: nn.Module, folder: Path, request: Request) -> dict[str, d
     base.float()  # for good: what is rounded to bfloat16 below comes from there, and goes back unchanged
     exact = with_adapters(base, {"default": folder})(**request.inputs).logits
     errors: dict[str, dict[str, float]] = {}
+    built = _built(base, folder)
     for name, dtype in DTYPES.items():
         errors[name] = {}
-        for way, build in _BUILT.items():
+        for way, build in built.items():
             logits = build(copy.deepcopy(base).to(dtype), folder)(**_cast(request.inputs, dtype)).logits.float()
             errors[name][way] = float((logits - exact).abs().max() / exact.abs().max())
     return errors
@@ -174,10 +216,15 @@ _BUILT: Mapping[str, Callable[[nn.Module, Path], nn.Module]] = {
 }
 
 
+def _built(base: nn.Module, folder: Path) -> Mapping[str, Callable[[nn.Module, Path], nn.Module]]:
+    return _BUILT if merges(base, folder) else {UNMERGED: _BUILT[UNMERGED]}
+
+
 def scores(base: nn.Module, folder: Path, scored: Callable[[nn.Module, str], float]) -> dict[str, dict[str, float]]:
     """By dtype of the weights: the score of the test split, unmerged and merged; bfloat16 is under autocast."""
+    built = _built(base, folder)
     return {
-        name: {way: scored(build(copy.deepcopy(base).to(dtype), folder), name) for way, build in _BUILT.items()}
+        name: {way: scored(build(copy.deepcopy(base).to(dtype), folder), name) for way, build in built.items()}
         for name, dtype in DTYPES.items()
     }
 

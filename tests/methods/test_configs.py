@@ -87,8 +87,8 @@ def test_every_method_can_act_on_a_model_that_has_its_targets(lab, name):
             "peft",
             {"type": "CPT"},
             {},
-            "peft: the peft library's CPT cannot be used here: it adds tokens to the input, "
-            "which only the library's own wrapper of the model does.",
+            "peft: the peft library's CPT cannot be used here: it learns from examples "
+            "that are written into its options, by a loss of its own.",
         ),
         ("head", {}, {"head": ()}, "head trains the head alone, and the model's head is tied to its embeddings."),
     ],

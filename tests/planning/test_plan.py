@@ -146,10 +146,11 @@ def test_the_command_line_narrows_a_named_sweep(conf):
         (("method=prefix_tuning", "model=deberta_v3_base"), "no keys and values from before, as prefix_tuning needs"),
         (("method=prefix_tuning", "recipe.gradient_checkpointing=true"), "gradient_checkpointing must be false"),
         (("method=prompt_tuning", "method.update.options.num_virtual_tokens=512"), "minilm has places for 512"),
+        (("method=peft", "peft.type=LOKR", "model.quantization=nf4"), "LOKR does not train beside packed weights"),
         (("method=peft", "peft.type=P_TUNING"), "set peft.num_virtual_tokens, to 20 say"),
     ],
 )
-def test_a_learned_prompt_without_a_place_is_refused_when_planning(words, sentence):
+def test_a_type_of_the_library_without_a_place_is_refused_when_planning(words, sentence):
     with pytest.raises(PlanError, match=sentence):
         _one("model=minilm", "dataset=stdlib_docs", *words)
 

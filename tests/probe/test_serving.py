@@ -92,6 +92,35 @@ def test_an_adapter_that_has_no_rank_is_served_at_none(adapter, tmp_path, capsys
     assert "only LORA adapters can be squeezed" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("kind", [peft.PromptTuningConfig, peft.PrefixTuningConfig])
+def test_a_learned_prompt_is_served_beside_the_base_and_says_what_context_it_takes(adapter, tmp_path, capsys, kind):
+    base = transformers.LlamaForCausalLM.from_pretrained(tmp_path / "base")
+    peft.get_peft_model(base, kind(task_type="CAUSAL_LM", num_virtual_tokens=5)).save_pretrained(tmp_path / "prompt")
+    answer = served(capsys, tmp_path / "prompt", *FAST)
+    assert [row["way"] for row in answer["rows"]] == ["base model", "unmerged", "two, switched"]
+    assert answer["rows"][0]["decode"]["over_base_model"]["value"] == 1.0
+    assert answer["context"] == {"tokens": 5, "of": 2048}
+    assert set(answer["merge_error"]["bfloat16"]) == {"unmerged"}
+    assert main(["serve-probe", str(tmp_path / "prompt"), *FAST]) == 0
+    said = capsys.readouterr().out
+    assert "over base model" in said and "takes up 5 of the model's 2048 tokens of context" in said
+
+
+@pytest.mark.parametrize("method", ["adapter_serial", "prompt_tuning"])
+def test_what_cannot_be_merged_scores_as_in_its_record(method, tmp_path, peftlab_cache, capsys):
+    where = [f"runs={tmp_path / 'runs'}", f"cache={peftlab_cache}", "device=cpu"]
+    words = [f"method={method}", "model=gpt2_small", "model.size=tiny", "dataset=kinship_lm", "recipe=tiny",
+             "+dataset.split.limit={train: 32, validation: 16, test: 16}", "tracker=none",
+             "recipe.precision=float32"]  # fmt: skip
+    assert main(["run", *words, *where, "--json"]) == 0
+    record = Store(tmp_path / "runs").read(json.loads(capsys.readouterr().out)["id"])
+    answer = served(capsys, record.id, *FAST, *where, "--picture", tmp_path / "serving.png")
+    metric = record.spec["dataset"]["metric"]
+    assert answer["score"]["float32"]["unmerged"] == pytest.approx(record.scores["test"][metric].value, rel=1e-5)
+    assert [row["way"] for row in answer["rows"]][:2] == ["base model", "unmerged"]
+    assert "decode" in answer["rows"][1] and answer["rows"][1]["bytes"] > 0
+
+
 def test_a_runs_score_is_its_records_and_the_answer_lies_beside_it(tmp_path, peftlab_cache, capsys):
     where = [f"runs={tmp_path / 'runs'}", f"cache={peftlab_cache}"]
     words = ["method=cla", "method.update.rank=4", "model=vit_micro", "dataset=digits", "recipe=tiny", "tracker=none",
