@@ -16,14 +16,17 @@ if TYPE_CHECKING:  # named only: pandas and rich load when a verb is called
 
 def report(given: "Namespace") -> int:
     """`peftlab report NAME… [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-mixed] [--json]`."""
-    frame = _frame(given)
-    if not given.json:
-        _answer(frame, given.out)
+    return _report(_frame(given), given.out, given.json)
+
+
+def _report(frame: "Frame", out: Path, as_json: bool) -> int:
+    if not as_json:
+        _answer(frame, out)
         return 0
     from analysis.report.build import write_report
     from analysis.report.summary import summary
 
-    path = write_report(frame, given.out / frame.name)
+    path = write_report(frame, out / frame.name)
     return _print_json(summary(frame) | {"report": str(path)})
 
 
@@ -69,6 +72,27 @@ def audit(given: "Namespace") -> int:
     else:
         _print_tables([audit_table(frame, findings)])
     return 1 if findings else 0
+
+
+def bundle(given: "Namespace") -> int:
+    """`peftlab bundle NAME [OUT] [--runs DIR] [--json]`: a file of a sweep's records for others."""
+    from analysis.sharing.bundle import bundle as write_bundle
+    from analysis.sharing.bundle import said
+
+    made = write_bundle(given.sweep, given.runs, given.out or Path(f"{given.sweep}.zip"))
+    if given.json:
+        return _print_json(vars(made) | {"path": str(made.path)})
+    for sentence in said(made):
+        print(sentence)
+    return 0
+
+
+def pool(given: "Namespace") -> int:
+    """`peftlab pool PLACE … [--out DIR] [--json]`: the records of several sites in one comparison."""
+    from analysis.sharing.pool import pooled
+
+    with pooled(given.places) as frame:
+        return _report(frame, given.out, given.json)
 
 
 def advise(given: "Namespace") -> int:

@@ -1,12 +1,13 @@
 """Whose record it is: folder, id and spec are one thing, and the words are those that records use."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
-from typing import get_args
+from typing import Any, get_args
 
 from analysis.checks.evidence import Evidence
 from analysis.checks.finding import Unproved
+from harness.ledger.dataset_spec import LEFT_OUT
 from harness.ledger.errors import SpecError
 from harness.ledger.fingerprint import ENVIRONMENT, fingerprint
 from harness.ledger.identity import run_id, to_plain
@@ -22,6 +23,8 @@ def identity(run: Evidence) -> Iterator[str]:
     record = run.record
     if record.id != run.paths.id:
         yield f"the record is of run {record.id}"
+    if _is_shared(record.spec):
+        raise Unproved("the place of its data was left out when it was shared, so that its id cannot be recomputed")
     try:
         recomputed = run_id(parse(RunSpec, record.spec, "spec"))
     except SpecError as error:
@@ -70,6 +73,12 @@ def provenance(run: Evidence) -> Iterator[str]:
         yield f"commit {commit!r} is none"
     if "finished" in facts and datetime.fromisoformat(facts["finished"]).tzinfo is None:
         yield f"finished {facts['finished']!r} has no time zone"
+
+
+def _is_shared(spec: Mapping[str, Any]) -> bool:
+    """Whether the spec, or that of the run it starts from, lacks the path of its data."""
+    source = spec["dataset"].get("source") or {}
+    return source.get("path") == LEFT_OUT or bool(spec.get("source") and _is_shared(spec["source"]))
 
 
 def _science(spec: object, prefix: str = "") -> dict[str, object]:

@@ -6,7 +6,7 @@ Like every cache here it is never the truth: `fresh` asks again, and `peftlab au
 import hashlib
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,21 +39,24 @@ def prove(runs: Path, ids: Sequence[str], name: str, *, fresh: bool = False) -> 
     stamps = {run_id: stamp for run_id in dict.fromkeys(ids) if (stamp := _stamp(runs / run_id))}
     known = {} if kept is None else {row[0]: _Row(*row) for row in kept.itertuples(index=False, name=None)}
     known = {run_id: row for run_id, row in known.items() if row.stamp == stamps.get(run_id)}
-    rows = [known.get(run_id) or _checked(runs / run_id, stamp) for run_id, stamp in stamps.items()]
+    rows = [known.get(run_id) or _checked(runs, run_id, stamp) for run_id, stamp in stamps.items()]
     if kept is None or len(known) < len(rows) or len(kept) > len(rows):
         cache.write(path, pd.DataFrame(rows, columns=list(_Row._fields)))
     alone = tuple(_finding(raw) for row in rows for raw in orjson.loads(row.findings))
     return (*alone, *between(Facts(**orjson.loads(row.facts)) for row in rows if row.facts))
 
 
-def _checked(folder: Path, stamp: str) -> _Row:
+def _checked(runs: Path, run_id: str, stamp: str) -> _Row:
+    """`run_id` may lead through a site's folder (site/id): it is what findings call the run then."""
+    folder = runs / run_id
     try:
         run = read_evidence(folder)
         findings, facts = check_evidence(run), facts_of(run)
     except (RecordError, KeyError, TypeError, ValueError, OSError, AttributeError):
         findings, facts = check_run(folder), None
-    text = orjson.dumps([asdict(finding) for finding in findings]).decode()
-    return _Row(folder.name, stamp, text, "" if facts is None else orjson.dumps(asdict(facts)).decode())
+    named = [asdict(replace(finding, where=run_id, runs=(run_id,))) for finding in findings]
+    known = "" if facts is None else orjson.dumps(asdict(replace(facts, id=run_id))).decode()
+    return _Row(run_id, stamp, orjson.dumps(named).decode(), known)
 
 
 def _finding(raw: dict) -> Finding:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from harness.cli.commands_of_cards import CARDS
 from harness.cli.commands_of_ranks import RANKS
+from harness.cli.commands_of_sharing import SHARING
 from harness.cli.grammar import (
     ANY_SWEEP,
     FAILED,
@@ -175,6 +176,7 @@ VERBS = {
         "what is wrong or suspicious in a sweep's records",
         (SWEEP, RUNS, JSON),
     ),
+    **SHARING,
     "probe": Verb(
         "harness.cli.probe:main",
         "time and memory of a training step, methods side by side",

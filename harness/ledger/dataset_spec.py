@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from harness.ledger.errors import SpecError
 
+LEFT_OUT = "[left out]"  # for the path of local data, in records that were shared: their ids cannot be recomputed
+
 
 @dataclass(frozen=True)
 class HubData:

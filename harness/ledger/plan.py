@@ -142,12 +142,13 @@ def read_plan(runs: Path, name: str) -> Plan:
             f"Start one with: peftlab sweep sweep={name}"
         )
     try:
-        return _plan_from_json(json.loads(path.read_bytes()))
+        return plan_from_json(json.loads(path.read_bytes()))
     except (OSError, ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise PlanError(f"{path}: not a plan ({error!r}); the same sweep command writes it anew.") from error
 
 
-def _plan_from_json(raw: Mapping[str, Any]) -> Plan:
+def plan_from_json(raw: Mapping[str, Any]) -> Plan:
+    """The reverse of `plan_to_json`; raises LookupError, TypeError, ValueError or AttributeError for garbage."""
     axes = list(raw["parts"])
 
     def spec(numbers: list[int], seed: int) -> dict[str, Any]:

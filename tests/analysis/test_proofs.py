@@ -58,7 +58,7 @@ def test_a_kept_proof_opens_no_file_of_a_run(tmp_path: Path, monkeypatch: pytest
     ids = [folder.name for folder in HONEST.iterdir()]
     checked = []
     check = proofs._checked
-    monkeypatch.setattr(proofs, "_checked", lambda folder, stamp: checked.append(folder.name) or check(folder, stamp))
+    monkeypatch.setattr(proofs, "_checked", lambda runs, run, stamp: checked.append(run) or check(runs, run, stamp))
     first = proofs.prove(runs, ids, "kept")
     assert sorted(checked) == sorted(ids)
     assert proofs.prove(runs, ids, "kept") == first

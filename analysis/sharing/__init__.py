@@ -1,0 +1,1 @@
+"""Records that leave a machine, and records that come from others'."""
