@@ -15,6 +15,7 @@ from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.data.hub import require
 from harness.execution.queue import do
+from harness.execution.runner import run as do_run
 from harness.ledger.errors import SpecError
 from harness.ledger.parse import parse
 from harness.ledger.plan import Planned
@@ -70,8 +71,6 @@ def _work(
         from harness.planning.search.study import next_trial, planned_trials, study_name, trial_of, write_study
     except ModuleNotFoundError as error:
         raise SpecError(f"search needs {error.name}: pip install 'peftlab[search]'.") from None
-    from harness.training.run import run_one
-
     store, name = Store(settings.runs), study_name(base, spec)
     busy: set[str] = set()
     while True:
@@ -85,7 +84,7 @@ def _work(
                 return trials, name
             todo = _planned(request, *proposal, store, settings)
             write_study(store, name, spec, [*runs, todo])
-        outcome = do(todo, {todo.id: todo}, store, lambda run, leased: run_one(run, leased, settings))
+        outcome = do(todo, {todo.id: todo}, store, lambda run, leased: do_run(run, leased, settings))
         busy |= {todo.id} if outcome in ("held", "later") else set()
 
 

@@ -1,7 +1,8 @@
 """On how many GPUs a run's step fits, by the ledger on paper: one, several that share its state, or none. No torch.
 
-Sharded over k GPUs (as FSDP does), each holds 1/k of weights, gradients and optimizer state, and what its 1/k of the
-micro-batch keeps for the backward pass. A tenth of a GPU's memory is left to CUDA's context, workspaces and slack.
+Sharded over k GPUs (`parallel=fsdp`), each holds 1/k of the weights, and what its 1/k of the micro-batch keeps for the
+backward pass. Of full fine-tuning it holds 1/k of gradients and optimizer state too; an adapter's are whole on each.
+A tenth of a GPU's memory is left to CUDA's context, workspaces, the block that is gathered, and slack.
 Quantised weights are not sharded: bitsandbytes and FSDP2 corrupt them (bitsandbytes#1945, accelerate#3983).
 """
 
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 USABLE = 0.9
+TRAINED = ("adapter", "gradients", "optimizer")  # roles that are of what is trained
 KEPT = ("saved_for_backward", "recomputed_block")  # roles that are of a micro-batch
 
 
@@ -46,17 +48,22 @@ def fit(
     """None where nothing is known of the GPUs or of the step. count: the ledger of another spec, as plain data."""
     if gpus.memory_gb is None or not ledger:
         return None
-    held = {k: per_gpu(ledger, k, spec["recipe"]["batch_size"]) for k in _numbers(gpus.most, spec)}
+    all_shared = spec["method"]["update"]["kind"] == "full"
+    held = {k: per_gpu(ledger, k, spec["recipe"]["batch_size"], all_shared) for k in _numbers(gpus.most, spec)}
     enough = next((k for k, size in held.items() if size <= USABLE * gpus.memory_gb), None)
     if enough == 1:
         return Fit(1, held[1])
     return Fit(enough, held[enough or max(held)], _remedy(enough, spec, gpus, count))
 
 
-def per_gpu(ledger: Mapping[str, float], k: int, batch: int) -> float:
-    """GB on each of k GPUs; a micro-batch of fewer examples than GPUs is one example each."""
+def per_gpu(ledger: Mapping[str, float], k: int, batch: int, all_shared: bool) -> float:
+    """GB on each of k GPUs; a micro-batch of fewer examples than GPUs is one example each.
+
+    all_shared: whether what is trained is sharded too, or the frozen weights alone.
+    """
     kept = sum(ledger.get(role, 0.0) for role in KEPT)
-    return ((sum(ledger.values()) - kept) / k + kept / min(k, batch)) / 1e9
+    whole = 0.0 if all_shared else sum(ledger.get(role, 0.0) for role in TRAINED)
+    return ((sum(ledger.values()) - kept - whole) / k + whole + kept / min(k, batch)) / 1e9
 
 
 def _numbers(most: int, spec: Mapping[str, Any]) -> list[int]:

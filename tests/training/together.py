@@ -13,7 +13,7 @@ from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.execution.rank import OutcomeStore
 from harness.execution.ranks import outcome_file
-from harness.ledger.record import Record, read_record
+from harness.ledger.record import read_record
 from harness.ledger.store import Store
 from harness.planning.plan import plan_one, read_request
 from harness.training.context import Stopped
@@ -33,7 +33,7 @@ class Ask:
     steps: int | None = None
 
 
-def do(ask: Ask, world: World = ALONE) -> Record | None:
+def do(ask: Ask, world: World = ALONE) -> Any:
     """The record; None of one that was stopped."""
     request = read_request([*ask.words, f"runs={ask.store}", "tracker=none", "device=cpu"])
     planned, settings = plan_one(request, RESOLVER), settings_from(request.config)
@@ -53,8 +53,8 @@ def _process(rank: int, folder: Path, asks: Any, answers: Any) -> None:
         try:
             record = do(ask, World(rank, 2, ask.kind))
             answers.put((rank, record and record.id, None))
-        except Exception:
-            answers.put((rank, None, traceback.format_exc()))
+        except Exception as error:
+            answers.put((rank, None, f"{traceback.format_exc()}\n{type(error).__name__}"))
     dist.destroy_process_group()
 
 
@@ -70,17 +70,23 @@ class Pair:
         for process in self.processes:
             process.start()
 
-    def do(self, ask: Ask) -> Record | None:
+    def do(self, ask: Ask) -> Any:
         """As `do`, by both; the record that the first one leaves for the process that started them."""
-        for asks in self._asks:
-            asks.put(ask)
-        answers = [self._answers.get(timeout=120) for _ in range(2)]
+        self.ask(ask)
+        answers = [self.answer() for _ in range(2)]
         assert not [why for _, _, why in answers if why], "\n".join(why for _, _, why in answers if why)
-        run_id = answers[0][1]
+        run_id = next((run for _, run, _ in answers if run), None)
         return read_record(outcome_file(ask.store / run_id, 0)) if run_id else None
 
-    def end(self) -> None:
+    def ask(self, ask: Ask | None) -> None:
         for asks in self._asks:
-            asks.put(None)
+            asks.put(ask)
+
+    def answer(self) -> tuple[int, str | None, str | None]:
+        """The next one's rank, its run, and how it ended in an error."""
+        return self._answers.get(timeout=120)
+
+    def end(self) -> None:
+        self.ask(None)
         for process in self.processes:
             process.join(20)
