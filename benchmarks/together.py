@@ -11,8 +11,9 @@ from tests.training.test_together import DIGITS, SHORT
 from tests.training.together import Ask, Pair, do
 
 METHODS = (
-    "lora", "cla", "paca", "cola", "c3la", "ba_sparse_lora", "squeeze_in method.update.rank=8 method.schedule.ranks=[8,4]",
-    "full", "head", "bitfit", "adapter_serial", "dora", "adalora",
+    "lora", "cla", "paca", "cola", "c3la", "ba_sparse_lora",
+    "squeeze_in method.update.rank=8 method.schedule.ranks=[8,4]", "full",
+    "head", "bitfit", "adapter_serial", "dora", "adalora",
 )  # fmt: skip
 MOST = 1e-5
 

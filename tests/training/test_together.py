@@ -24,7 +24,9 @@ FAMILIES = {  # `benchmarks/together.py` has all of them, in both layouts
 
 
 @pytest.fixture(scope="module")
-def pair(tmp_path_factory):
+def pair(tmp_path_factory, peftlab_cache):
+    words = (*SHORT, *DIGITS, "method=head", f"cache={peftlab_cache}")
+    do(Ask(tmp_path_factory.mktemp("before"), words))  # imports everything, before the processes are forked
     pair = Pair(tmp_path_factory.mktemp("pair"))
     yield pair
     pair.end()
