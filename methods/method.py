@@ -70,6 +70,7 @@ class Layout:
     targets: Mapping[str, str]  # "q" -> "attention.self.query", or "attn.c_attn[0/3]", a fused part
     head: tuple[str, ...]
     within: str = ""  # path of the module outside of which every method leaves the weights alone; "": the whole model
+    writable: bool = True  # whether a method may write into frozen weights: not where they are about to be sharded
 
 
 class Method(Protocol):

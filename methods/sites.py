@@ -103,7 +103,8 @@ def _matches(model: nn.Module, target: str, layout: Layout) -> list[AdapterSite]
     layers = {name: at["layer"] for name in names if (at := inside_a_block.fullmatch(name))}
     if not layers:
         raise MethodError(f"target '{target}' ({address}) is no module of {type(model).__name__}; correct its card.")
-    sites = [_site(name, model.get_submodule(name), part, parts, _is_plain(model, name)) for name in layers]
+    writable = {name: layout.writable and _is_plain(model, name) for name in layers}
+    sites = [_site(name, model.get_submodule(name), part, parts, writable[name]) for name in layers]
     return [replace(site, target=target, layer=int(layers[site.module_path] or 0)) for site in sites]
 
 

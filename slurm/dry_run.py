@@ -25,7 +25,7 @@ from slurm.executor import Executor
 from slurm.launch import check_submission
 from slurm.nodes import bad_nodes
 from slurm.packing import Pack, limit_minutes, pack
-from slurm.resources import needs
+from slurm.resources import needs, widened
 from slurm.status import live, queue
 from slurm.submission import Submission
 
@@ -42,12 +42,13 @@ class ScriptOnly(Executor):
 
 def dry_run(plan: Plan, store: Store, settings: Settings, cluster: Mapping[str, Any]) -> DryRun:
     """Arrays, packing, limits and the script of the first array. Raises PlanError for what could not be submitted."""
-    spec = parse(SlurmCluster, dict(cluster), "cluster")
-    check_submission(store.root, spec)
+    card = parse(SlurmCluster, dict(cluster), "cluster")
+    check_submission(store.root, card, settings.processes)
+    spec = widened(card, settings.processes)
     jobs = live(store.root)
     alive = [run_id for job in jobs or () for run_id in job.ids]
     todo = reconcile(plan, scan(store, plan.ids), alive)
-    sized = needs(plan, todo.start, store, spec, settings.cache)
+    sized = needs(plan, todo.start, store, spec, settings.cache, settings.processes)
     sources = {run.id: run.source for run in plan.runs if run.source}
     packs = pack([run_id for run_id in todo.start if run_id in sized], sized, spec, sources)
     now = packs[: _room(spec)]

@@ -99,14 +99,15 @@ class Job:
         """How a worker is started: on a GPU of its own, each from another place in the list."""
         count, gpus = min(int(submission.cluster["at_once"]), len(self.ids)), visible_gpus()
         command = [sys.executable, "-m", "harness.execution.worker", "--runs", self.runs, "--plan", submission.address]
-        command += ["--runner", submission.runner, "--at-once", str(sharers(count, gpus))]
+        each = int((submission.settings or {}).get("processes", 1))  # of one run
+        command += ["--runner", submission.runner, "--at-once", str(sharers(count, gpus, each))]
         if submission.settings is not None:
             command += ["--settings", json.dumps(submission.settings)]
         threads = str(max(1, int(submission.cluster["cpus"]) // count))
         env = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
 
         def start(number: int, ids: Sequence[str]) -> Worker:
-            return subprocess.Popen([*command, *ids[number:], *ids[:number]], env=env | pin(number, gpus))
+            return subprocess.Popen([*command, *ids[number:], *ids[:number]], env=env | pin(number, gpus, each))
 
         return start
 

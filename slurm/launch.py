@@ -27,7 +27,7 @@ from slurm.cluster_spec import SlurmCluster
 from slurm.memory import excluded_runs, triage_oom
 from slurm.nodes import bad_nodes
 from slurm.packing import Pack, pack
-from slurm.resources import Need, needs
+from slurm.resources import Need, needs, widened
 from slurm.snapshot import snapshot
 from slurm.status import live, queue
 from slurm.submission import Submission
@@ -70,10 +70,12 @@ def start(
     runner: str = DEFAULT_RUNNER,
 ) -> Launched:
     """Reconcile and submit, alone. Raises PlanError when SLURM does not answer or refuses; what was submitted stays."""
-    check_submission(store.root, cluster)
+    processes = int((settings or {}).get("processes", 1))
+    check_submission(store.root, cluster, processes)
+    cluster = widened(cluster, processes)
     cache = Path(settings["cache"]) if settings else default_cache()
     open_ids = [i for i in plan.ids if store.status(i) != "done"]
-    needed = needs(plan, open_ids, store, cluster, cache)  # before the lock: shapes may have to be counted
+    needed = needs(plan, open_ids, store, cluster, cache, processes)  # before the lock: shapes may have to be counted
     with _alone(store.root) as lock:
         live_jobs = live(store.root, patient=True)
         alive = None if live_jobs is None else [run_id for job in live_jobs for run_id in job.ids]
@@ -95,14 +97,16 @@ def start(
     return Launched(todo, arrays, len(packs), runs, len(ids) - runs, excluded, more, lost)
 
 
-def check_submission(runs: Path, cluster: SlurmCluster) -> None:
-    """Raises PlanError for what cannot work, before anything is submitted."""
+def check_submission(runs: Path, cluster: SlurmCluster, processes: int = 1) -> None:
+    """Raises PlanError for what cannot work, before anything is submitted. processes: of one run."""
     if cluster.submit_limit == 1:
         raise PlanError("cluster.submit_limit: 1 leaves no room for the next job; at least 2, or null for no limit.")
-    if cluster.gpus > cluster.at_once:
+    if cluster.gpus > cluster.at_once * processes:
+        uses = "one GPU" if processes == 1 else f"{processes} GPUs"
         raise PlanError(
-            f"cluster.gpus: {cluster.gpus} for {cluster.at_once} run at once; a run uses one GPU, so take "
-            f"gpus: {cluster.at_once}, or at_once: {cluster.gpus} (each worker then has a GPU of its own)."
+            f"cluster.gpus: {cluster.gpus} for {cluster.at_once} run at once; a run uses {uses}, so take "
+            f"gpus: {cluster.at_once * processes}, or at_once: {cluster.gpus // processes} "
+            "(each worker then has its own)."
         )
     if cluster.limit_minutes is not None and 2 * cluster.warn_seconds > 60 * cluster.limit_minutes:
         raise PlanError(

@@ -33,13 +33,25 @@ def machine_of(cluster: SlurmCluster) -> Machine:
     )
 
 
-def needs(plan: Plan, ids: Iterable[str], store: Store, cluster: SlurmCluster, cache: Path) -> dict[str, Need]:
-    """Each run's need, by the estimates that `peftlab plan` shows for this cluster. New shapes are counted."""
+def widened(cluster: SlurmCluster, processes: int) -> SlurmCluster:
+    """A card whose jobs have a core, and where they have GPUs a GPU, for each of the `processes` of a run."""
+    least = cluster.at_once * processes
+    gpus = max(cluster.gpus, least) if cluster.gpus and processes > 1 else cluster.gpus
+    return replace(cluster, gpus=gpus, cpus=max(cluster.cpus, least) if processes > 1 else cluster.cpus)
+
+
+def needs(
+    plan: Plan, ids: Iterable[str], store: Store, cluster: SlurmCluster, cache: Path, processes: int = 1
+) -> dict[str, Need]:
+    """Each run's need, by the estimates that `peftlab plan` shows for this cluster. New shapes are counted.
+
+    processes: of one run; each is taken to need the host memory of one that is alone.
+    """
     wanted = frozenset(ids)
     runs = [run for run in plan.runs if run.id in wanted]
     by_cell: dict[str, Need] = {}
     for estimate in estimates(replace(plan, runs=tuple(runs)), store, cache, machine_of(cluster)):
-        gigabytes = estimate.host_bytes * cluster.at_once / 1e9  # of the job: its runs share it
+        gigabytes = estimate.host_bytes * cluster.at_once * processes / 1e9  # of the job: its runs share it
         seconds = estimate.wall_seconds or UNKNOWN_SECONDS
         by_cell[cell_of(estimate.choices)] = Need(_class(gigabytes, cluster.memory_gb), seconds)
     return {run.id: by_cell[cell_of(run.choices)] for run in runs}

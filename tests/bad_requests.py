@@ -316,8 +316,29 @@ def sweeps() -> Iterator[Bad]:
         yield Bad((*PLAN, f"sweep=s_{name}"), (key,))
 
 
+def layouts() -> Iterator[Bad]:
+    """Runs of several processes that cannot be."""
+    two = ("parallel=ddp", "processes=2")
+    for words in (
+        ("parallel=ddp",),
+        ("processes=2",),
+        ("parallel=none", "processes=2"),
+        ("parallel=fsdp", "processes=1"),
+    ):
+        yield Bad((*PLAN, *cell(), *words), ("parallel", "processes"))
+    yield Bad((*PLAN, *cell(method="autolora"), *two), ("autolora", "parallel=none"))
+    sharded = ("parallel=fsdp", "processes=2")
+    packed = ("model.quantization=nf4", "model.double_quantization=false")
+    for verb in ("run", "sweep", "plan"):
+        yield Bad((verb, *cell(), *packed, *sharded), ("parallel=fsdp", "nf4", "parallel=ddp"))
+    written = cell(model="tinyllama", dataset="e2e_generation")
+    yield Bad((*PLAN, *written, *sharded), ("parallel=fsdp", "e2e_generation", "parallel=ddp"))
+    moments = cell(method="full", recipe="squeeze_gemma_adafactor")
+    yield Bad((*PLAN, *moments, *sharded), ("parallel=fsdp", "adafactor", "adamw"))
+
+
 def everything() -> Iterator[Bad]:
     yield from chain(
         fields_of_specs(), unknown_choices(), unknown_keys(), words_that_cannot_be_read(), settings(), clusters(),
-        probe_options(), verbs_and_flags(), arguments(), ids(), yamls(), sweeps(),
+        probe_options(), verbs_and_flags(), arguments(), ids(), yamls(), sweeps(), layouts(),
     )  # fmt: skip

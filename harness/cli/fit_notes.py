@@ -19,9 +19,8 @@ def _judgement(fit: Fit) -> str:
     if fit.gpus is None:
         return f"impossible, {fit.gigabytes:.1f} GB on each of the most GPUs that a run may take; {fit.remedy}"
     remedy = "" if fit.remedy.startswith("sharding") else f"; {fit.remedy}"
-    return (
-        f"needs sharding over {fit.gpus} GPUs ({fit.gigabytes:.1f} GB on each), and no run is sharded here yet{remedy}"
-    )
+    layout = f"parallel=fsdp processes={fit.gpus}"
+    return f"needs sharding over {fit.gpus} GPUs, {fit.gigabytes:.1f} GB on each ({layout}){remedy}"
 
 
 def _cost(cells: Sequence[CostEstimate], price: float | None) -> str:

@@ -19,6 +19,7 @@ from harness.ledger.spec import RunSpec
 from harness.planning.plan import PlanRequest, plan_one, request_of
 from harness.planning.search.search_spec import SearchSpec, read_search
 from harness.planning.search.space import Space, Trial
+from harness.planning.together import check_together
 
 PREFIX = "search."
 
@@ -38,6 +39,7 @@ def main(given: Namespace) -> int:
     run = parse(RunSpec, base.spec, "run")
     if run.method.ranks or run.method.update.kind != "low_rank" or run.method.schedule.kind != "constant":
         raise SpecError(f"{run.method.name}: a search sets method.ranks of a plain low_rank update, as in method=lora.")
+    check_together((base,), settings)
     require(run.model, run.dataset, settings.cache)
     from harness.planning.search.weights import space_of
 

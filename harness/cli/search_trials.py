@@ -17,6 +17,7 @@ from harness.config.settings import Settings
 from harness.execution.jobs import note_launcher
 from harness.execution.launcher import Launcher
 from harness.execution.queue import do
+from harness.execution.runner import run as do_run
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.store import Store
 from harness.planning.plan import PlanRequest, plan_one
@@ -45,8 +46,6 @@ class Search:
 
 def search_here(search: Search) -> list[Trial]:
     """One trial after the other in this process: those that nobody finished first. Returns all of the study."""
-    from harness.training.run import run_one
-
     busy: set[str] = set()
     while True:
         runs, trials = _present(search)
@@ -56,7 +55,7 @@ def search_here(search: Search) -> list[Trial]:
         if todo is None:
             write_study(search.store, search.name, search.spec, runs)
             return trials
-        outcome = do(todo, {todo.id: todo}, search.store, lambda run, leased: run_one(run, leased, search.settings))
+        outcome = do(todo, {todo.id: todo}, search.store, lambda run, leased: do_run(run, leased, search.settings))
         busy |= {todo.id} if outcome in ("held", "later") else set()
 
 

@@ -33,6 +33,7 @@ from harness.models.extras import require_packages
 from harness.planning.fit import gpus_of
 from harness.planning.order import work_order
 from harness.planning.plan import plan_one, plan_sweep, request_of
+from harness.planning.together import check_together
 
 
 def run(given: Namespace) -> int:
@@ -41,7 +42,9 @@ def run(given: Namespace) -> int:
     check_card(request.config["cluster"])
     settings = settings_from(request.config)
     store = Store(settings.runs)
-    planned = of_present_data(lineage(plan_one(request, Resolver())), store, settings)[-1]
+    runs = lineage(plan_one(request, Resolver()))
+    check_together(runs, settings)
+    planned = of_present_data(runs, store, settings)[-1]
     if not is_settled(store, planned.id):
         _do(planned, store, settings)
     record = store.read(planned.id)
@@ -60,6 +63,7 @@ def sweep(given: Namespace) -> int:
     launcher = launcher_of(cluster)
     plan = plan_sweep(request, Resolver())
     settings = settings_from(request.config, plan.name)
+    check_together(plan.runs, settings)
     plan = replace(plan, runs=of_present_data(plan.runs, Store(settings.runs), settings))
     plan = _possible(plan, settings, cluster)
     print_left_out(plan)
@@ -133,6 +137,7 @@ def plan(given: Namespace) -> int:
     check_card(request.config["cluster"])
     plan = plan_sweep(request, Resolver())
     settings = settings_from(request.config)
+    check_together(plan.runs, settings)
     store = Store(settings.runs)
     plan = replace(plan, runs=of_present_data(plan.runs, store, settings))
     needs, machine, gpus = [], machine_of(request.config["cluster"]), gpus_of(request.config["cluster"])

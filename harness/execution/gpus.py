@@ -1,4 +1,5 @@
-"""Which GPU a worker sees: one each, so that no two runs share a device unless there are more workers than GPUs."""
+"""Which GPUs a worker sees: one for each process of its run, so that no two runs share a device unless there are more
+workers than GPUs for them."""
 
 import math
 import os
@@ -17,11 +18,12 @@ def visible_gpus() -> list[str]:
     return [name for word in listed.split(",") if (name := word.strip()) and name != "-1"]
 
 
-def pin(worker: int, gpus: Sequence[str]) -> dict[str, str]:
-    """The environment that shows a worker one GPU, round robin; nothing where there is none."""
-    return {VISIBLE: gpus[worker % len(gpus)]} if gpus else {}
+def pin(worker: int, gpus: Sequence[str], each: int = 1) -> dict[str, str]:
+    """The environment that shows a worker `each` GPUs, round robin; nothing where there is none."""
+    mine = [gpus[(worker * each + number) % len(gpus)] for number in range(each)] if gpus else []
+    return {VISIBLE: ",".join(dict.fromkeys(mine))} if gpus else {}
 
 
-def sharers(workers: int, gpus: Sequence[str]) -> int:
-    """Workers of the fullest device; without GPUs all share the processors."""
-    return math.ceil(workers / max(1, len(gpus)))
+def sharers(workers: int, gpus: Sequence[str], each: int = 1) -> int:
+    """Workers of the fullest device, with `each` GPUs for one; without GPUs all share the processors."""
+    return math.ceil(workers * each / max(1, len(gpus)))

@@ -59,12 +59,13 @@ def launch(
         + (f" ({known} have a record)" if known else "")
         + f", {count} at a time"
     )
-    command = worker_command(plan, settings, runner, sharers(count, gpus) if gpus else 1)
+    each = settings.processes
+    command = worker_command(plan, settings, runner, sharers(count, gpus, each) if gpus else 1)
     threads = spec.threads or max(1, _cores() // count)
 
     def start(number: int, ids: Sequence[str]) -> Worker:
         log = settings.runs / "workers" / f"{plan.name}-{number}.log"
-        return _start([*command, *ids], log, {"OMP_NUM_THREADS": str(threads)} | pin(number, gpus))
+        return _start([*command, *ids], log, {"OMP_NUM_THREADS": str(threads)} | pin(number, gpus, each))
 
     _work_through(todo, count, start, store, console)
     _print_unfinished(plan, missing, store, console)
@@ -131,7 +132,8 @@ def at_once(cluster: Mapping[str, Any], settings: Settings) -> tuple[int, int]:
 def _processes(spec: LocalCluster, settings: Settings, runs: int) -> tuple[int, list[str]]:
     """Worker processes, and the GPUs that they share."""
     gpus = [] if settings.device == "cpu" else visible_gpus()
-    return min(spec.processes or len(gpus) or min(_cores(), 4), runs), gpus
+    at_once = max(1, (len(gpus) or min(_cores(), 4)) // settings.processes)
+    return min(spec.processes or at_once, runs), gpus
 
 
 def _code(plan: Plan, store: Store) -> int:

@@ -60,11 +60,16 @@ def _forget_outcomes(folder: Path) -> None:
         file.unlink(missing_ok=True)
 
 
+def rank_command(planned: Planned, store: Store, settings: Settings) -> list[str]:
+    """What each process is started by."""
+    command = [sys.executable, "-m", "harness.execution.rank", "--runs", str(store.root)]
+    return [*command, "--planned", json.dumps(asdict(planned)), "--settings", json.dumps(settings_to_plain(settings))]
+
+
 @contextmanager
 def _started(planned: Planned, store: Store, settings: Settings) -> Iterator[list[Rank]]:
     """Whatever happens, none is left: they are asked for a checkpoint and an end, and are waited for."""
-    command = [sys.executable, "-m", "harness.execution.rank", "--runs", str(store.root)]
-    command += ["--planned", json.dumps(asdict(planned)), "--settings", json.dumps(settings_to_plain(settings))]
+    command = rank_command(planned, store, settings)
     ranks: list[Rank] = []
     try:
         for environment in environments(settings.processes):
@@ -106,7 +111,7 @@ def _watch(ranks: Sequence[Rank], stop: Callable[[], bool]) -> str | None:
     """Until all have ended; what one died of by itself. None outlives for long another that ended early."""
     asked, died = False, None
     until: float | None = None
-    while any(rank.poll() is None for rank in ranks):
+    while None in [rank.poll() for rank in ranks]:
         if stop() and not asked:
             asked = True
             _signal(ranks, signal.SIGTERM)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 
 from harness.ledger.quantity import Measured
 from harness.measure.dry_step import dry_step
@@ -75,7 +76,8 @@ def _state_after_a_step(optimizer: torch.optim.Optimizer) -> Mapping[Any, Mappin
     off = {"fused": None, "foreach": False, "scale_parameter": False}
     groups = []
     for group in optimizer.param_groups:
-        twins = [torch.empty_like(p, device="meta", requires_grad=True) for p in group["params"]]
+        shares = [_parts(p)[0] for p in group["params"]]
+        twins = [torch.empty_like(p, device="meta", requires_grad=True) for p in shares]
         for twin in twins:
             twin.grad = torch.empty_like(twin)
         groups.append({**group, "params": twins, **off})
@@ -94,7 +96,7 @@ class _Saved:
         self._now = self.peak = 0
 
     def pack(self, tensor: Tensor) -> "_Held | Tensor":
-        if all(_key(part) in self._left_out for part in _parts(tensor)):
+        if all(_key(part) in self._left_out for part in _parts(tensor)) or _is_weight(tensor):
             return tensor
         # A tensor without a history is kept as the object it is: a method may find it again and share it, as it would
         # without these hooks. One with a history is kept apart from it, or the graph would hold itself.
@@ -132,8 +134,15 @@ class _Held:
 
 
 def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
-    """The tensors that have storages: a sparse one (COO) is its indices and its values."""
+    """The tensors that have storages: a sparse one (COO) is its indices and its values, a sharded one its share."""
+    if isinstance(tensor, DTensor):
+        return (tensor.to_local(),)
     return (tensor._indices(), tensor._values()) if tensor.layout is torch.sparse_coo else (tensor,)
+
+
+def _is_weight(tensor: Tensor) -> bool:
+    """Of a sharded parameter, what was gathered for the block that runs: it is freed before the backward pass."""
+    return isinstance(tensor, nn.Parameter) or isinstance(tensor._base, nn.Parameter)
 
 
 def _key(tensor: Tensor) -> int:

@@ -1,7 +1,8 @@
 """On how many GPUs a run's step fits, by the ledger on paper: one, several that share its state, or none. No torch.
 
-Sharded over k GPUs (as FSDP does), each holds 1/k of weights, gradients and optimizer state, and what its 1/k of the
-micro-batch keeps for the backward pass. A tenth of a GPU's memory is left to CUDA's context, workspaces and slack.
+Sharded over k GPUs (`parallel=fsdp`), each holds 1/k of the weights, and what its 1/k of the micro-batch keeps for the
+backward pass. Of full fine-tuning it holds 1/k of gradients and optimizer state too; an adapter's are whole on each.
+A tenth of a GPU's memory is left to CUDA's context, workspaces, the block that is gathered, and slack.
 Quantised weights are not sharded: bitsandbytes and FSDP2 corrupt them (bitsandbytes#1945, accelerate#3983).
 """
 
@@ -11,6 +12,7 @@ from typing import Any
 
 USABLE = 0.9
 MOST = 1024  # GPUs of one run that are thought of
+TRAINED = ("adapter", "gradients", "optimizer")  # roles that are of what is trained
 KEPT = ("saved_for_backward", "recomputed_block")  # roles that are of a micro-batch
 
 Count = Callable[[Mapping[str, Any]], Mapping[str, float]]
@@ -51,15 +53,17 @@ def fit(ledger: Mapping[str, float], spec: Mapping[str, Any], gpus: Gpus, count:
     return Fit(enough, size, words or (f"sharding over {enough} GPUs" if enough else _larger(ledger, spec, gpus)))
 
 
-def per_gpu(ledger: Mapping[str, float], k: int, batch: int) -> float:
+def per_gpu(ledger: Mapping[str, float], k: int, spec: Mapping[str, Any]) -> float:
     """GB on each of k GPUs; a micro-batch of fewer examples than GPUs is one example each."""
+    batch, all_shared = spec["recipe"]["batch_size"], spec["method"]["update"]["kind"] == "full"
     kept = sum(ledger.get(role, 0.0) for role in KEPT)
-    return ((sum(ledger.values()) - kept) / k + kept / min(k, batch)) / 1e9
+    whole = 0.0 if all_shared else sum(ledger.get(role, 0.0) for role in TRAINED)
+    return ((sum(ledger.values()) - kept - whole) / k + whole + kept / min(k, batch)) / 1e9
 
 
 def _least(ledger: Mapping[str, float], spec: Mapping[str, Any], gpus: Gpus) -> tuple[int | None, float]:
     """The least number of GPUs that holds a run, and the GB on each; None and the GB on each of the most."""
-    held = {k: per_gpu(ledger, k, spec["recipe"]["batch_size"]) for k in _numbers(gpus.most, spec)}
+    held = {k: per_gpu(ledger, k, spec) for k in _numbers(gpus.most, spec)}
     enough = next((k for k, size in held.items() if size <= USABLE * (gpus.memory_gb or 0)), None)
     return enough, held[enough or max(held)]
 
@@ -97,5 +101,5 @@ def _changes(spec: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]
 def _larger(ledger: Mapping[str, float], spec: Mapping[str, Any], gpus: Gpus) -> str:
     """The GPUs that it would take, where no change of the run makes those of the card do."""
     enough, _ = _least(ledger, spec, replace(gpus, most=MOST))
-    one = f"one GPU of {per_gpu(ledger, 1, spec['recipe']['batch_size']) / USABLE:.0f} GB"
+    one = f"one GPU of {per_gpu(ledger, 1, spec) / USABLE:.0f} GB"
     return f"it takes {one}" + (f", or cluster.gpus_per_run={enough} of {gpus.memory_gb:g} GB" if enough else "")

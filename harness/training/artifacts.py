@@ -26,10 +26,12 @@ def save_weights(context: RunContext, folder: Path, keep: str) -> None:
     those too; "none" keeps nothing.
     """
     whole_model = context.spec.method.update.kind == "full"
-    if keep == "none" or (keep == "adapters" and whole_model) or not context.world.first:
+    if keep == "none" or (keep == "adapters" and whole_model):
+        return
+    tensors = {name: tensor.contiguous() for name, tensor in context.gathered().items()}
+    if not context.world.first:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in context.method.tensors().items()}
     with whole(folder / "state.safetensors") as part:
         save_file(tensors, part)
     write_whole(folder / "facts.json", to_json(context.method.facts()))

@@ -23,6 +23,7 @@ from harness.ledger.record import CLOCKS, Point
 from harness.training.context import Best, RunContext, TrainState
 from harness.training.failures import is_node_trouble, is_out_of_memory, message_of
 from harness.training.optimizer import build_optimizer, load_optimizer
+from harness.training.sharding import gather_moments
 
 METHOD, OPTIMIZER, BEST = "method.safetensors", "optimizer.pt", "best.safetensors"
 _SEAL = "sha256"  # of the other facts in state.json
@@ -72,15 +73,16 @@ class _Facts:
 
 def save_checkpoint(context: RunContext, state: TrainState, optimizer: torch.optim.Optimizer) -> None:
     """All that a restart needs: tensors and facts of the method, optimizer, best checkpoint, curve, clocks."""
+    tensors, moments = context.gathered(), gather_moments(optimizer, context.world.first)
     if not context.world.first:
         return
     folder = context.folder
     home = folder.checkpoint / f"step-{state.step}"
     _remove(home)  # what a save that was cut off has left
     home.mkdir(parents=True)
-    _save(context.method.tensors(), home / METHOD)
+    _save(tensors, home / METHOD)
     with (home / OPTIMIZER).open("wb") as file:  # Python's file says why it cannot be written; torch's own does not
-        torch.save(optimizer.state_dict(), file)
+        torch.save(moments, file)
     if state.best is not None:
         _save(state.best.tensors, home / BEST)
     flush(home.iterdir())
@@ -162,7 +164,7 @@ def _restore_parts(home: Path, facts: _Facts, context: RunContext) -> tuple[Best
         best = Best(saved.step, saved.value, saved.scores, load_file(home / BEST), saved.facts)
     tensors = load_file(home / METHOD)
     moments = torch.load(home / OPTIMIZER, weights_only=True, map_location=context.device)
-    context.method.restore(tensors, facts.method)
+    context.method.restore(context.scattered(tensors), facts.method)
     load_optimizer(optimizer := build_optimizer(context.method, context.spec.recipe), moments)
     context.timer.restore(facts.timer)
     context.memory.restore(facts.memory)

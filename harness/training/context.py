@@ -23,6 +23,7 @@ from harness.measure.precision import autocast
 from harness.models.load import LoadedModel
 from harness.tasks.task import Batch, Task
 from harness.training.loader import DataLoader
+from harness.training.sharding import gather_tensors, scatter_tensors
 from harness.training.world import ALONE, World
 from methods.method import Method
 
@@ -68,6 +69,14 @@ class RunContext:
     def autocast(self) -> AbstractContextManager[Any]:
         """bfloat16 where the recipe and the device have it, else nothing."""
         return autocast(self.spec.recipe.precision, self.device)
+
+    def gathered(self) -> dict[str, Tensor]:
+        """Copies of the method's tensors in host memory; those that are sharded for the first process alone."""
+        return gather_tensors(self.method.tensors(), self.world.first)
+
+    def scattered(self, tensors: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+        """What `method.restore` takes, of what `gathered` gave."""
+        return scatter_tensors(tensors, self.method.tensors())
 
 
 @dataclass(frozen=True)

@@ -67,9 +67,10 @@ def in_order(
 ) -> Iterator[tuple[list[int], Batch]]:
     """Every example once, longest first, with the rows of each batch: the order of every evaluation.
 
-    Of several processes, each has every so manieth batch.
+    Of several processes, each has every so manieth batch, and as many as the others, the first one again if need be.
     """
     rows = sorted(range(len(examples)), key=lambda row: (-lengths[row], row))
-    for start in range(world.rank * batch_size, len(rows), world.size * batch_size):
+    turns = range(world.rank * batch_size, len(rows) + world.rank * batch_size, world.size * batch_size)
+    for start in (start if start < len(rows) else 0 for start in turns):
         chunk = rows[start : start + batch_size]
         yield chunk, task.collate([examples[row] for row in chunk], None)

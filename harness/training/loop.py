@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -172,12 +172,12 @@ def backward(context: RunContext, window: list[Batch]) -> Tensor:
         total += penalty.detach()
     for batch in window:
         low, high = world.rows(len(batch.ids))
-        if low == high:  # fewer rows than processes
-            continue
+        counted = float(low < high)  # fewer rows than processes: all take part, as a model may be sharded
+        high = max(high, low + 1)
         mine = batch if world.size == 1 else batch.part(low, high)
         with masks_of_rows(context.model, *batch.rows(low, high), len(batch.targets)):
             with context.autocast():
-                loss = context.task.losses(context.model, mine.to(context.device)).sum() / weight
+                loss = context.task.losses(context.model, mine.to(context.device)).sum() * counted / weight
             loss.backward()
         total += loss.detach()
     return world.add(total)
@@ -201,7 +201,7 @@ def _validate(context: RunContext, state: TrainState, schedule: TrainSchedule) -
     value = scores[dataset.metric]
     best = None if state.best is None or context.method.outdates(state.best.facts) else state.best
     if best is None or _better(value, best.value, dataset.direction):
-        state.best = Best(state.step, value, quantities, _copy(context.method.tensors()), context.method.facts())
+        state.best = Best(state.step, value, quantities, context.gathered(), context.method.facts())
     return point
 
 
@@ -234,10 +234,6 @@ def _no_better(state: TrainState, patience: int | None) -> bool:
     if patience is None or state.best is None:
         return False
     return sum(point.step > state.best.step for point in state.curve) >= patience
-
-
-def _copy(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors.items()}
 
 
 def _flat(point: Point) -> dict[str, Any]:

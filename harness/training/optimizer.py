@@ -7,6 +7,7 @@ import torch
 
 from harness.ledger.spec import RecipeSpec
 from harness.training.adafactor import adafactor, turned
+from harness.training.sharding import scatter_moments
 from methods.method import Change, Method, Replaced
 
 Groups = list[dict[str, Any]]
@@ -83,9 +84,10 @@ def clip(optimizer: torch.optim.Optimizer, limit: float) -> None:
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
     """Moments and step counts only: rates are functions of the step."""
-    own = optimizer.state_dict()
-    optimizer.load_state_dict({"state": state["state"], "param_groups": own["param_groups"]})
-    for number, parameter in enumerate(trained(optimizer)):
-        for name, value in state["state"].get(number, {}).items():
+    own, parameters = optimizer.state_dict(), trained(optimizer)
+    shares = scatter_moments(state["state"], parameters)
+    optimizer.load_state_dict({"state": shares, "param_groups": own["param_groups"]})
+    for number, parameter in enumerate(parameters):
+        for name, value in shares.get(number, {}).items():
             if isinstance(value, torch.Tensor) and value.dtype != optimizer.state[parameter][name].dtype:
                 optimizer.state[parameter][name] = value  # Adafactor's are float32, also of a bfloat16 parameter

@@ -47,6 +47,7 @@ from harness.training.source import start_from_source
 from harness.training.world import ALONE, World
 from methods.build import build as build_method
 from methods.library_types import prompt_length
+from methods.method import Method
 from methods.training import Training
 
 
@@ -97,7 +98,7 @@ def _live(
         write_whole(folder.spec, to_json(dict(planned.spec)))
     if begin_run(canonical(spec.model), canonical(spec.dataset), _library(spec)):
         clocks.set_up_is_the_workers()
-    context = replace(load(spec, folder, settings, device, clocks, events), world=world)
+    context = load(spec, folder, settings, device, clocks, events, world)
     if planned.source:
         context = replace(context, source=RunPaths(folder.folder.with_name(planned.source)).adapter)
         start_from_source(context)
@@ -150,7 +151,13 @@ def _library(spec: RunSpec) -> str:
 
 
 def load(
-    spec: RunSpec, folder: RunPaths, settings: Settings, device: torch.device, clocks: Clocks, events: Events
+    spec: RunSpec,
+    folder: RunPaths,
+    settings: Settings,
+    device: torch.device,
+    clocks: Clocks,
+    events: Events,
+    world: World = ALONE,
 ) -> RunContext:
     """Model, data, task and method, put together; the model's output is still that of the pretrained model."""
     seeds = Seeds(spec.seed)
@@ -159,9 +166,10 @@ def load(
     loaded = with_room_for(loaded, prompt_length(spec.method.update))
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
-    model: Any = loaded.model.to(device)
-    method = build_method(spec.method, loaded.layout)
-    method.attach(model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)))
+    sharded = world.kind == "fsdp"
+    model: Any = loaded.model if sharded else loaded.model.to(device)  # one process may have no room for all of it
+    method = build_method(spec.method, replace(loaded.layout, writable=not sharded))
+    _attach(method, model, seeds, device, spec.method.update.kind == "full" if sharded else None)
     if spec.recipe.gradient_checkpointing:
         checkpoint_blocks(model)
     recipe = spec.recipe
@@ -183,14 +191,29 @@ def load(
         memory,
         contention,
         events,
+        world=world,
     )
+
+
+def _attach(method: Method, model: Any, seeds: Seeds, device: torch.device, trains_all: bool | None) -> None:
+    """trains_all: of a model to be sharded, whether its every weight is trained; None: it is not sharded."""
+
+    def draw(*use: Any) -> torch.Generator:
+        return torch.Generator().manual_seed(seeds.of(*use))
+
+    if trains_all is None:
+        method.attach(model, draw)
+    else:
+        from harness.training.sharding import attach_sharded
+
+        attach_sharded(method, model, draw, trains_all, device)
 
 
 def test(context: RunContext, state: TrainState) -> TestResult:
     """Evaluate the test split, once, at the checkpoint that validation chose (and train, where the recipe asks)."""
     assert state.best is not None, "the timeline ends with an evaluation"
     with context.clocks.run("eval"), context.memory.window("eval"):
-        context.method.restore(state.best.tensors, state.best.facts)
+        context.method.restore(context.scattered(state.best.tensors), state.best.facts)
         predictions = predict_split(context, context.data.test)
         scores = {"test": score_split(context, context.data.test, predictions)}
         scores["val"] = dict(state.best.scores)

@@ -3,6 +3,7 @@
 from tests.mutate.fault import Fault
 
 LOOP, RUN, CHECKPOINT = "harness/training/loop.py", "harness/training/run.py", "harness/training/checkpoint.py"
+SHARDING = "harness/training/sharding.py"
 OPTIMIZER, SCHEDULE = "harness/training/optimizer.py", "harness/training/schedule.py"
 LOADER, EVALUATE, RECORD = (f"harness/training/{name}.py" for name in ("loader", "evaluate", "record"))
 SPLITS = "harness/data/splits.py"
@@ -48,16 +49,15 @@ TRAINING = (
           _in("methods/test_identities", "i11_a_chain_step_starts_the_adapter_afresh_and_leaves_the_head[cola]")),
     Fault("a penalty has no gradient", LOOP, "penalty.backward()", "pass", OF_LOSS),
     Fault("a penalty is not part of the loss", LOOP, "total += penalty.detach()", "pass", OF_LOSS),
-    Fault("a micro-batch counts as a whole step", LOOP, ".sum() / weight", ".sum() / batch.weight", OF_LOSS),
+    Fault("a micro-batch counts as a whole step", LOOP, "counted / weight", "counted / batch.weight", OF_LOSS),
     Fault("an early stop waits for one evaluation more", LOOP, ">= patience", "> patience",
           _in("training/test_loop", "training_stops_after_exactly_so_many_evaluations_without_a_better_one")),
     Fault("the last of equal evaluations is the best", LOOP, "return value > than if", "return value >= than if",
           OF_BETTER),
     Fault("the highest loss is the best", LOOP, "else value < than", "else value > than", OF_BETTER),
-    Fault("the best weights move on with training", LOOP,
-          'tensor.detach().to("cpu", copy=True)', "tensor.detach()", OF_BEST),
+    Fault("the best weights move on with training", SHARDING, 'whole.to("cpu", copy=True)', "whole", OF_BEST),
     Fault("the weights that are tested are the last", RUN,
-          "context.method.restore(state.best.tensors, state.best.facts)", "pass", OF_BEST),
+          "context.method.restore(context.scattered(state.best.tensors), state.best.facts)", "pass", OF_BEST),
     Fault("an infinite loss trains on", LOOP, "if not math.isfinite(value):", "if math.isnan(value):", OF_FINITE),
     Fault("the loss of a point is that since the beginning", LOOP,
           "    state.loss_sum, state.loss_steps = 0.0, 0\n", "", OF_POINT),

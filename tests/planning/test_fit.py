@@ -32,9 +32,10 @@ def counted(other):
 
 
 def test_state_is_shared_out_and_a_micro_batch_down_to_single_examples():
-    assert per_gpu(FULL, 1, 8) == pytest.approx(144)
-    assert per_gpu(FULL, 4, 8) == pytest.approx(128 / 4 + 16 / 4)
-    assert per_gpu(FULL, 4, 1) == pytest.approx(128 / 4 + 16)
+    assert per_gpu(FULL, 1, spec("full")) == pytest.approx(144)
+    assert per_gpu(FULL, 4, spec("full")) == pytest.approx(128 / 4 + 16 / 4)
+    assert per_gpu(FULL, 4, spec("full", batch=1)) == pytest.approx(128 / 4 + 16)
+    assert per_gpu(LOW_RANK, 4, spec("low_rank")) == pytest.approx(140 / 4 + 4 + 8 / 4)  # an adapter is whole
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_a_plan_says_what_fits_what_would_and_the_price():
              cell("dora", 1, Fit(None, 90.0, "try more"))]  # fmt: skip
     assert fit_notes(cells, 2.5) == [
         "cells that fit one GPU: 1, with 20.0 to 20.0 GB",
-        "method=full model=m dataset=d: needs sharding over 4 GPUs (36.0 GB on each), and no run is sharded here yet",
+        "method=full model=m dataset=d: needs sharding over 4 GPUs, 36.0 GB on each (parallel=fsdp processes=4)",
         "method=dora model=m dataset=d: impossible, 90.0 GB on each of the most GPUs that a run may take; try more",
         "price of 5 of 6 runs: 25.00 (10.0 GPU-hours at 2.5)",
     ]

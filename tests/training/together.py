@@ -10,10 +10,11 @@ import torch
 import torch.distributed as dist
 
 from harness.config.resolve import Resolver
-from harness.config.settings import settings_from
+from harness.config.settings import Settings, settings_from
 from harness.execution.rank import OutcomeStore
 from harness.execution.ranks import outcome_file
-from harness.ledger.record import Record, read_record
+from harness.ledger.plan import Planned
+from harness.ledger.record import read_record
 from harness.ledger.store import Store
 from harness.planning.plan import plan_one, read_request
 from harness.training.context import Stopped
@@ -33,10 +34,14 @@ class Ask:
     steps: int | None = None
 
 
-def do(ask: Ask, world: World = ALONE) -> Record | None:
-    """The record; None of one that was stopped."""
+def planned_of(ask: Ask) -> tuple[Planned, Settings]:
     request = read_request([*ask.words, f"runs={ask.store}", "tracker=none", "device=cpu"])
-    planned, settings = plan_one(request, RESOLVER), settings_from(request.config)
+    return plan_one(request, RESOLVER), settings_from(request.config)
+
+
+def do(ask: Ask, world: World = ALONE, given: tuple[Planned, Settings] | None = None) -> Any:
+    """The record; None of one that was stopped."""
+    planned, settings = given or planned_of(ask)
     store = Store(ask.store) if world.size == 1 else OutcomeStore(ask.store, world.rank)
     steps, asked = ask.steps, iter(range(10_000))
     stop = (lambda: False) if steps is None else (lambda: next(asked) >= steps)
@@ -49,12 +54,13 @@ def do(ask: Ask, world: World = ALONE) -> Record | None:
 def _process(rank: int, folder: Path, asks: Any, answers: Any) -> None:
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder / 'meeting'}", rank=rank, world_size=2)
-    while (ask := asks.get()) is not None:
+    while (asked := asks.get()) is not None:
+        ask, given = asked
         try:
-            record = do(ask, World(rank, 2, ask.kind))
+            record = do(ask, World(rank, 2, ask.kind), given)
             answers.put((rank, record and record.id, None))
-        except Exception:
-            answers.put((rank, None, traceback.format_exc()))
+        except Exception as error:
+            answers.put((rank, None, f"{traceback.format_exc()}\n{type(error).__name__}"))
     dist.destroy_process_group()
 
 
@@ -70,17 +76,24 @@ class Pair:
         for process in self.processes:
             process.start()
 
-    def do(self, ask: Ask) -> Record | None:
+    def do(self, ask: Ask) -> Any:
         """As `do`, by both; the record that the first one leaves for the process that started them."""
-        for asks in self._asks:
-            asks.put(ask)
-        answers = [self._answers.get(timeout=120) for _ in range(2)]
+        self.ask(ask)
+        answers = [self.answer() for _ in range(2)]
         assert not [why for _, _, why in answers if why], "\n".join(why for _, _, why in answers if why)
-        run_id = answers[0][1]
+        run_id = next((run for _, run, _ in answers if run), None)
         return read_record(outcome_file(ask.store / run_id, 0)) if run_id else None
 
-    def end(self) -> None:
+    def ask(self, ask: Ask | None) -> None:
+        asked = None if ask is None else (ask, planned_of(ask))  # composed once, here
         for asks in self._asks:
-            asks.put(None)
+            asks.put(asked)
+
+    def answer(self) -> tuple[int, str | None, str | None]:
+        """The next one's rank, its run, and how it ended in an error."""
+        return self._answers.get(timeout=120)
+
+    def end(self) -> None:
+        self.ask(None)
         for process in self.processes:
             process.join(20)
