@@ -172,8 +172,7 @@ def load(
     _attach(method, model, seeds, device, spec.method.update.kind == "full" if sharded else None)
     if spec.recipe.gradient_checkpointing:
         checkpoint_blocks(model)
-    recipe = spec.recipe
-    loader = DataLoader(data.train, data.train.lengths, task, recipe.batch_size, recipe.accumulate, seeds)
+    loader = DataLoader(data.train, data.train.lengths, task, spec.recipe.batch_size, spec.recipe.accumulate, seeds)
     timer, memory, contention = StepTimer(device), Memory(device, why_shared()), Contention(device)
     return RunContext(
         spec,

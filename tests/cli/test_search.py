@@ -97,11 +97,11 @@ def test_two_live_searches_on_one_store_share_the_trials_and_do_none_twice(searc
     """The second one begins, and ends, while the first trial of the first one is under way."""
     real, begun, second = training.run_one, [], {}
 
-    def noted(planned, leased, settings):
+    def noted(planned, leased, settings, **of):
         begun.append(planned.id)
         if len(begun) == 1:
             second.update(search("search.trials=3"))
-        return real(planned, leased, settings)
+        return real(planned, leased, settings, **of)
 
     monkeypatch.setattr(training, "run_one", noted)
     first = search("search.trials=3")

@@ -173,7 +173,7 @@ def test_any_type_of_the_peft_library_is_two_words():
     ("words", "says"),
     [
         (("method=peft", "peft.type=LORRA"), "'LORRA' is no type of the peft library. Did you mean LORA?"),
-        (("method=peft", "peft.type=CPT"), "CPT cannot be used here: it adds tokens to the input"),
+        (("method=peft", "peft.type=CPT"), "CPT cannot be used here: it learns from examples"),
     ],
 )
 def test_a_type_that_cannot_be_used_is_refused_before_anything_is_loaded(words, says):
