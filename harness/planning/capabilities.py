@@ -99,6 +99,7 @@ _HEAD = (
     "- text (BERT), image (ViT), causal LM (Llama), Conv1D (GPT-2): three training steps move the output;",
     "- quantised: the same beside NF4 weights; bf16: beside bfloat16 weights, under autocast;",
     "- checkpointing: `recipe.gradient_checkpointing` gives the same gradients;",
+    "- sharded: two processes (`parallel=fsdp`) give the outputs of one;",
     "- merge, export: plain modules, or the peft library, give the same outputs; resume: bit for bit;",
     "- plugin: `methods.library` has it for scripts of your own.",
     "",

@@ -18,13 +18,18 @@ from torch import Tensor
 
 from harness.config.overrides import expand, parse_words
 from harness.config.resolve import Resolver
+from harness.ledger.identity import to_plain
 from harness.ledger.paths import to_json
 from harness.ledger.seeds import Seeds
 from harness.models.checkpointing import checkpoint_blocks
 from harness.planning.compatible import why_not, why_not_by
+from harness.planning.sharded_trial import in_two_processes
+from harness.planning.together import why_not_together
 from harness.probe.backbone import Backbone, build_backbone
 from harness.probe.serving import with_adapters
 from harness.training.optimizer import apply_change
+from harness.training.sharding import attach
+from harness.training.world import ALONE, World
 from methods.build import build
 from methods.errors import MethodError
 from methods.export import peft_adapter
@@ -33,6 +38,7 @@ from methods.spec import MethodSpec
 from methods.training import Training
 from methods.why_not import why_not_train
 
+_CPU = torch.device("cpu")
 _STEPS, _TOTAL, _LR = 3, 10_000, 1e-2  # of a training so long that nothing is at its end
 _PLACES = {  # by column: model and dataset
     "text": ("model=minilm", "dataset=stdlib_docs"),
@@ -69,6 +75,7 @@ class _Trial:
     method: Method
     total: int
     bf16: bool = False
+    world: World = ALONE
 
     def logits(self) -> Tensor:
         self.model.eval()
@@ -81,37 +88,48 @@ class _Trial:
         return torch.autocast("cpu", torch.bfloat16, enabled=self.bf16)
 
     def backward(self) -> None:
-        if (penalty := self.method.penalty()) is not None:
+        if self.world.first and (penalty := self.method.penalty()) is not None:
             penalty.backward()
         with self.autocast():
             loss = self.backbone.loss(self.model)
         assert math.isfinite(loss.item()), "the loss is not finite"
-        loss.backward()
+        (loss / self.world.size).backward()
 
-    def train(self) -> None:
+    def train(self, eps: float = 1e-8) -> None:
         groups = partial(self.method.groups, _LR, _LR, 0.0)
-        optimizer = torch.optim.AdamW([{k: g[k] for k in ("params", "lr", "weight_decay")} for g in groups()])
+        optimizer = torch.optim.AdamW([{k: g[k] for k in ("params", "lr", "weight_decay")} for g in groups()], eps=eps)
         for step in range(1, _STEPS + 1):
+            torch.manual_seed(step)  # of dropout
             self.backward()
+            self.world.add_gradients([p for group in optimizer.param_groups for p in group["params"]])
             optimizer.step()
             change = self.method.after_step(Progress(step, self.total, 10))
             optimizer.zero_grad()
             apply_change(optimizer, change, groups)
 
 
-def _trial(spec: MethodSpec, column: str, *, bf16: bool = False, checkpointing: bool = False, seed: int = 0) -> _Trial:
+def _trial(
+    spec: MethodSpec,
+    column: str,
+    *,
+    bf16: bool = False,
+    checkpointing: bool = False,
+    seed: int = 0,
+    world: World = ALONE,
+) -> _Trial:
     model, dataset, recipe, backbone = _place(column, checkpointing)
     if why := why_not(spec, model, dataset) or (checkpointing and why_not_by(spec, dataset, recipe)):
         raise MethodError(why)
     own = copy.deepcopy(backbone.model).train()
     own = own.to(torch.bfloat16) if bf16 else own
-    method: Any = build(spec, backbone.layout)
-    method.attach(own, lambda *use: torch.Generator().manual_seed(Seeds(seed).of(*use)))
+    method: Any = build(spec, replace(backbone.layout, writable=world is ALONE))
+    trains_all = None if world is ALONE else spec.update.kind == "full"
+    attach(method, own, lambda *use: torch.Generator().manual_seed(Seeds(seed).of(*use)), trains_all, _CPU)
     if spec.schedule.of_source or spec.update.beside_source:  # here from a source that was not trained
         method.start({path: tensor.clone() for path, tensor in method.tensors().items()})
     total = 0 if why_not_train(spec, Training(_TOTAL, 10, _LR)) else _TOTAL  # some train no step
     method.begin(Training(total, 10, _LR))
-    return _Trial(backbone, own, method, total, bf16)
+    return _Trial(backbone, own, method, total, bf16, world)
 
 
 def _trains(spec: MethodSpec, column: str, **how: Any) -> _Trial:
@@ -158,6 +176,23 @@ def _resumes(spec: MethodSpec) -> None:
     assert torch.equal(one.logits(), two.logits()), "another function after the restart"
 
 
+def _shards(spec: MethodSpec) -> None:
+    model, dataset, recipe, _ = _place("text")
+    run = {"method": spec, "model": model, "dataset": dataset, "recipe": recipe}
+    if why := why_not_together(to_plain(run), "fsdp"):
+        raise MethodError(why)
+    alone = _trained_slowly(spec, ALONE)
+    assert _close(in_two_processes(partial(_trained_slowly, spec)), alone), "another function than of one process"
+
+
+def _trained_slowly(spec: MethodSpec, world: World) -> Tensor:
+    """Logits after three steps; a larger eps, as AdamW makes a whole step of a gradient that is only rounding."""
+    trial = _trial(spec, "text", world=world)
+    if trial.total:
+        trial.train(eps=1e-5)
+    return trial.logits()
+
+
 def _plugs_in(spec: MethodSpec) -> None:
     import peft
 
@@ -188,6 +223,7 @@ COLUMNS: Mapping[str, Callable[[MethodSpec], object]] = {
     "checkpointing": _checkpoints,
     "merge": _merges,
     "export": _exports,
+    "sharded": _shards,
     "resume": _resumes,
     "plugin": _plugs_in,
 }

@@ -43,11 +43,11 @@ from harness.training.optimizer import build_optimizer
 from harness.training.procedures.bilevel import with_search
 from harness.training.record import TestResult, done_record, failed_record, profile_first_step, summary
 from harness.training.schedule import train_schedule
+from harness.training.sharding import attach
 from harness.training.source import start_from_source
 from harness.training.world import ALONE, World
 from methods.build import build as build_method
 from methods.library_types import prompt_length
-from methods.method import Method
 from methods.training import Training
 
 
@@ -169,7 +169,8 @@ def load(
     sharded = world.kind == "fsdp"
     model: Any = loaded.model if sharded else loaded.model.to(device)  # one process may have no room for all of it
     method = build_method(spec.method, replace(loaded.layout, writable=not sharded))
-    _attach(method, model, seeds, device, spec.method.update.kind == "full" if sharded else None)
+    trains_all = spec.method.update.kind == "full" if sharded else None
+    attach(method, model, lambda *use: torch.Generator().manual_seed(seeds.of(*use)), trains_all, device)
     if spec.recipe.gradient_checkpointing:
         checkpoint_blocks(model)
     loader = DataLoader(data.train, data.train.lengths, task, spec.recipe.batch_size, spec.recipe.accumulate, seeds)
@@ -192,20 +193,6 @@ def load(
         events,
         world=world,
     )
-
-
-def _attach(method: Method, model: Any, seeds: Seeds, device: torch.device, trains_all: bool | None) -> None:
-    """trains_all: of a model to be sharded, whether its every weight is trained; None: it is not sharded."""
-
-    def draw(*use: Any) -> torch.Generator:
-        return torch.Generator().manual_seed(seeds.of(*use))
-
-    if trains_all is None:
-        method.attach(model, draw)
-    else:
-        from harness.training.sharding import attach_sharded
-
-        attach_sharded(method, model, draw, trains_all, device)
 
 
 def test(context: RunContext, state: TrainState) -> TestResult:

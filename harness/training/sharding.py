@@ -17,11 +17,16 @@ from methods.dtypes import master_dtype
 from methods.method import Draw, Method
 
 
-def attach_sharded(method: Method, model: nn.Module, draw: Draw, trains_all: bool, device: torch.device) -> None:
-    """`method.attach`, and the shares. A method that trains every weight is attached to shares of its master copy."""
+def attach(method: Method, model: nn.Module, draw: Draw, trains_all: bool | None, device: torch.device) -> None:
+    """`method.attach`, and the shares of a model that is sharded.
+
+    trains_all: whether its every weight is trained: the method is then attached to shares of its master copy. None: the
+    model is not sharded.
+    """
     if not trains_all:
         method.attach(model, draw)
-        _shard(model, {p for p in model.parameters() if p.requires_grad}, device)
+        if trains_all is not None:
+            _shard(model, {p for p in model.parameters() if p.requires_grad}, device)
         return
     for parameter in model.parameters():
         parameter.data = parameter.data.to(master_dtype(parameter.dtype))
