@@ -116,6 +116,8 @@ def _override(word: str) -> Override:
 def _unreadable(word: str) -> str:
     """Why a word cannot be read, and how it would be written."""
     key, equals, value = word.partition("=")
+    if re.fullmatch(r"[0-9a-f]{6,16}", word):
+        return f"'{word}' reads as a run's id: `peftlab explain {word}`, or `peftlab logs {word}`."
     if not equals:
         hint = nearest(word, choices("sweep")) if re.fullmatch(r"[\w-]+", word) else ""
         return f"cannot read '{word}': write key=value, as in method=lora, or the name of a sweep.{hint}"

@@ -62,6 +62,7 @@ def test_a_yaml_and_a_command_line_give_equal_assignments():
     [
         ("recipe.lr=[1", "recipe.lr: cannot read the value .* 'recipe.lr=\"\\[1\"'"),
         ("runs=/home/josé", "runs: cannot read the value '/home/josé'"),
+        ("d566930ccd3e173c", "reads as a run's id: `peftlab explain d566930ccd3e173c`"),
         ("a b=c", "'a b' is not a key"),
         ("=x", "key is absent"),
         ("", "write key=value"),
