@@ -26,6 +26,8 @@ def _judgement(fit: Fit) -> str:
 def _cost(cells: Sequence[CostEstimate], price: float | None) -> str:
     """Of the runs that fit and whose time on one GPU is known; what sharding costs beside the work is not in it."""
     known = [cell for cell in cells if cell.wall_seconds is not None and (cell.fit is None or cell.fit.gpus)]
+    if not known:
+        return "price and GPU-hours: not known, as no run's time is"
     hours = sum(cell.runs * (cell.wall_seconds or 0) / 3600 for cell in known)
     runs = f"{sum(cell.runs for cell in known)} of {sum(cell.runs for cell in cells)} runs"
     if price is None:

@@ -14,6 +14,7 @@ from harness.ledger.plan import Plan, Planned
 from harness.ledger.store import Store
 from harness.ledger.units import format_bytes, format_duration
 from harness.planning.estimate import CostEstimate, cell_of, notes
+from harness.planning.times import format_flops
 
 AXES = ("method", "model", "dataset")
 
@@ -73,7 +74,8 @@ def _headings(machine: Machine | None) -> tuple[str, ...]:
 def _needs(estimate: CostEstimate, machine: Machine | None) -> tuple[str, ...]:
     """Memory and time, and for a machine what sizes its jobs."""
     job = (format_bytes(estimate.host_bytes), format_duration(estimate.wall_seconds)) if machine else ()
-    return format_bytes(estimate.bytes), format_duration(estimate.seconds), *job
+    work = format_flops(estimate.flops) if estimate.flops and estimate.seconds is None else None
+    return format_bytes(estimate.bytes), work or format_duration(estimate.seconds), *job
 
 
 def _source(estimate: CostEstimate) -> str:
@@ -88,8 +90,13 @@ def _by_model(needs: Sequence[CostEstimate]) -> list[str]:
         cells = [each for each in needs if each.choices["model"] == model]
         known = [each.seconds * each.runs for each in cells if each.seconds is not None]
         time = f"{format_duration(sum(known))} of training" if len(known) == len(cells) else "training time not known"
-        said.append(f"{model}: {sum(each.runs for each in cells)} runs, {time}{_largest(cells)}")
+        said.append(f"{model}: {_runs(cells)}, {time}{_largest(cells)}")
     return said
+
+
+def _runs(cells: Sequence[CostEstimate]) -> str:
+    count = sum(each.runs for each in cells)
+    return f"{count} run{'s' * (count > 1)}"
 
 
 def _largest(cells: Sequence[CostEstimate]) -> str:

@@ -38,6 +38,7 @@ class CostEstimate:
     wall_seconds: float | None  # of the whole run
     seconds_from: str
     fit: Fit | None = None  # on the GPUs of the cluster's card; None where it says nothing of them
+    flops: float | None = None  # of training one run, where no time is known but they are
 
     @property
     def bytes(self) -> float | None:
@@ -73,6 +74,7 @@ def estimates(
                 host_bytes=_host_bytes(cost.bytes, machine),
                 seconds=time.training,
                 wall_seconds=stated or time.wall,
+                flops=time.flops,
                 fit=_fit(cost.bytes, specs[cell], gpus, cache),
                 seconds_from=f"{time.source}; the whole run as the cluster's card says" if stated else time.source,
             )

@@ -30,6 +30,7 @@ class RunTime:
     training: float | None
     wall: float | None  # of the whole run; by FLOPs, of its training alone
     source: str
+    flops: float | None = None  # of its training, where no time is known but they are
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def _by_flops(spec: Mapping[str, Any], history: History, flops: float, machine: 
     elif machine:
         rate, origin = ASSUMED_RATE[machine.device] * machine.processors, f"no record yet, assumed of a {machine}"
     else:
-        return RunTime(None, None, f"no record yet; {format_flops(total)}")
+        return RunTime(None, None, "no record yet; FLOPs of its training in place of its time", total)
     return RunTime(total / rate, total / rate, f"FLOPs at {format_flops(rate)}/s: {origin}{guess}")
 
 

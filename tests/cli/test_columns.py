@@ -1,6 +1,7 @@
 """Tables at 80 columns: a text folds, and nothing is cut."""
 
 import io
+from dataclasses import replace
 
 from rich.console import Console
 
@@ -44,6 +45,8 @@ def test_a_plan_sums_by_model_and_names_the_largest_memory(tmp_path, monkeypatch
         choices = {"method": method, "model": model, "dataset": dataset, "recipe": "quick_text"}
         runs += [Planned(f"{len(runs) + seed:016x}", choices | {"seed": seed}, {}) for seed in (0, 1)]
         needs.append(CostEstimate(choices, 2, {"weights": size}, "", 0.0, 3600.0, 3700.0, "no record yet: " + LONG))
+    runs += [replace(runs[0], id="f" * 16, choices=runs[0].choices | {"model": "vit"})]
+    needs.append(CostEstimate(runs[-1].choices, 1, {}, "", 0.0, None, None, "no record yet", flops=4.2e15))
     plan = Plan("p", tuple(runs), (Skipped({"method": "cla"}, "why not"),), {})
     out = io.StringIO()
     monkeypatch.setattr(plan_view, "Console", lambda **given: Console(file=out, width=80, highlight=False))
@@ -52,4 +55,5 @@ def test_a_plan_sums_by_model_and_names_the_largest_memory(tmp_path, monkeypatch
     assert "minilm: 4 runs, 4.0 h of training; largest memory 700 MB (full on mrpc)" in said
     assert "gpt2: 2 runs, 2.0 h of training; largest memory 12.3 GB (lora on mrpc)" in said
     assert "skipped: method=cla: why not" in said
+    assert "4.2 PFLOP" in said and "vit: 1 run, training time not known" in said
     assert said.count(LONG) == 1 and "…" not in said

@@ -39,7 +39,8 @@ def test_no_cell_is_broken_and_every_refusal_has_its_sentence():
 @pytest.mark.parametrize(
     "where",
     [("cla", "Conv1D"), ("prefix_tuning", "checkpointing"), ("full", "export"), ("peft.type=LILY", "merge"),
-     ("dylora", "resume"), ("c3la", "sharded"), ("cola", "plugin"), ("bitfit", "bf16"), ("autolora", "sharded"), ("peft.type=CPT", "image")],
+     ("dylora", "resume"), ("c3la", "sharded"), ("cola", "plugin"), ("bitfit", "bf16"), ("autolora", "sharded"),
+     ("peft.type=CPT", "image")],
 )  # fmt: skip
 def test_a_cell_probed_anew_says_what_the_page_says(where):
     _, page = cells()

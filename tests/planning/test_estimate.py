@@ -87,7 +87,7 @@ def test_eight_billion_parameters_are_counted_without_weights(tmp_path, needs):
     without_lm_head = 8_030_261_248 - 128_256 * 4096  # published size; the classifier stands in the LM head's place
     assert one.ledger["weights"] == pytest.approx(2 * without_lm_head, rel=1e-4)
     assert one.ledger["adapter"] == 4 * 6_815_744  # study 2.2: r = 16 on q, v; float32
-    assert one.seconds is None and one.seconds_from.startswith("no record yet; ") and "FLOP" in one.seconds_from
+    assert one.seconds is None and one.seconds_from.startswith("no record yet; ") and 1e17 < one.flops < 1e19
 
 
 def test_ranks_by_kind_and_layer_are_counted_layer_by_layer(needs):

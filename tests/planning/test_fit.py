@@ -1,5 +1,7 @@
 """On how many GPUs a run fits, against sums by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from harness.cli.fit_notes import fit_notes
@@ -83,3 +85,5 @@ def test_a_plan_says_what_fits_what_would_and_the_price():
     ]
     assert fit_notes(cells, None)[-1] == "GPU-hours of 5 of 6 runs: 10.0"
     assert fit_notes([cell("lora", 3, None)], None) == [], "nothing is known of the GPUs"
+    timeless = replace(cell("lora", 3, Fit(1, 20.0)), wall_seconds=None)
+    assert fit_notes([timeless], 2.5)[-1] == "price and GPU-hours: not known, as no run's time is"
