@@ -1,12 +1,17 @@
 """Hydra in two steps, of which the first is kept: choices make a config, then values are put into a copy of it.
 
 Both steps are Hydra's own; the first is what takes the time of most tests that plan. tests/test_conftest.py holds
-the two steps against Hydra's `compose`.
+the two steps against Hydra's `compose`. What `harness.config.compose` makes of the same words, files and environment
+is kept too.
 """
 
 import copy
 import functools
-from collections.abc import Sequence
+import os
+import pickle
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -14,13 +19,36 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 
 from harness.config import compose
+from harness.config.overrides import Assignment
 
 in_one_step = compose.compose  # Hydra's
+in_full = compose._compose
+_answers: dict[tuple[Any, ...], bytes] = {}
 
 
 def keep() -> None:
     """From now on, in this process."""
     compose.compose = in_two_steps  # type: ignore[assignment]
+    compose._compose = once
+
+
+def once(name: str, words: Sequence[Assignment]) -> dict[str, Any]:
+    """As `harness.config.compose._compose`; each caller has a copy of its own. What is refused is asked anew.
+
+    Folders of a test's own are put in afterwards, so that all tests ask for the same.
+    """
+    own = {word.key: word.shown for word in words if name == compose.ROOT and _is_folder(word)}
+    asked = tuple(replace(word, text="'/'", shown="/") if word.key in own else word for word in words)
+    key = (name, asked, _files_of_ones_own(), _environment())
+    if key not in _answers:
+        _answers[key] = pickle.dumps(in_full(name, asked if own else words))
+    return pickle.loads(_answers[key]) | own
+
+
+def _is_folder(word: Assignment) -> bool:
+    """`runs=/tmp/…`, and no sign that Hydra or OmegaConf reads."""
+    plain = word.text == f"'{word.shown}'" and word.shown.startswith("/") and not set(word.shown) & set("$\\'")
+    return word.key in ("runs", "cache", "report") and word.sign == "" and plain
 
 
 def in_two_steps(*, config_name: str, overrides: Sequence[str]) -> Any:
@@ -34,9 +62,10 @@ def in_two_steps(*, config_name: str, overrides: Sequence[str]) -> Any:
 
 
 def _is_value(override: Override) -> bool:
-    """Not a choice of a group, whose keys have no dot, and not one of Hydra's own settings."""
+    """Not a choice of a group, and not one of Hydra's own settings."""
     key = override.key_or_group
-    return "." in key and not key.startswith("hydra.") and override.package is None and not override.is_sweep_override()
+    is_choice = key in compose.GROUPS or "/" in key or override.package is not None
+    return not is_choice and not key.startswith("hydra") and not override.is_sweep_override()
 
 
 @functools.cache
@@ -44,8 +73,20 @@ def _chosen(config_name: str, words: tuple[str, ...], files: tuple[tuple[str, by
     return in_one_step(config_name=config_name, overrides=list(words))
 
 
+def _environment() -> frozenset[tuple[str, str]]:
+    """What `${oc.env:…}` may name; pytest's own variable is another in every test."""
+    return frozenset((name, value) for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST")
+
+
 def _files_of_ones_own() -> tuple[tuple[str, bytes], ...]:
     """What lies in PEFTLAB_CONF, which tests write anew; the project's own files stay."""
-    own = compose.conf_dirs()[:-1]
-    files = (path for folder in own for path in sorted(folder.rglob("*.yaml")) if path.is_file())
-    return tuple((str(path), path.read_bytes()) for path in files)
+    return tuple(file for folder in compose.conf_dirs()[:-1] for file in _files(folder))
+
+
+def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    for place, _, names in os.walk(folder):
+        for name in sorted(names):
+            if name.endswith(".yaml"):
+                path = os.path.join(place, name)
+                with open(path, "rb") as file:
+                    yield path, file.read()

@@ -19,6 +19,13 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_old_is_looked_through_again():
+    """Nor what earlier files left: a collection then takes milliseconds, and the probe asks for many."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(scope="session")
 def peftlab_cache(request) -> Path:
     """Prepared data and built-in models, kept between test sessions: they are made from fixed seeds."""

@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from harness.config import compose
 from harness.config.compose import compose_part
-from harness.config.overrides import assign
+from harness.config.overrides import assign, expand, parse_words
 from tests import composed
 
 
@@ -34,6 +34,14 @@ WORDS = [
     ["method@other=lora"],
     ["hydra.job.name=x", "method.about.label='${oc.env:HOME}'"],
     ["recipe.lr=1"],
+    ["runs=/tmp/x", "cache=null", "device='a b'", "seed=3"],
+    ["banana=1"],
+    ["+banana=1", "++seed={a: 1}"],
+    ["~seed", "~banana"],
+    ["runs=1,2"],
+    ["hydra=x"],
+    ["method=cla", "method.update.rank=4", "tracker=none", "isolate=true"],
+    ["+method/lora=cla"],
 ]
 
 
@@ -58,6 +66,25 @@ def test_a_config_is_composed_once_and_nobody_alters_it_for_others(monkeypatch):
     first["update"]["rank"] = -1
     changed = compose_part("method", [*words, assign("method.update.rank", 3)])
     assert changed["update"]["rank"] == 3 and compose_part("method", words)["update"]["rank"] > 3
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["runs=/tmp/x", "cache=/tmp/a b", "report=/r"],
+        ["runs=7"],
+        ["runs=x", "cache=null"],
+        ["cache='/a/${oc.env:HOME}'"],
+        ["runs=/a$b", "cache='/it\\'s'"],
+        ["++runs=/tmp/x", "method=cla"],
+        ["runs=/tmp/x", "runs=/tmp/y"],
+    ],
+    ids=" ".join,
+)
+def test_folders_that_are_put_in_afterwards_are_what_hydra_makes_of_them(typed):
+    words = [word for override in parse_words(typed) for word in expand(override)]
+    assert composed.once("config", words) == composed.in_full("config", words)
+    assert composed.once("config", words) == composed.in_full("config", words)
 
 
 def test_a_config_of_ones_own_that_is_written_anew_is_composed_anew(tmp_path, monkeypatch):

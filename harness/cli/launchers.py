@@ -22,8 +22,11 @@ BUILT_IN = {"local": "harness.execution.local", "slurm": "slurm.launcher"}
 
 def known_launchers() -> dict[str, EntryPoint]:
     """Kind -> where its launcher is. A package cannot take the name of a built-in one."""
-    built_in = {kind: EntryPoint(kind, module, GROUP) for kind, module in BUILT_IN.items()}
-    return {point.name: point for point in entry_points(group=GROUP)} | built_in
+    return {point.name: point for point in entry_points(group=GROUP)} | _built_in()
+
+
+def _built_in() -> dict[str, EntryPoint]:
+    return {kind: EntryPoint(kind, module, GROUP) for kind, module in BUILT_IN.items()}
 
 
 def launcher_of(cluster: Mapping[str, Any]) -> Launcher:
@@ -46,18 +49,18 @@ def machine_of(cluster: Mapping[str, Any]) -> Machine | None:
 
 def launcher_for(kind: str) -> Launcher:
     """The launcher of this kind, imported now. Raises SpecError when it is unknown, or cannot be imported."""
-    known = known_launchers()
+    known = _built_in() if kind in BUILT_IN else known_launchers()  # which reads a file of every package
     if kind not in known:
         raise SpecError(f"cluster.kind: no launcher '{kind}'.{nearest(kind, known)}")
     if not NAME.fullmatch(kind):
         naming = "small letters, digits, - and _, a letter first"
-        raise SpecError(f"{_whose(known[kind])} has a name that is none: {naming}.{_others(kind, known)}")
+        raise SpecError(f"{_whose(known[kind])} has a name that is none: {naming}.{_others(kind)}")
     try:
         launcher = known[kind].load()
     except Exception as error:  # broad: it is another's module, and may raise anything while it is imported
-        raise SpecError(f"{_whose(known[kind])} cannot be imported: {error}.{_others(kind, known)}") from error
+        raise SpecError(f"{_whose(known[kind])} cannot be imported: {error}.{_others(kind)}") from error
     if lacking := [name for name in NAMES if not hasattr(launcher, name)]:
-        raise SpecError(f"{_whose(known[kind])} lacks {', '.join(lacking)}.{_others(kind, known)}")
+        raise SpecError(f"{_whose(known[kind])} lacks {', '.join(lacking)}.{_others(kind)}")
     return launcher
 
 
@@ -65,8 +68,8 @@ def _whose(point: EntryPoint) -> str:
     return f"cluster.kind: the launcher '{point.name}' ({point.value})"
 
 
-def _others(kind: str, known: Mapping[str, EntryPoint]) -> str:
-    return f" Others: {', '.join(sorted(set(known) - {kind}))}."
+def _others(kind: str) -> str:
+    return f" Others: {', '.join(sorted(set(known_launchers()) - {kind}))}."
 
 
 def kinds_used(runs: Path) -> list[str]:

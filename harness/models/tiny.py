@@ -6,6 +6,7 @@ Every family then runs in seconds on a CPU, with no download. Its scores mean no
 import hashlib
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -117,6 +118,7 @@ def _trained(cache: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
+@cache
 def _train() -> str:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 

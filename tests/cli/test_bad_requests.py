@@ -1,5 +1,6 @@
 """A request that is wrong is refused in seconds: exit code 2, a sentence that names what and where, and no torch."""
 
+import io
 import os
 import shutil
 import signal
@@ -86,10 +87,19 @@ def test_a_variable_that_is_misspelt_or_points_nowhere_is_refused(name, value, m
 
 
 @pytest.mark.parametrize("argv", [["show", "dataset=digits"], ["status"], ["report", "quickstart", "--partial"]])
-def test_a_pipe_that_is_not_utf8_gets_an_answer(argv, place):
+def test_a_pipe_that_is_not_utf8_gets_an_answer(argv, place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     runs = [f"runs={place / 'runs'}"] if argv[0] == "show" else ["--runs", str(place / "runs")]
+    pipes = {name: io.TextIOWrapper(io.BytesIO(), "ascii", write_through=True) for name in ("stdout", "stderr")}
+    for name, pipe in pipes.items():
+        monkeypatch.setattr(sys, name, pipe)
+    main([*argv, *runs])
+    assert b"Traceback" not in pipes["stderr"].buffer.getvalue() and pipes["stdout"].buffer.getvalue()
+
+
+def test_a_process_whose_pipes_are_not_utf8_answers(place):
     done = subprocess.run(
-        [sys.executable, "-m", "harness", *argv, *runs],
+        [sys.executable, "-m", "harness", "status", "--runs", str(place / "runs")],
         env=os.environ | {"PYTHONIOENCODING": "ascii"}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert "Traceback" not in done.stderr and done.stdout

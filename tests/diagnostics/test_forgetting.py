@@ -12,8 +12,9 @@ from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.data.builtin.digits import images_of
 from harness.data.builtin.shapes_vqa import scene
+from harness.diagnostics import retention
 from harness.diagnostics.diagnose import diagnose
-from harness.diagnostics.retention import SCENES, TOKENS, paragraphs, retention_set
+from harness.diagnostics.retention import PARAGRAPHS, TOKENS, paragraphs, retention_set
 from harness.diagnostics.subject import load_subject
 from harness.ledger.plan import write_plan
 from harness.ledger.seeds import Seeds
@@ -108,12 +109,16 @@ def _judged(loaded, moved, known):
         return known.judge(before, before), known.judge(known.outputs(moved, CPU), before)
 
 
+FEW = 24  # scenes or texts that are judged one by one
+
+
 @pytest.mark.slow
-def test_captions_are_judged_as_a_plain_loop_judges_them(peftlab_cache):
+def test_captions_are_judged_as_a_plain_loop_judges_them(peftlab_cache, monkeypatch):
+    monkeypatch.setattr(retention, "SCENES", FEW)
     loaded, moved, known = _loaded("gemma3_micro", "shapes_vqa", peftlab_cache)
     before, after = _judged(loaded, moved, known)
     rng = random.Random(1)
-    scenes = [scene(rng) for _ in range(SCENES)]
+    scenes = [scene(rng) for _ in range(FEW)]
     losses, whole = [], []
     model = moved.double()
     for things in scenes:  # alone, so that nothing is padded
@@ -128,13 +133,15 @@ def test_captions_are_judged_as_a_plain_loop_judges_them(peftlab_cache):
 
 
 @pytest.mark.slow
-def test_embeddings_are_compared_as_a_plain_loop_compares_them(peftlab_cache):
+def test_embeddings_are_compared_as_a_plain_loop_compares_them(peftlab_cache, monkeypatch):
+    assert len(paragraphs()) == PARAGRAPHS == 128
+    monkeypatch.setattr(retention, "PARAGRAPHS", FEW)
     loaded, moved, known = _loaded("minilm", "trec50", peftlab_cache)
     before, after = _judged(loaded, moved, known)
-    assert before == (pytest.approx(0, abs=1e-12), 1.0) and known.n == len(paragraphs()) == 128
+    assert before == (pytest.approx(0, abs=1e-12), 1.0) and known.n == len(paragraphs()) == FEW
     old, new = (_embedded_alone(model.double(), loaded.processor) for model in (loaded.model.eval(), moved))
     cosines = [a @ b / np.sqrt((a @ a) * (b @ b)) for a, b in zip(old, new, strict=True)]
-    kept = [_nearest(old, row) == _nearest(new, row) for row in range(128)]
+    kept = [_nearest(old, row) == _nearest(new, row) for row in range(FEW)]
     assert after == pytest.approx((1 - np.mean(cosines), np.mean(kept)), abs=1e-5)
     assert after[0] > 0.001 and after[1] < 1
 

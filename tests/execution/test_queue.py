@@ -17,6 +17,7 @@ from harness.config.settings import settings_from
 from harness.execution.lease import Lease, LeaseLost, claim
 from harness.execution.queue import LeasedStore, work
 from harness.execution.shared_device import not_comparable
+from harness.ledger.events import last_event
 from harness.ledger.plan import write_plan
 from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.store import Store
@@ -45,8 +46,9 @@ def starts(store, run_id, what="start"):
 
 
 def waits_at(store, run_id, step):
-    state = store.paths(run_id).checkpoint / "sleepy.json"
-    return state.exists() and json.loads(state.read_text())[0] == step
+    """The step's checkpoint is there, and its event, which is written after it."""
+    last = last_event(store.paths(run_id).events, "step")
+    return last is not None and last["step"] == step
 
 
 def scores(store, plan):
@@ -147,7 +149,7 @@ def test_a_suspended_worker_that_was_taken_over_meanwhile_wakes_up_and_writes_no
     plan = sleepy.plan(1, steps=6, hold_at=3)
     folder = store.paths(plan.ids[0]).folder
     first = start_worker(store, plan)
-    until(lambda: waits_at(store, plan.ids[0], 3) and '"step": 3' in store.paths(plan.ids[0]).events.read_text())
+    until(lambda: waits_at(store, plan.ids[0], 3))
     first.send_signal(signal.SIGSTOP)
     until(lambda: Path(f"/proc/{first.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
     os.utime(Lease(folder, 1).path, (1, 1))  # as if it had stood still for long

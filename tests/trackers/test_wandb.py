@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import torch
 
 from harness.__main__ import main
 from harness.cli.sync import waiting
@@ -117,17 +118,26 @@ def falling_silent():
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, peftlab_cache):
-    """Scores of the sweep without a tracker."""
-    plan, store, _ = _sweep(tmp_path_factory.mktemp("undisturbed") / "runs", peftlab_cache, "tracker=none")
-    return _scores(plan, store)
+    """Scores of the sweep without a tracker, by this process."""
+    plan, settings = _planned(tmp_path_factory.mktemp("undisturbed") / "runs", peftlab_cache, "tracker=none")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    for planned in plan.runs:
+        run_one(planned, Store(settings.runs), settings)
+    torch.set_num_threads(threads)
+    return _scores(plan, Store(settings.runs))
+
+
+def _planned(runs, cache, *words):
+    """A sweep of two real runs."""
+    request = read_request([*WORDS, "seed=0,1", "recipe.max_steps=4", f"runs={runs}", f"cache={cache}", *words])
+    plan = plan_sweep(request, Resolver())
+    return plan, settings_from(request.config, plan.name)
 
 
 def _sweep(runs, cache, *words):
-    """A sweep of two real runs by one worker process, as `peftlab sweep` does it."""
-    words = [*WORDS, "seed=0,1", "recipe.max_steps=4", f"runs={runs}", f"cache={cache}", *words]
-    request = read_request(words)
-    plan = plan_sweep(request, Resolver())
-    settings = settings_from(request.config, plan.name)
+    """It, by one worker process, as `peftlab sweep` does it."""
+    plan, settings = _planned(runs, cache, *words)
     write_plan(settings.runs, plan)
     store = Store(settings.runs)
     return plan, store, local.launch(plan, store, settings, {"processes": 1, "threads": 1})

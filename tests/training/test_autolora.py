@@ -1,6 +1,7 @@
 """AutoLoRA: the hypergradient against finite differences, and both phases through the real loop."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -93,22 +94,30 @@ def test_a_hypergradient_without_a_direction_is_the_first_term():
 # The run
 
 
-@pytest.fixture
-def planned(tmp_path, peftlab_cache, monkeypatch):
-    """A run on fruit; `wrong`: splits whose labels are all lemon."""
+@pytest.fixture(scope="module")
+def orchard(tmp_path_factory, peftlab_cache):
+    """Plans a run on fruit, whose rows lie in one place whatever the store; `wrong`: splits that are all lemon."""
+    place = tmp_path_factory.mktemp("orchard")
 
-    def plan(*words, wrong=(), store="runs"):
-        monkeypatch.setenv("PEFTLAB_CONF", str(write_fruit(tmp_path, wrong)))
-        request = read_request([*WORDS, "dataset=fruit", f"runs={tmp_path / store}", f"cache={peftlab_cache}", *words])
-        settings = settings_from(request.config)
-        return plan_one(request, Resolver()), Store(settings.runs), settings
+    def plan(*words, wrong=(), runs):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PEFTLAB_CONF", str(write_fruit(place, wrong)))
+            request = read_request([*WORDS, "dataset=fruit", f"runs={runs}", f"cache={peftlab_cache}", *words])
+            settings = settings_from(request.config)
+            return plan_one(request, Resolver()), Store(settings.runs), settings
 
     return plan
 
 
 @pytest.fixture
-def straight(planned):
-    plan, store, settings = planned()
+def planned(tmp_path, orchard):
+    return lambda *words, wrong=(), store="runs": orchard(*words, wrong=wrong, runs=tmp_path / store)
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory, orchard):
+    """A run that nothing disturbs; who changes its store works on a copy."""
+    plan, store, settings = orchard(runs=tmp_path_factory.mktemp("straight") / "runs")
     record = run_one(plan, store, settings)
     assert record.failure is None, record.failure
     return plan, store, record
@@ -211,13 +220,13 @@ def test_too_few_rows_for_two_levels_are_a_sentence_in_the_record(planned):
     assert record.failure.message.startswith("48 training rows leave none for one level at schedule.held_out=0.001")
 
 
-def test_the_audit_refutes_a_record_whose_search_was_another(straight):
+def test_the_audit_refutes_a_record_whose_search_was_another(straight, tmp_path):
     """What it recomputes of the two phases is not what one phase would be."""
     plan, store, _ = straight
-    path = store.root / plan.id / "record.json"
+    path = shutil.copytree(store.root, tmp_path / "runs") / plan.id / "record.json"
     raw = json.loads(path.read_text())
     raw["work"]["examples_seen"]["value"] += 2
     raw["curve"][2]["lr"] /= 2
     path.write_text(json.dumps(raw))
-    whats = " ".join(finding.what for finding in check_run(store.root / plan.id))
+    whats = " ".join(finding.what for finding in check_run(path.parent))
     assert "96 examples seen" in whats and "at step 9, by the recipe" in whats

@@ -27,6 +27,7 @@ from harness.training.run import run_one
 WORDS = (
     "model=vit_micro",
     "dataset=digits",
+    "dataset.split.limit={train: 192, validation: 64, test: 64}",
     "recipe.max_steps=6",
     "recipe.evaluations=3",
     "tracker=none",

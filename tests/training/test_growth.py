@@ -12,6 +12,7 @@ import torch
 from safetensors.torch import load_file
 
 import harness.training.loop as loop_module
+from harness.__main__ import main
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.ledger.errors import PlanError, SpecError
@@ -60,9 +61,7 @@ def test_one_file_and_one_yaml_are_a_method_from_plan_to_export(others, tmp_path
     tensors = load_file(runs / record["id"] / "adapter" / "state.safetensors")
     gates = [tensor for name, tensor in tensors.items() if name.endswith(".gate")]
     assert gates and all(gate.shape == (8,) and not torch.equal(gate, torch.ones(8)) for gate in gates)
-    export = [sys.executable, "-m", "harness", "export", record["id"], str(tmp_path / "adapter"), f"runs={runs}"]
-    exported = subprocess.run([*export, f"cache={peftlab_cache}"], env=environment, cwd=ROOT, capture_output=True)
-    assert exported.returncode == 0, exported.stderr
+    assert main(["export", record["id"], str(tmp_path / "adapter"), f"runs={runs}", f"cache={peftlab_cache}"]) == 0
     assert (tmp_path / "adapter" / "adapter_model.safetensors").is_file()
 
 
