@@ -17,8 +17,9 @@ from harness.ledger.dataset_spec import ImageClassification, TaskSpec, VisionLan
 from harness.ledger.errors import SpecError
 from harness.ledger.spec import RunSpec
 from harness.measure.flops import flop_counter
-from harness.measure.memory_breakdown import measure_ledger
+from harness.measure.memory_breakdown import measure_ledger, storage_bytes
 from harness.measure.meta_device import cuda_semantics, meta_hints
+from harness.models.blocks import blocks
 from harness.models.checkpointing import checkpoint_blocks
 from harness.models.config import layout_of, make_config, text_config
 from harness.models.families import TINY_STRETCH, is_lm
@@ -46,8 +47,8 @@ def step_cost(spec: RunSpec) -> StepCost:
         block = _block(spec) if spec.recipe.gradient_checkpointing else {}
     except (MethodError, SpecError, RuntimeError, ValueError) as error:  # the last two: a model's own, on shapes alone
         return StepCost({}, None, f"cannot be counted without weights: {str(error).splitlines()[0]}")
-    flops = total.pop("flops")
-    return StepCost(total | block, flops * spec.recipe.accumulate)
+    flops, largest, rest = (total.pop(name) for name in ("flops", "block", "rest"))
+    return StepCost(total | block, flops * spec.recipe.accumulate, None, largest, rest)
 
 
 def _at_its_largest(method: MethodSpec) -> MethodSpec:
@@ -72,7 +73,7 @@ def _block(spec: RunSpec) -> dict[str, float]:
 
 
 def _counted(spec: RunSpec, layers: int) -> dict[str, float]:
-    """Bytes by role, and FLOPs, of one micro-batch through that many blocks."""
+    """Bytes by role, and FLOPs, of one micro-batch through that many blocks; and what sharding would gather."""
     with meta_hints(), torch.random.fork_rng(devices=[]):
         entrant = _entrant(spec, layers)
         counter = flop_counter()
@@ -83,7 +84,15 @@ def _counted(spec: RunSpec, layers: int) -> dict[str, float]:
                 return entrant.forward_backward()
 
         ledger = measure_ledger(entrant.model, forward_backward, entrant.optimizer)
-    return {role: quantity.value for role, quantity in ledger.items()} | {"flops": counter.get_total_flops()}
+    counted = {"flops": counter.get_total_flops()} | _shared(entrant.model, spec.method.update.kind == "full")
+    return {role: quantity.value for role, quantity in ledger.items()} | counted
+
+
+def _shared(model: nn.Module, trains_all: bool) -> dict[str, float]:
+    """Bytes of the weights that `training.sharding` would share out: of the largest block, and outside the blocks."""
+    own = [p for p in model.parameters() if trains_all or not p.requires_grad]
+    sizes = [storage_bytes(set(own) & set(block.parameters())) for block in blocks(model)]
+    return {"block": max(sizes, default=0), "rest": storage_bytes(own) - sum(sizes)}
 
 
 @torch.no_grad()

@@ -31,11 +31,14 @@ PACKAGES = ("torch", "transformers", "peft")
 
 @dataclass(frozen=True)
 class StepCost:
-    """bytes: by role, of one micro-batch. flops: of one optimizer step. why: there is neither, and why not."""
+    """bytes: by role, of one micro-batch. flops: of one optimizer step. why: there is neither, and why not.
+    block, rest: bytes, as stored, that would be shared out of the largest block and of what is in no block."""
 
     bytes: Mapping[str, float]
     flops: float | None
     why: str | None = None
+    block: float = 0.0
+    rest: float = 0.0
 
 
 def step_costs(
@@ -126,7 +129,7 @@ def _cost(plain: Mapping[str, Any], count: Callable[[RunSpec], StepCost]) -> Ste
 def _keep(ledger: StepCost, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, to_json({"bytes": dict(ledger.bytes), "flops": ledger.flops}))
+        write_whole(path, to_json({**vars(ledger), "bytes": dict(ledger.bytes)}))
     except OSError:  # a cache that cannot be written to: the plan is shown, and counts again next time
         return
 
@@ -134,7 +137,7 @@ def _keep(ledger: StepCost, path: Path) -> None:
 def _read(path: Path) -> StepCost | None:
     try:
         raw = json.loads(path.read_bytes())
-        return StepCost(raw["bytes"], raw["flops"])
+        return StepCost(raw["bytes"], raw["flops"], None, raw["block"], raw["rest"])
     except (OSError, ValueError, KeyError):  # absent, or damaged: counted anew
         return None
 
