@@ -2,7 +2,8 @@
 
 Blocks are alike, so models of one and of two blocks are counted, and the rest follows on a straight line; where ranks
 differ by layer, all are counted. Every sequence is as long as the dataset's card allows and every token of it a target,
-so real batches hold less. Precision is the recipe's on a GPU that has bfloat16: `auto` counts as bfloat16 autocast.
+so real batches hold less. A chain beside packed weights is at its last link, when it keeps the most. Precision is the
+recipe's on a GPU that has bfloat16: `auto` counts as bfloat16 autocast.
 """
 
 from contextlib import nullcontext
@@ -15,6 +16,7 @@ from torch import Tensor, nn
 
 from harness.ledger.dataset_spec import ImageClassification, TaskSpec, VisionLanguage
 from harness.ledger.errors import SpecError
+from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.measure.flops import flop_counter
 from harness.measure.memory_breakdown import measure_ledger, storage_bytes
@@ -24,6 +26,7 @@ from harness.models.checkpointing import checkpoint_blocks
 from harness.models.config import layout_of, make_config, text_config
 from harness.models.families import TINY_STRETCH, is_lm
 from harness.models.load import build_from_config
+from harness.planning.links import links_beside
 from harness.planning.step_cost_cache import StepCost, reads_last_token, rows_of
 from harness.probe.backbone import Backbone
 from harness.probe.entrants import Entrant, method_entrant
@@ -32,6 +35,7 @@ from methods.errors import MethodError
 from methods.library_types import prompt_length
 from methods.ranks import largest, names_layers
 from methods.spec import Constant, MethodSpec
+from methods.update.base import SiteUpdate
 
 
 def step_cost(spec: RunSpec) -> StepCost:
@@ -114,12 +118,26 @@ def _entrant(spec: RunSpec, layers: int) -> Entrant:
     backbone = Backbone(model, layout_of(spec.model, task), inputs, targets, targets.numel())
     cuda = partial(cuda_semantics, bfloat16=spec.recipe.precision != "float32")
     entrant = method_entrant(spec.method, backbone, cuda, spec.seed)
+    if links := links_beside(spec):
+        _at_link(entrant.model, links, Seeds(spec.seed))
     if spec.recipe.optimizer == "adafactor":
         groups = [{key: group[key] for key in ("name", "params")} for group in entrant.optimizer.param_groups]
         entrant = replace(entrant, optimizer=adafactor(groups))
     if spec.recipe.gradient_checkpointing:
         checkpoint_blocks(entrant.model, context_fn=lambda: (nullcontext(), cuda()))
     return entrant
+
+
+def _at_link(model: nn.Module, link: int, seeds: Seeds) -> None:
+    """As in that link of a chain; what the finished ones keep beside packed weights counts among the weights."""
+
+    def draw(*use: Any) -> torch.Generator:
+        return torch.Generator().manual_seed(seeds.of(*use))
+
+    for update in [module for module in model.modules() if isinstance(module, SiteUpdate)]:
+        update.to_link(link, draw)
+        for number, tensor in enumerate(update.beside()):
+            update.register_buffer(f"beside_{number}", tensor, persistent=False)
 
 
 def _batch(model: nn.Module, task: TaskSpec, rows: int, stretch: int, prompt: int) -> tuple[dict[str, Tensor], Tensor]:

@@ -103,6 +103,17 @@ def test_what_sharding_gathers_is_the_largest_block_and_what_is_in_none(method, 
     assert cost.block == size * block and cost.rest == size * (128_256 * 4096 + 4096 + classifier)
 
 
+@pytest.mark.parametrize(("chain", "one", "columns"), [("cola", "lora", None), ("c3la", "cla", 3 + 3 + 1)])
+def test_a_chain_beside_packed_weights_is_counted_at_its_last_link(chain, one, columns, needs):
+    words = ("model=roberta_base", "dataset=cola", "model.quantization=nf4")
+    first, last = (needs(*words, f"method={name}")[0].ledger for name in (one, chain))
+    sites, width, rank = 24, 768, 16
+    link = sites * width * rank * 4  # bytes of a factor of every site; of three links, two are finished when one trains
+    kept = 2 * 2 * link if columns is None else columns * link  # else columns: before, after, of this
+    assert last["weights"] - first["weights"] == kept
+    assert last["adapter"] == first["adapter"] and last["saved_for_backward"] > first["saved_for_backward"]
+
+
 def test_ranks_by_kind_and_layer_are_counted_layer_by_layer(needs):
     words = ("model=roberta_base", "dataset=cola", "method=lora", "method.ranks={q: 8,layers.0-3.v: 32}")
     (estimate,) = needs(*words)

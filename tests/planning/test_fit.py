@@ -47,7 +47,7 @@ def test_state_is_shared_out_and_a_micro_batch_down_to_single_examples():
 
 def test_casts_of_weights_are_whole_on_every_gpu():
     def with_casts(other):
-        return replace(cost := counted(other), bytes=cost.bytes | {"saved_for_backward": 5e9})  # of any number of rows
+        return replace(cost := counted(other), bytes={**cost.bytes, "saved_for_backward": 5e9})  # of any number of rows
 
     assert per_gpu(8, spec("full"), with_casts) == pytest.approx(128 / 8 + 5 + 7)
 
