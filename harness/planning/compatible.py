@@ -123,22 +123,29 @@ def _why_other_update(own: RunParts, source: RunParts) -> str | None:
 
 
 def why_not_by(method: MethodSpec, dataset: DatasetSpec, recipe: RecipeSpec) -> str | None:
-    """A sentence when a method cannot be trained by the recipe, else None.
-
-    The longest training that this can be, with every training row of the card, is the last that is asked for; a card
-    without rows is asked for none: the run will say.
-    """
+    """A sentence when a method cannot be trained by the recipe, else None; without rows on the card, the run says."""
     if recipe.early_stop is not None and method.schedule.to_its_end:
         return f"{method.name} is at its last rank only at the end of the training; recipe.early_stop must be null."
     if recipe.gradient_checkpointing and _is_in_cache(method):
         return f"{method.name} is read from the cache once a step; recipe.gradient_checkpointing must be false."
-    counts = dataset.about.get("rows")
-    rows = counts.get("train") if isinstance(counts, Mapping) else None
-    if not isinstance(rows, int) or rows < 1:
+    training = longest_training(dataset, recipe)
+    if training is None or (why := why_not_train(method, training)) is None:
+        return None
+    return f"{why} ({dataset.name} has {_rows(dataset)} training rows by its card.)"
+
+
+def longest_training(dataset: DatasetSpec, recipe: RecipeSpec) -> Training | None:
+    """The longest that it can be, with every training row of the card; None without rows there."""
+    if (rows := _rows(dataset)) is None:
         return None
     schedule = train_schedule(recipe, math.ceil(rows / (recipe.batch_size * recipe.accumulate)))
-    why = why_not_train(method, Training(schedule.total, schedule.steps_per_epoch, recipe.lr))
-    return None if why is None else f"{why} ({dataset.name} has {rows} training rows by its card.)"
+    return Training(schedule.total, schedule.steps_per_epoch, recipe.lr)
+
+
+def _rows(dataset: DatasetSpec) -> int | None:
+    counts = dataset.about.get("rows")
+    rows = counts.get("train") if isinstance(counts, Mapping) else None
+    return rows if isinstance(rows, int) and rows > 0 else None
 
 
 def _config(model: ModelSpec, *names: str) -> int | None:

@@ -75,18 +75,18 @@ def estimates(
                 seconds=time.training,
                 wall_seconds=stated or time.wall,
                 flops=time.flops,
-                fit=_fit(cost.bytes, specs[cell], gpus, cache),
+                fit=_fit(cost, specs[cell], gpus, cache),
                 seconds_from=f"{time.source}; the whole run as the cluster's card says" if stated else time.source,
             )
         )
     return needed
 
 
-def _fit(ledger: Mapping[str, float], spec: Mapping[str, Any], gpus: Gpus | None, cache: Path) -> Fit | None:
-    def count(other: Mapping[str, Any]) -> Mapping[str, float]:
-        return step_costs([other], cache / LEDGERS, _count)[key_of(other)].bytes
+def _fit(cost: StepCost, spec: Mapping[str, Any], gpus: Gpus | None, cache: Path) -> Fit | None:
+    def count(other: Mapping[str, Any]) -> StepCost:
+        return step_costs([other], cache / LEDGERS, _count)[key_of(other)]
 
-    return fit(ledger, spec, gpus, count) if gpus else None
+    return fit(cost, spec, gpus, count) if gpus else None
 
 
 def _on(machine: Machine | None, spec: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,23 +19,28 @@ from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
 from harness.ledger.spec import RunSpec
 from harness.models.families import is_lm, outputs
+from harness.planning.links import links_beside
+from methods.errors import MethodError
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTS = (  # files and folders whose code decides what is counted
     "methods", "harness/models", "harness/probe/backbone.py", "harness/probe/entrants.py", "harness/measure/flops.py",
     "harness/measure/meta_device.py", "harness/measure/memory_breakdown.py", "harness/planning/step_cost.py",
-    "harness/training/adafactor.py",
+    "harness/planning/links.py", "harness/training/adafactor.py",
 )  # fmt: skip
 PACKAGES = ("torch", "transformers", "peft")
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """bytes: by role, of one micro-batch. flops: of one optimizer step. why: there is neither, and why not."""
+    """bytes: by role, of one micro-batch. flops: of one optimizer step. why: there is neither, and why not.
+    block, rest: bytes, as stored, that would be shared out of the largest block and of what is in no block."""
 
     bytes: Mapping[str, float]
     flops: float | None
     why: str | None = None
+    block: float = 0.0
+    rest: float = 0.0
 
 
 def step_costs(
@@ -59,7 +64,7 @@ def key_of(plain: Mapping[str, Any]) -> str:
     """24 hex digits, equal for runs whose steps hold and compute the same."""
     try:
         shape = shape_of(plain)
-    except (KeyError, SpecError):  # no spec of ours: all of it
+    except (KeyError, SpecError, MethodError):  # no spec of ours: all of it
         shape = dict(plain)
     return hashlib.sha256(f"{_code()}/{json.dumps(shape, sort_keys=True)}".encode()).hexdigest()[:24]
 
@@ -69,9 +74,11 @@ def shape_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     method, model, recipe = plain["method"], plain["model"], plain["recipe"]
     task = parse(DatasetSpec, plain["dataset"], "dataset").task
     rows = recipe["batch_size"] * rows_of(task)
+    links = links_beside(parse(RunSpec, plain, "run")) if method["schedule"].get("kind") == "chain" else 0
     return {
-        # which columns are taken, and when a link ends, cost nothing
-        "update": {key: value for key, value in method["update"].items() if key != "selector"},
+        # which columns are taken, and when a link ends, cost nothing; but for links that stay beside packed weights
+        "update": {key: value for key, value in method["update"].items() if links or key != "selector"},
+        "links": links,
         "targets": method["targets"],
         "ranks": [method.get("ranks", {}), method["schedule"].get("max_rank")],
         "model": {key: value for key, value in model.items() if key not in ("name", "source", "about")},
@@ -126,7 +133,7 @@ def _cost(plain: Mapping[str, Any], count: Callable[[RunSpec], StepCost]) -> Ste
 def _keep(ledger: StepCost, path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, to_json({"bytes": dict(ledger.bytes), "flops": ledger.flops}))
+        write_whole(path, to_json({**vars(ledger), "bytes": dict(ledger.bytes)}))
     except OSError:  # a cache that cannot be written to: the plan is shown, and counts again next time
         return
 
@@ -134,7 +141,7 @@ def _keep(ledger: StepCost, path: Path) -> None:
 def _read(path: Path) -> StepCost | None:
     try:
         raw = json.loads(path.read_bytes())
-        return StepCost(raw["bytes"], raw["flops"])
+        return StepCost(raw["bytes"], raw["flops"], None, raw["block"], raw["rest"])
     except (OSError, ValueError, KeyError):  # absent, or damaged: counted anew
         return None
 

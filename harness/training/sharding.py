@@ -4,7 +4,7 @@ https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html. What an 
 whole in every process, is added up as with `ddp`, and so may change its shape. An update stays beside the sharded W.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from harness.models.blocks import blocks
 from methods.dtypes import master_dtype
 from methods.method import Draw, Method
 
@@ -37,20 +38,11 @@ def attach(method: Method, model: nn.Module, draw: Draw, trains_all: bool | None
 def _shard(model: nn.Module, whole: set[nn.Parameter], device: torch.device) -> None:
     """Block by block, so that one block at a time is gathered; gradients are sums, not means."""
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
-    for module in [*_blocks(model), model]:
+    for module in [*blocks(model), model]:
         fully_shard(module, mesh=mesh, ignored_params=whole)
         assert isinstance(module, FSDPModule)
         module.set_gradient_divide_factor(1.0)
         module.set_force_sum_reduction_for_comms(True)  # gloo has no other
-
-
-def _blocks(module: nn.Module) -> Iterator[nn.Module]:
-    """The members of the outermost module lists: the layers of a transformer."""
-    for child in module.children():
-        if isinstance(child, nn.ModuleList):
-            yield from child
-        else:
-            yield from _blocks(child)
 
 
 def gather_tensors(tensors: Mapping[str, Tensor], first: bool) -> dict[str, Tensor]:

@@ -53,6 +53,15 @@ class SiteUpdate(nn.Module):
         """x·ΔWᵀ (…, out) of finished links that are kept beside W; None where W or `branch` holds them."""
         return None
 
+    def beside(self) -> Sequence[Tensor]:
+        """Tensors on W's device that hold finished links for a W that cannot, and are no parameters or buffers."""
+        return ()
+
+    def to_link(self, link: int, draw: Draw) -> None:
+        """The shapes of a later link, for counting on the meta device, which has no values to end a link with."""
+        for number in range(1, link + 1):
+            self.begin(draw, number)
+
     def penalty(self) -> Tensor | None:
         """What this site adds to the loss of every optimizer step."""
         return None

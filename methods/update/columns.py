@@ -132,6 +132,9 @@ class ColumnsUpdate(SiteUpdate):
         rows[torch.arange(len(self._touched)), self._touched] = 1.0
         return value - self._before.to(value.dtype), rows
 
+    def beside(self) -> Sequence[Tensor]:
+        return () if self._in_weight else (self._before, self._value, self._base)
+
     def merge(self) -> None:
         """W holds the update already."""
         if not self._in_weight:

@@ -110,6 +110,14 @@ class LowRankUpdate(SiteUpdate):
         b, a = self._stack
         return (x @ a.t().to(x.dtype)) @ b.t().to(x.dtype) * self.scale
 
+    def beside(self) -> Sequence[Tensor]:
+        return self._stack or ()
+
+    def to_link(self, link: int, draw: Draw) -> None:
+        if not self.site.writable:
+            b, a = (tensor.detach() for tensor in self.pair())
+            self._stack = b.repeat(1, link), a.repeat(link, 1)
+
     @torch.no_grad()
     def merge(self) -> None:
         """The link in progress into W."""

@@ -11,11 +11,14 @@ from harness.__main__ import main
 from harness.cli.plan_view import print_plan
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
+from harness.ledger.parse import parse
 from harness.ledger.quantity import Measured
+from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.planning.estimate import PROBES, estimates
 from harness.planning.history import keep_probe
 from harness.planning.plan import plan_one, plan_sweep, read_request
+from harness.planning.step_cost import step_cost
 from harness.training.run import run_one
 from tests.rewrite import rewrite
 
@@ -88,6 +91,27 @@ def test_eight_billion_parameters_are_counted_without_weights(tmp_path, needs):
     assert one.ledger["weights"] == pytest.approx(2 * without_lm_head, rel=1e-4)
     assert one.ledger["adapter"] == 4 * 6_815_744  # study 2.2: r = 16 on q, v; float32
     assert one.seconds is None and one.seconds_from.startswith("no record yet; ") and 1e17 < one.flops < 1e19
+
+
+@pytest.mark.parametrize(("method", "size"), [("lora", 2), ("full", 4)])  # full fine-tuning: its float32 master copy
+def test_what_sharding_gathers_is_the_largest_block_and_what_is_in_none(method, size):
+    words = [f"method={method}", "model=llama3_8b", "dataset=openbookqa", "recipe=study_llama3"]
+    spec = parse(RunSpec, planned(*words).runs[0].spec, "run")
+    cost = step_cost(spec)
+    block = 2 * 4096 * (4096 + 1024) + 3 * 4096 * 14336 + 2 * 4096  # q, o; k, v; the three of the MLP; two norms
+    classifier = 4 * 4096 if method == "full" else 0  # trained whole beside an adapter
+    assert cost.block == size * block and cost.rest == size * (128_256 * 4096 + 4096 + classifier)
+
+
+@pytest.mark.parametrize(("chain", "one", "columns"), [("cola", "lora", None), ("c3la", "cla", 3 + 3 + 1)])
+def test_a_chain_beside_packed_weights_is_counted_at_its_last_link(chain, one, columns, needs):
+    words = ("model=roberta_base", "dataset=cola", "model.quantization=nf4")
+    first, last = (needs(*words, f"method={name}")[0].ledger for name in (one, chain))
+    sites, width, rank = 24, 768, 16
+    link = sites * width * rank * 4  # bytes of a factor of every site; of three links, two are finished when one trains
+    kept = 2 * 2 * link if columns is None else columns * link  # else columns: before, after, of this
+    assert last["weights"] - first["weights"] == kept
+    assert last["adapter"] == first["adapter"] and last["saved_for_backward"] > first["saved_for_backward"]
 
 
 def test_ranks_by_kind_and_layer_are_counted_layer_by_layer(needs):
