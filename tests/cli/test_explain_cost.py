@@ -75,7 +75,7 @@ def test_a_run_whose_own_times_are_marked_has_none_beside_it_and_says_why(store)
 def test_what_was_not_measured_is_no_number(store):
     none = NotMeasured("as this test wants")
     bare = record("f" * 16, "cla", 1.0, 1.0, 1.0)
-    store.write(replace(bare, work={}, ledger={"weights": none}, seconds={**bare.seconds, "eval": none}))
+    store.write(replace(bare, work={}, ledger={"weights": none}, seconds=bare.seconds | {"eval": none}))
     cost = run_cost("f" * 16, store)
     assert "eval" not in cost.clocks and cost.own.ms is None and cost.own.bytes == 0
     assert not [said for said in sentences(cost) if "step" in said]
