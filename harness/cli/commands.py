@@ -64,12 +64,8 @@ VERBS = {
     ),
     "explain": Verb(
         "harness.cli.explain:explain",
-        "why a run would be done again, or not; or why it cost what it did (--cost)",
-        (
-            arg("run", nargs="?", help=RUN_HELP),
-            arg("--cost", action="store_true", help="where its time and memory went, beside the methods of its cell"),
-            JSON,
-        ),
+        "why a run would be done again, or not",
+        (arg("run", nargs="?", help=RUN_HELP), JSON),
         WORDS,
     ),
     "diff": Verb(

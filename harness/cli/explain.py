@@ -24,13 +24,10 @@ console = Console(highlight=False, soft_wrap=True)
 
 def explain(given: Namespace) -> int:
     """`peftlab explain RUN` or `peftlab explain method=… seed=…`: its state, why it would be done (or not), and how the
-    nearest run differs. `--cost`: why it cost what it did."""
+    nearest run differs."""
     request = request_of(given.overrides)
     settings = settings_from(request.config)
     store = Store(settings.runs)
-    if given.cost:
-        run_id = find_run(store, given.run) if given.run else _asked(request, store, settings).id
-        return _explain_cost(run_id, store, as_json=given.json)
     planned = planned_run(store, given.run) if given.run else _asked(request, store, settings)
     reason = _reason(planned, store)
     if given.json:
@@ -40,18 +37,6 @@ def explain(given: Namespace) -> int:
     console.print(f"run {planned.id} ({' '.join(words)}) is {reason['status']}: {reason['why']}", markup=False)
     for key, (here, there) in reason.get("differs", {}).items():
         console.print(f"  {key}: {here!r} here, {there!r} in {reason['nearest']}", markup=False)
-    return 0
-
-
-def _explain_cost(run_id: str, store: Store, *, as_json: bool) -> int:
-    from harness.cli.cost_view import cost_to_json, print_cost
-    from harness.cli.run_cost import run_cost
-
-    cost = run_cost(run_id, store)
-    if as_json:
-        print(json.dumps(cost_to_json(cost)))
-    else:
-        print_cost(cost, Console(highlight=False))
     return 0
 
 

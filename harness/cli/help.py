@@ -30,9 +30,7 @@ started.
   peftlab plan sweep=beyond_lora""",
     "status": """\
 Every planned run: done, running, pending, failed (why), skipped (why). Without a name: all sweeps.""",
-    "explain": """\
-  peftlab explain method=lora model=vit_micro dataset=digits seed=3
-  peftlab explain 3f2a --cost""",
+    "explain": "  peftlab explain method=lora model=vit_micro dataset=digits seed=3",
     "retry": "The records of failed runs are set aside, so that the next `peftlab sweep` does the runs again.",
     "cancel": """\
 Ends its jobs and local runs. They keep their checkpoints: the next `peftlab sweep` goes on from them.""",
