@@ -64,8 +64,12 @@ VERBS = {
     ),
     "explain": Verb(
         "harness.cli.explain:explain",
-        "why a run would be done again, or not",
-        (arg("run", nargs="?", help=RUN_HELP), JSON),
+        "why a run would be done again, or not; --cost: why it costs what it costs",
+        (
+            arg("run", nargs="?", help=RUN_HELP),
+            arg("--cost", action="store_true", help="where its time and memory went, beside LoRA and full fine-tuning"),
+            JSON,
+        ),
         WORDS,
     ),
     "diff": Verb(

@@ -2,17 +2,18 @@
 
 import json
 from argparse import Namespace
-from collections.abc import Mapping
 from typing import Any
 
 from rich.console import Console
 
+from harness.cli.cost_view import show_cost
 from harness.cli.launchers import queue_of
 from harness.cli.present_data import of_present_data
 from harness.cli.tables import folding_table
 from harness.config.resolve import PARTS, Resolver
 from harness.config.settings import Settings, settings_from
 from harness.execution.sweep_state import RunRow, survey
+from harness.ledger.differences import differences
 from harness.ledger.errors import RecordError
 from harness.ledger.lookup import find_run, plans
 from harness.ledger.plan import Plan, Planned, lineage
@@ -24,11 +25,13 @@ console = Console(highlight=False, soft_wrap=True)
 
 def explain(given: Namespace) -> int:
     """`peftlab explain RUN` or `peftlab explain method=… seed=…`: its state, why it would be done (or not), and how the
-    nearest run differs."""
+    nearest run differs. `--cost`: where its time and memory went."""
     request = request_of(given.overrides)
     settings = settings_from(request.config)
     store = Store(settings.runs)
     planned = planned_run(store, given.run) if given.run else _asked(request, store, settings)
+    if given.cost:
+        return show_cost(store, planned.id, given.json)
     reason = _reason(planned, store)
     if given.json:
         print(json.dumps({"id": planned.id, "choices": dict(planned.choices)} | reason))
@@ -71,12 +74,6 @@ def planned_run(store: Store, word: str) -> Planned:
     return Planned(run_id, {axis: spec[axis]["name"] for axis in PARTS} | {"seed": spec["seed"]}, spec)
 
 
-def differences(left: Mapping[str, Any], right: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """Dotted keys whose values differ; what is for people (`about`) is left out."""
-    first, second = _flat(left), _flat(right)
-    return {k: (first.get(k), second.get(k)) for k in sorted(first | second) if first.get(k) != second.get(k)}
-
-
 def _reason(planned: Planned, store: Store) -> dict[str, Any]:
     """Its state as `peftlab status` has it, and why the next sweep would do it, or not."""
     queue = queue_of(store.root)
@@ -112,17 +109,3 @@ def _nearest(planned: Planned, store: Store, remark: str) -> dict[str, Any]:
     if near is None:
         return {"why": f"{why} The store has no record yet."}
     return {"why": f"{why} The nearest run that has a record differs in:", "nearest": near[1], "differs": near[2]}
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        if key == "about":
-            continue
-        path = f"{prefix}{key}"
-        flat |= _flat(value, path + ".") if isinstance(value, Mapping) else {path: _listed(value)}
-    return flat
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
