@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # An empty PYTHONDONTWRITEBYTECODE lets the many processes of the tests share what the first has compiled.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: demo test test-rooms test-slurm fast explore lint schema capabilities bench bench-gpu mutate soak install clean
+.PHONY: demo test test-rooms test-slurm fast explore lint schema capabilities docs bench bench-gpu mutate soak install clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
@@ -44,6 +44,10 @@ lint: install
 
 schema: install
 	@$(BIN)/python -m harness.ledger.schema > docs/record.schema.json
+
+# The site of the documents, in site/: open site/index.html.
+docs: install
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 # Tries every method in every way on tiny models (minutes); NF4 needs the extra `quantized`.
 capabilities: install

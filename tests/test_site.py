@@ -1,0 +1,47 @@
+"""The site of the documents: built strictly, whole, and without a request to anywhere."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("mkdocs", reason="the site needs peftlab[docs]")
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    place = tmp_path_factory.mktemp("site")
+    build = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(place)]
+    done = subprocess.run(
+        build, cwd=ROOT, env=os.environ | {"NO_MKDOCS_2_WARNING": "1"}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+def test_every_document_is_a_page_of_the_site_and_in_its_navigation(site):
+    pages = {path.stem for path in (ROOT / "docs").glob("*.md")} | {"index", "CONTRIBUTING", "CHANGELOG"}
+    assert pages <= {path.stem for path in site.glob("*.html")}
+    nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
+    listed = [page for part in nav for page in ([part] if isinstance(part, str) else next(iter(part.values())))]
+    assert {Path(page).stem for page in listed} == pages and len(listed) == len(pages)
+
+
+def test_a_page_asks_for_nothing_from_elsewhere(site):
+    for page in site.glob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        asked = re.findall(r"<(?:script|img|iframe)[^>]*\bsrc=[\"']?(https?:|//)", text)
+        asked += re.findall(r"<link[^>]*rel=[\"']?(?:stylesheet|preconnect|icon)[^>]*href=[\"']?(https?:|//)", text)
+        assert not asked, page.name
+
+
+def test_links_out_of_the_documents_are_names_of_files_and_links_among_them_lead_to_pages(site):
+    quickstart = (site / "quickstart.html").read_text(encoding="utf-8")
+    assert 'href="../' not in quickstart and "<code>analysis/notebooks</code>" in quickstart
+    index = (site / "index.html").read_text(encoding="utf-8")
+    assert 'href="CONTRIBUTING.html"' in index and 'src="quickstart.png"' in index
