@@ -1,8 +1,9 @@
-"""What the site has beside the files of docs/: pages of the top folder, and links that lead out of both.
+"""Hooks of MkDocs: documents outside docs/ become pages too (no copies), and links are theirs in the site.
 
-Hooks of MkDocs: https://www.mkdocs.org/dev-guide/plugins/#events.
+A link to what is no page (a notebook, code, a folder) becomes its path. https://www.mkdocs.org/dev-guide/plugins/#events
 """
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -10,39 +11,35 @@ from typing import Any
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "CONTRIBUTING.md", "CHANGELOG.md": "CHANGELOG.md"}
-LINK = re.compile(r"(!?)\[([^\]]*)\]\((?!\w+:|#)([^)#\s]+)(#[^)\s]*)?\)")
+OUTSIDE = {"README.md": "index.md", "CHANGELOG.md": "CHANGELOG.md", "CONTRIBUTING.md": "CONTRIBUTING.md"}
+OUTSIDE |= {"analysis/published/README.md": "published.md"}
+OUTSIDE |= {str(p.relative_to(ROOT)): f"results/{p.name}" for p in sorted((ROOT / "benchmarks/results").glob("*.md"))}
+SOURCE = {uri: path for path, uri in OUTSIDE.items()}  # the document of a page that is not in docs/
+LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)\s]+)\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
-    """Adds the pages of the top folder."""
-    for name, page in PAGES.items():
-        text = _as_in_docs((ROOT / name).read_text(encoding="utf-8"))
-        files.append(File.generated(config, page, content=text))
+    """Adds the documents that lie elsewhere."""
+    for path, uri in OUTSIDE.items():
+        files.append(File.generated(config, uri, abs_src_path=str(ROOT / path)))
     return files
 
 
-def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Links to other files of the repository become the names of these files: the site holds documents alone."""
-    return LINK.sub(_link, markdown)
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str:
+    """Links as the site has them."""
+    uri = page.file.src_uri
+    folder = os.path.dirname(SOURCE.get(uri, f"docs/{uri}"))
 
+    def in_site(link: re.Match[str]) -> str:
+        image, text, target = link.groups()
+        path, _, heading = target.partition("#")
+        if "://" in target or target.startswith("mailto:") or not path:
+            return link[0]
+        document = os.path.normpath(os.path.join(folder, path))
+        there = OUTSIDE.get(document, document.removeprefix("docs/"))
+        if files.get_file_from_path(there) is None:
+            return f"{text} (`{document}`)" if (ROOT / document).exists() else link[0]
+        way = os.path.relpath(there, os.path.dirname(uri) or ".")
+        return f"{image}[{text}]({way}{'#' * bool(heading)}{heading})"
 
-def _as_in_docs(text: str) -> str:
-    """Links of a page of the top folder, as a page of docs/ would have them."""
-
-    def moved(link: re.Match[str]) -> str:
-        mark, words, path, heading = link.groups("")
-        place = path.removeprefix("docs/") if path.startswith("docs/") else f"../{path}"
-        return f"{mark}[{words}]({place}{heading})"
-
-    return LINK.sub(moved, text)
-
-
-def _link(link: re.Match[str]) -> str:
-    mark, words, path, heading = link.groups("")
-    if not path.startswith("../"):
-        return link[0]
-    path = path.removeprefix("../")
-    if path in PAGES:
-        return f"{mark}[{words}]({PAGES[path]}{heading})"
-    return f"{words} (`{path}`)" if path not in words else f"`{path}`"
+    return LINK.sub(in_site, markdown)

@@ -26,14 +26,16 @@ def site(tmp_path_factory):
 
 def test_every_document_is_a_page_of_the_site_and_in_its_navigation(site):
     pages = {path.stem for path in (ROOT / "docs").glob("*.md")} | {"index", "CONTRIBUTING", "CHANGELOG"}
-    assert pages <= {path.stem for path in site.glob("*.html")}
+    pages |= {path.stem for path in (ROOT / "benchmarks/results").glob("*.md")} | {"published"}
+    assert pages <= {path.stem for path in site.rglob("*.html")}
     nav = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))["nav"]
     listed = [page for part in nav for page in ([part] if isinstance(part, str) else next(iter(part.values())))]
-    assert {Path(page).stem for page in listed} == pages and len(listed) == len(pages)
+    assert {Path(page).stem for page in listed} == pages
+    assert len(listed) == len(pages) + 1, "squeeze is a page, and the name of a measured one"
 
 
 def test_a_page_asks_for_nothing_from_elsewhere(site):
-    for page in site.glob("*.html"):
+    for page in site.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
         asked = re.findall(r"<(?:script|img|iframe)[^>]*\bsrc=[\"']?(https?:|//)", text)
         asked += re.findall(r"<link[^>]*rel=[\"']?(?:stylesheet|preconnect|icon)[^>]*href=[\"']?(https?:|//)", text)
@@ -43,5 +45,6 @@ def test_a_page_asks_for_nothing_from_elsewhere(site):
 def test_links_out_of_the_documents_are_names_of_files_and_links_among_them_lead_to_pages(site):
     quickstart = (site / "quickstart.html").read_text(encoding="utf-8")
     assert 'href="../' not in quickstart and "<code>analysis/notebooks</code>" in quickstart
+    assert "<code>conf/method</code>" in (site / "contents.html").read_text(encoding="utf-8")
     index = (site / "index.html").read_text(encoding="utf-8")
     assert 'href="CONTRIBUTING.html"' in index and 'src="quickstart.png"' in index
