@@ -23,10 +23,11 @@ def unsupported(frame: Frame, runs: pd.DataFrame) -> str:
     return "not above chance (one-sided t, p < .05)" if p >= 0.05 else ""
 
 
-def sweep_command(runs: pd.DataFrame) -> str:
-    """The sweep of these methods in this block that would be evidence, ready for a shell."""
+def sweep_command(runs: pd.DataFrame, seeds: int | None = None) -> str:
+    """The sweep of these methods in this block that would be evidence, ready for a shell; `seeds`: how many, else three
+    or two more than there are."""
     methods, recipes = (",".join(dict.fromkeys(runs[name])) for name in ("method_name", "recipe"))
-    seeds = SEEDS if runs["seed"].nunique() < SEEDS else runs["seed"].nunique() + 2
+    seeds = seeds or (SEEDS if runs["seed"].nunique() < SEEDS else runs["seed"].nunique() + 2)
     first = runs.iloc[0]
     words = [f"method={methods}", f"model={first['model']}", f"dataset={first['dataset']}"]
     words += [f"recipe={recipes}"] if recipes and "," not in recipes else []

@@ -100,6 +100,7 @@ def advise(given: "Namespace") -> int:
     from analysis.advise import advise as options_of
     from analysis.advise import as_json as plain
     from analysis.advise import everything, limits, sentences
+    from analysis.deciding import evidence
     from analysis.tables.advice import advice_table
 
     frame = everything(given.runs)
@@ -108,13 +109,14 @@ def advise(given: "Namespace") -> int:
         answer = {
             "options": plain(options),
             "advice": list(sentences(frame, options)),
+            "evidence": list(evidence(frame, options)),
             "limits": list(limits(frame, options)),
         }
         return _print_json(answer)
     budget = [f"{given.max_gb:g} GB"] if given.max_gb is not None else []
     budget += [f"{given.max_hours:g} h"] if given.max_hours is not None else []
-    for sentence in sentences(frame, options):
-        print(sentence)
+    for words in zip(sentences(frame, options), evidence(frame, options), strict=True):
+        print(*filter(None, words), sep="\n  ")
     return _print_tables([advice_table(frame, options, " and ".join(budget) or "no limit")])
 
 

@@ -1,11 +1,13 @@
 """Advice comes from records, respects the budget, and says what it cannot know."""
 
 import json
+import shlex
 from dataclasses import replace
 
 import pytest
 
 from analysis.advise import advise, everything, limits, sentences
+from analysis.deciding import evidence, seeds_to_decide
 from harness.cli.arguments import call
 from harness.ledger.errors import RecordError, SpecError
 from harness.ledger.quantity import Measured, NotMeasured
@@ -169,3 +171,30 @@ def test_survivors_are_called_survivors(written) -> None:
 def test_an_unknown_word_is_one_sentence(written) -> None:
     with pytest.raises(SpecError, match="Did you mean 'model'"):
         call("advise", ["modle=minilm", "--runs", str(written())])
+
+
+def close(method: str, dataset: str, seed: int) -> float:
+    """LoRA and cLA differ by 1, 3 and 2 points in turn, and the others lie far below."""
+    gap = {0: 0.01, 1: 0.03, 2: 0.02}[seed]
+    return {"lora": 0.90, "cla": 0.90 - gap}.get(method, 0.5 + 0.001 * seed)
+
+
+def test_the_evidence_names_rank_seeds_tests_and_the_cheaper_of_two_that_are_alike(written) -> None:
+    frame = everything(written(score=close))
+    (text, _) = evidence(frame, advise(frame, {}, None, None))
+    assert "rank 8" in text and "3 runs (seeds 0, 1 and 2)" in text
+    assert "Holm over 6 pairs: cLA p = " in text and "The least memory of them: cLA, 35" in text
+
+
+def test_the_seeds_to_decide_are_those_that_a_power_analysis_gives(written) -> None:
+    frame = everything(written(score=close))  # mean 2, SD 1: simulated power 75.6 % of 4, 90.9 % of 5
+    assert seeds_to_decide(frame, "Minilm / MRPC", "LoRA", ("cLA",)) == 5
+
+
+def test_the_sweep_that_would_decide_is_one_that_plan_accepts(written, capsys: pytest.CaptureFixture[str]) -> None:
+    frame = everything(written(score=close, blocks=(("minilm", "stdlib_docs"),)))
+    (text,) = evidence(frame, advise(frame, {}, None, None))
+    (_, command) = text.split("peftlab sweep ")
+    assert command.startswith("method=cla,lora model=minilm dataset=stdlib_docs") or "method=lora,cla" in command
+    assert call("plan", shlex.split(command)) == 0
+    assert "10" in capsys.readouterr().out
