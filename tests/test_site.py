@@ -9,8 +9,14 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.analysis.chromium import BROWSER, Chromium
+
 pytest.importorskip("mkdocs", reason="the site needs peftlab[docs]")
 ROOT = Path(__file__).parents[1]
+FIRST_RESULT = """new Promise((found) => {
+  const look = () => document.querySelector(".md-search-result__link")?.href;
+  const asked = setInterval(() => look() && (clearInterval(asked), found(look())), 50);
+})"""
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +54,16 @@ def test_links_out_of_the_documents_are_names_of_files_and_links_among_them_lead
     assert "<code>conf/method</code>" in (site / "contents.html").read_text(encoding="utf-8")
     index = (site / "index.html").read_text(encoding="utf-8")
     assert 'href="CONTRIBUTING.html"' in index and 'src="quickstart.png"' in index
+
+
+@pytest.mark.skipif(not BROWSER, reason="needs Chromium")
+def test_a_page_that_is_opened_as_a_file_is_searched_and_says_nothing_in_the_console(site, tmp_path):
+    tab = Chromium(tmp_path)
+    tab.open(site / "results/squeeze.html", width=400)
+    tab.ask("document.querySelector('[for=__search]').click(), document.querySelector('.md-search__input').focus()")
+    tab.call("Input.insertText", text="oneDNN")
+    tab.press("Space")
+    assert "measuring.html" in tab.ask(FIRST_RESULT) or "speed.html" in tab.ask(FIRST_RESULT)
+    assert tab.ask("document.documentElement.scrollWidth") == 400
+    assert not tab.said and {url.partition(":")[0] for url in tab.asked} <= {"file", "about"}
+    tab.close()
