@@ -27,7 +27,8 @@ def sweep_command(runs: pd.DataFrame, seeds: int | None = None) -> str:
     """The sweep of these methods in this block that would be evidence, ready for a shell; `seeds`: how many, else three
     or two more than there are."""
     methods, recipes = (",".join(dict.fromkeys(runs[name])) for name in ("method_name", "recipe"))
-    seeds = seeds or (SEEDS if runs["seed"].nunique() < SEEDS else runs["seed"].nunique() + 2)
+    there = int(runs["seed"].nunique())
+    seeds = seeds or (SEEDS if there < SEEDS else there + 2)
     first = runs.iloc[0]
     words = [f"method={methods}", f"model={first['model']}", f"dataset={first['dataset']}"]
     words += [f"recipe={recipes}"] if recipes and "," not in recipes else []

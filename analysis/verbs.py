@@ -102,7 +102,10 @@ def advise(given: "Namespace") -> int:
     from analysis.advise import everything, limits, sentences
     from analysis.deciding import evidence
     from analysis.tables.advice import advice_table
+    from analysis.unrecorded import unrecorded
 
+    if said := unrecorded(given.runs, dict(given.wanted)):
+        return _print_json({"options": [], "advice": [], "evidence": [], "limits": said}) if given.json else _say(said)
     frame = everything(given.runs)
     options = options_of(frame, dict(given.wanted), given.max_gb, given.max_hours)
     if given.json:
@@ -118,6 +121,11 @@ def advise(given: "Namespace") -> int:
     for words in zip(sentences(frame, options), evidence(frame, options), strict=True):
         print(*filter(None, words), sep="\n  ")
     return _print_tables([advice_table(frame, options, " and ".join(budget) or "no limit")])
+
+
+def _say(sentences: "tuple[str, ...]") -> int:
+    print(*sentences, sep="\n")
+    return 0
 
 
 def _print_json(tree: object) -> int:

@@ -198,3 +198,19 @@ def test_the_sweep_that_would_decide_is_one_that_plan_accepts(written, capsys: p
     assert command.startswith("method=cla,lora model=minilm dataset=stdlib_docs") or "method=lora,cla" in command
     assert call("plan", shlex.split(command)) == 0
     assert "10" in capsys.readouterr().out
+
+
+def test_without_a_record_of_both_the_nearest_and_the_published_are_named_as_such(written, capsys) -> None:
+    runs = str(written())
+    assert call("advise", ["model=roberta_large", "dataset=mrpc", "--runs", runs]) == 0
+    none, nearest, printed, sweep = capsys.readouterr().out.splitlines()
+    assert none.startswith("No record is of model=roberta_large dataset=mrpc")
+    assert nearest.startswith("Nearest records, the same dataset with another model: Minilm / MRPC: LoRA")
+    assert "arXiv:2606.13767" in printed and "no test tells them apart" in printed and "LoRA " in printed
+    assert "peftlab sweep method=full,head,lora,cla model=roberta_large dataset=mrpc 'seed=range(3)'" in sweep
+
+
+def test_an_empty_store_answers_in_json_too(tmp_path, capsys) -> None:
+    assert call("advise", ["model=minilm", "dataset=stdlib_docs", "--runs", str(tmp_path), "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert answer["options"] == [] and "No record has that model" in answer["limits"][1]
