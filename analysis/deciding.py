@@ -53,7 +53,7 @@ def _tests(frame: Frame, top: Option, rivals: tuple[str, ...], worse: tuple[str,
     table = told_apart(frame, top.block, "shown")
     pairs = int(table.notna().to_numpy().sum()) // 2
     found = [f"{m} p = {table.loc[top.method, m]:.2g}" for m in (*rivals, *worse)]
-    return f"Paired t over seeds, Holm over {pairs} pair{'s' * (pairs != 1)}: {named(found, most=12)}."
+    return f"Paired t over seeds, Holm over {pairs} pair{'s' * (pairs != 1)}: {named(found, most=4)}."
 
 
 def _least_memory(options: list[Option]) -> str:
