@@ -1,4 +1,4 @@
-"""`peftlab check FILE.yaml`: whether a config is right, as the verbs that use it would find out later."""
+"""`peftlab check FILE.yaml` or `peftlab check dataset=NAME`: whether a config is right, as the verbs that use it would find out later."""
 
 import json
 import os
@@ -9,20 +9,20 @@ from pathlib import Path
 
 from harness.cli.launchers import check_card
 from harness.config.compose import compose_part, compose_plain
-from harness.config.groups import GROUPS, look_again
+from harness.config.groups import GROUPS, choices, conf_dirs, look_again
 from harness.config.overrides import assign
 from harness.config.resolve import Resolver
 from harness.config.yaml_file import check_name, check_yaml
-from harness.ledger.errors import NotHere, SpecError
+from harness.ledger.errors import NotHere, SpecError, nearest
 from harness.planning.plan import plan_sweep, read_request
 
 
 def main(given: Namespace) -> int:
     """`ok` and what it is; or raises the one sentence on what is wrong, a HarnessError."""
-    file = given.file.expanduser().resolve()
+    file = _file(str(given.file)).expanduser().resolve()
     kind = file.parent.name
     if not file.is_file() or file.suffix != ".yaml":
-        raise SpecError(f"{given.file}: there is no such file of configs; its name ends in .yaml.")
+        raise SpecError(f"{given.file}: there is no such file of configs; its name ends in .yaml, or say dataset=NAME.")
     if kind not in GROUPS:
         raise SpecError(f"{file}: a config lies in a folder named for what it is: {', '.join(GROUPS)}; move it there.")
     raw = check_yaml(file)
@@ -35,6 +35,16 @@ def main(given: Namespace) -> int:
     else:
         print(f"ok: {kind} {file.stem}: {said}")
     return 0
+
+
+def _file(said: str) -> Path:
+    """The file of `dataset=fruit`, one's own first; else what was said is a path."""
+    group, found, name = said.partition("=")
+    if not found or group not in GROUPS:
+        return Path(said)
+    if name not in choices(group):
+        raise SpecError(f"{said}: there is no {group} of that name.{nearest(name, choices(group))}")
+    return next(file for folder in conf_dirs() if (file := folder / group / f"{name}.yaml").is_file())
 
 
 @contextmanager

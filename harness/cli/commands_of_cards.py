@@ -34,6 +34,13 @@ CARDS = {
     "check": Verb(
         "harness.cli.check:main",
         "whether a config of your own is right, or what is wrong with it",
-        (arg("file", type=Path, help="FOLDER/dataset/NAME.yaml, or method/, model/, recipe/, sweep/, cluster/"), JSON),
+        (
+            arg(
+                "file",
+                type=Path,
+                help="dataset=NAME or FOLDER/dataset/NAME.yaml; so too method, model, recipe, sweep and cluster",
+            ),
+            JSON,
+        ),
     ),
 }

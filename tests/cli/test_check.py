@@ -68,3 +68,12 @@ def test_checking_leaves_no_other_folder_of_configs_behind(tmp_path, monkeypatch
     monkeypatch.delenv("PEFTLAB_CONF", raising=False)
     assert main(["check", str(write_fruit(tmp_path) / "dataset" / "fruit.yaml")]) == 0
     assert "PEFTLAB_CONF" not in os.environ
+
+
+def test_a_card_is_found_by_its_name_and_one_that_is_absent_brings_the_nearest(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("PEFTLAB_CONF", str(write_fruit(tmp_path)))
+    assert main(["check", "dataset=fruit"]) == 0
+    assert capsys.readouterr().out.startswith("ok: dataset fruit: text_classification, rows: train 48")
+    assert main(["check", "method=lora"]) == 0
+    assert main(["check", "dataset=fruits"]) == 2
+    assert "there is no dataset of that name. Did you mean 'fruit'?" in capsys.readouterr().err
