@@ -1,4 +1,4 @@
-"""`peftlab check FILE.yaml` or `peftlab check dataset=NAME`: whether a config is right, as the verbs that use it would find out later."""
+"""`peftlab check FILE.yaml`, or `dataset=NAME`: whether a config is right, as the verbs that use it would find out."""
 
 import json
 import os
