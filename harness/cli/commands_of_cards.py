@@ -38,7 +38,7 @@ CARDS = {
             arg(
                 "file",
                 type=Path,
-                help="dataset=NAME or FOLDER/dataset/NAME.yaml; so too method, model, recipe, sweep and cluster",
+                help="dataset=NAME or FOLDER/dataset/NAME.yaml; method=, model=, recipe= … too",
             ),
             JSON,
         ),

@@ -1,11 +1,14 @@
 """`peftlab check FILE.yaml`: ok, or the one sentence that the verbs would say later."""
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
 
 from harness.__main__ import main
+from harness.config.resolve import Resolver
+from harness.planning.plan import plan_sweep, read_request
 from tests.fruit import write_fruit
 
 CONF = Path(__file__).parents[2] / "conf"
@@ -77,3 +80,17 @@ def test_a_card_is_found_by_its_name_and_one_that_is_absent_brings_the_nearest(t
     assert main(["check", "method=lora"]) == 0
     assert main(["check", "dataset=fruits"]) == 2
     assert "there is no dataset of that name. Did you mean 'fruit'?" in capsys.readouterr().err
+
+
+def test_from_a_csv_without_an_editor_to_the_sweep_that_would_decide(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("PEFTLAB_CONF", raising=False)
+    rows = [f"a {('red', 'long', 'small')[n % 3]} thing {n},{('apple', 'banana', 'grape')[n % 3]}" for n in range(90)]
+    Path("fruit.csv").write_text("\n".join(["text,label", *rows]) + "\n")
+    assert main(["new", "dataset", "fruit", "--from", "fruit.csv"]) == 0
+    assert main(["check", "dataset=fruit"]) == 0
+    capsys.readouterr()
+    assert main(["advise", "model=minilm", "dataset=fruit", "--runs", "runs"]) == 0
+    (_, said) = capsys.readouterr().out.split("peftlab sweep ")
+    plan = plan_sweep(read_request(shlex.split(said.partition(" (")[0])), Resolver())
+    assert len(plan.runs) == 12 and not plan.skipped
