@@ -31,6 +31,16 @@ CARDS = {
         ),
         "[KEY=VALUE …]",
     ),
+    "check-method": Verb(
+        "harness.cli.check_method:main",
+        "a method of your own: its contract, its step and its score, beside LoRA's",
+        (
+            arg("method", metavar="NAME", help="a card of conf/method or of your own (peftlab new method)"),
+            arg("--contract", action="store_true", help="the contract alone: seconds, and nothing is written"),
+            arg("--json", action="store_true", help="the contract alone, as one JSON document"),
+        ),
+        "runs=DIR report=DIR device=… cluster=…",
+    ),
     "check": Verb(
         "harness.cli.check:main",
         "whether a config of your own is right, or what is wrong with it",

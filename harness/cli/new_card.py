@@ -8,6 +8,7 @@ from harness.cli.launchers import USUAL_CARD
 from harness.config.cards import card, card_file
 from harness.config.compose import compose_part
 from harness.config.overrides import Assignment, assign
+from harness.config.resolve import TYPE, library_method
 from harness.config.yaml_file import dumped, quoted, value_text
 from harness.ledger.errors import SpecError, nearest
 
@@ -28,6 +29,8 @@ SEEDS = ("0", "1", "2")
 def card_from(kind: str, name: str, base: str | None, words: Sequence[Assignment]) -> str:
     """A method, model or recipe: what it starts from, the settings that were typed, and all others as comments."""
     base = base or BASES[kind]
+    if any(word.key == TYPE for word in words):
+        return _of_the_library(name, [assign(kind, base), *words])
     composed = compose_part(kind, [assign(kind, base), *words])
     about = card(kind, base).get("about", {})
     own = {"about": {**about, "label": name, "source": f"your own, from {about.get('label', base)}"}}
@@ -43,6 +46,13 @@ def card_from(kind: str, name: str, base: str | None, words: Sequence[Assignment
         *(f"# {line}" for line in dumped(rest).splitlines()),
         "",
     ])  # fmt: skip
+
+
+def _of_the_library(name: str, words: Sequence[Assignment]) -> str:
+    """A type of the peft library, whole: another type's options would be none of its own."""
+    method = library_method(words)
+    about = {**method["about"], "label": name, "source": f"your own, from {method['about']['label']}"}
+    return f"# Written by `peftlab new method {name}`.\n{dumped(method | {'name': name, 'about': about})}\n"
 
 
 def sweep_card(name: str, base: str | None, axes: Mapping[str, Sequence[Assignment]]) -> str:

@@ -51,7 +51,7 @@ class Resolver:
 
     def _plain(self, axis: str, words: tuple[Assignment, ...]) -> dict[str, Any]:
         if (axis, *words) not in self._composed:
-            self._composed[axis, *words] = _library_method(words) if axis == "method" else compose_part(axis, words)
+            self._composed[axis, *words] = library_method(words) if axis == "method" else compose_part(axis, words)
         return self._composed[axis, *words]
 
 
@@ -73,7 +73,7 @@ def source_words(words: Sequence[Assignment], same_update: bool) -> list[Assignm
     return [*(own | {word.key: word for word in inner}).values()] if inner else []
 
 
-def _library_method(words: Sequence[Assignment]) -> dict[str, Any]:
+def library_method(words: Sequence[Assignment]) -> dict[str, Any]:
     """A method's config; `method=peft peft.type=IA3` starts from no other type's options, under a name of its own."""
     kinds = [word.shown.upper() for word in words if word.key == TYPE]
     method = compose_part("method", [word for word in words if word.key != TYPE])

@@ -5,7 +5,7 @@ is refused with a sentence, or an error that is no refusal came. Nothing is writ
 """
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -52,10 +52,15 @@ def spec_of(row: str) -> MethodSpec:
 
 def probe(row: str, column: str) -> Tried:
     """Try one cell anew."""
+    return tried(lambda: COLUMNS[column](spec_of(row)))
+
+
+def tried(attempt: Callable[[], object]) -> Tried:
+    """What came of it."""
     try:
         with warnings.catch_warnings(), quiet():
             warnings.simplefilter("ignore")
-            COLUMNS[column](spec_of(row))
+            attempt()
     except MethodError as error:
         return Tried("refused", str(error))
     except Exception as error:  # broad: whatever is no refusal is the finding

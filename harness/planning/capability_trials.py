@@ -67,7 +67,7 @@ def _place(column: str, checkpointing: bool = False) -> tuple[Any, Any, Any, Bac
 
 
 @dataclass
-class _Trial:
+class TinyTrial:
     """A method on a model of its own."""
 
     backbone: Backbone
@@ -108,7 +108,7 @@ class _Trial:
             apply_change(optimizer, change, groups)
 
 
-def _trial(
+def attached(
     spec: MethodSpec,
     column: str,
     *,
@@ -116,7 +116,8 @@ def _trial(
     checkpointing: bool = False,
     seed: int = 0,
     world: World = ALONE,
-) -> _Trial:
+) -> TinyTrial:
+    """A method on the model of a column, before its first step. Raises MethodError for what is refused."""
     model, dataset, recipe, backbone = _place(column, checkpointing)
     if why := why_not(spec, model, dataset) or (checkpointing and why_not_by(spec, dataset, recipe)):
         raise MethodError(why)
@@ -129,11 +130,11 @@ def _trial(
         method.start({path: tensor.clone() for path, tensor in method.tensors().items()})
     total = 0 if why_not_train(spec, Training(_TOTAL, 10, _LR)) else _TOTAL  # some train no step
     method.begin(Training(total, 10, _LR))
-    return _Trial(backbone, own, method, total, bf16, world)
+    return TinyTrial(backbone, own, method, total, bf16, world)
 
 
-def _trains(spec: MethodSpec, column: str, **how: Any) -> _Trial:
-    trial = _trial(spec, column, **how)
+def _trains(spec: MethodSpec, column: str, **how: Any) -> TinyTrial:
+    trial = attached(spec, column, **how)
     before = trial.logits()
     if not trial.total:
         return trial
@@ -143,7 +144,7 @@ def _trains(spec: MethodSpec, column: str, **how: Any) -> _Trial:
 
 
 def _checkpoints(spec: MethodSpec) -> None:
-    plain, other = _trial(spec, "causal LM"), _trial(spec, "causal LM", checkpointing=True)
+    plain, other = attached(spec, "causal LM"), attached(spec, "causal LM", checkpointing=True)
     checkpoint_blocks(other.model)
     for trial in (plain, other):
         torch.manual_seed(0)
@@ -171,7 +172,7 @@ def _exports(spec: MethodSpec) -> None:
 
 
 def _resumes(spec: MethodSpec) -> None:
-    one, two = _trains(spec, "text"), _trial(spec, "text", seed=5)
+    one, two = _trains(spec, "text"), attached(spec, "text", seed=5)
     two.method.restore({name: tensor.clone() for name, tensor in one.method.tensors().items()}, one.method.facts())
     assert torch.equal(one.logits(), two.logits()), "another function after the restart"
 
@@ -187,7 +188,7 @@ def _shards(spec: MethodSpec) -> None:
 
 def _trained_slowly(spec: MethodSpec, world: World) -> Tensor:
     """Logits after three steps; a larger eps, as AdamW makes a whole step of a gradient that is only rounding."""
-    trial = _trial(spec, "text", world=world)
+    trial = attached(spec, "text", world=world)
     if trial.total:
         trial.train(eps=1e-5)
     return trial.logits()

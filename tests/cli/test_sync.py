@@ -18,7 +18,7 @@ from harness.training.run import run_one
 from tests.loopback import KEY, wandb_server
 
 WORDS = ("model=vit_micro", "dataset=digits", "method=lora", "recipe.epochs=3", "recipe.evaluations=3", "device=cpu")
-WORDS += ("checkpoint_seconds=0",)
+WORDS += ("recipe.max_steps=66", "checkpoint_seconds=0")
 
 
 @pytest.fixture

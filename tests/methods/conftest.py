@@ -1,5 +1,6 @@
 """Tiny random models of every architecture family, and a ten-line training loop."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -75,6 +76,14 @@ def _model(family: str) -> tuple[Any, dict[str, str], tuple[str, ...]]:
 
 
 def tiny(family: str = "bert", seed: int = 0, dtype: torch.dtype = torch.float32) -> Tiny:
+    made, generator = _made(family, seed, dtype)
+    torch.set_rng_state(generator)
+    return copy.deepcopy(made)
+
+
+@cache
+def _made(family: str, seed: int, dtype: torch.dtype) -> tuple[Tiny, torch.Tensor]:
+    """It, made once, and the state of the generator afterwards."""
     torch.manual_seed(seed)
     model, targets, head = _model(family)
     for parameter in model.parameters():  # no zero biases, no unit norms: nothing is right by accident
@@ -82,7 +91,7 @@ def tiny(family: str = "bert", seed: int = 0, dtype: torch.dtype = torch.float32
     images = family == "vit"
     inputs = {"pixel_values": torch.randn(3, 3, 8, 8)} if images else {"input_ids": torch.randint(1, 64, (3, 7))}
     inputs = {name: x.to(dtype) if x.is_floating_point() else x for name, x in inputs.items()}
-    return Tiny(model.to(dtype).train(), Layout(targets, head), inputs)
+    return Tiny(model.to(dtype).train(), Layout(targets, head), inputs), torch.get_rng_state()
 
 
 @cache

@@ -38,6 +38,7 @@ def test_every_family_trains_at_size_tiny_and_its_scores_follow_from_its_predict
     tmp_path, peftlab_cache, method, model, dataset
 ):
     words = [f"method={method}", f"model={model}", "size=tiny", f"dataset={dataset}", "recipe=tiny", "tracker=none"]
+    words.append("dataset.split.limit={train: 96, validation: 48, test: 96}")
     request = read_request([*words, "device=cpu", f"runs={tmp_path}", f"cache={peftlab_cache}"])
     settings = settings_from(request.config)
     planned, store = plan_one(request, RESOLVER), Store(settings.runs)

@@ -199,23 +199,33 @@ def test_a_checkpoint_whose_files_are_gone_is_none(begin):
     assert run_one(planned, store, settings).attempts == 1
 
 
+KILLED_AT_STEP_9 = """
+import os, signal, sys
+from harness.__main__ import main
+from harness.training import loop
+step, done = loop._step, []
+def counted(*given):
+    if len(done) == 9: os.kill(os.getpid(), signal.SIGKILL)
+    done.append(0)
+    return step(*given)
+loop._step = counted
+main(sys.argv[1:])
+"""
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on_bit_for_bit(begin, tmp_path):
-    whole = begin("method=lora", "recipe.epochs=12")
+    whole = begin("method=lora")
     run_one(*whole)
-    planned, store, settings = begin("method=lora", "recipe.epochs=12", "checkpoint_seconds=0.1", store="killed")
-    command = [sys.executable, "-m", "harness", "run", *WORDS, "method=lora", "recipe.epochs=12"]
-    command += ["checkpoint_seconds=0.1", f"runs={store.root}", f"cache={settings.cache}"]
+    planned, store, settings = begin("method=lora", "checkpoint_seconds=0", store="killed")
+    words = ["run", *WORDS, "method=lora", "checkpoint_seconds=0", f"runs={store.root}", f"cache={settings.cache}"]
     environment = os.environ | {"OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen(command, env=environment)
-    index = store.paths(planned.id).checkpoint / "state.json"
-    deadline = time.monotonic() + 120
-    while not index.exists() and time.monotonic() < deadline and process.poll() is None:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    killed = subprocess.run([sys.executable, "-c", KILLED_AT_STEP_9, *words], env=environment)
+    assert killed.returncode == -signal.SIGKILL
+    assert (store.paths(planned.id).checkpoint / "state.json").exists()
     assert store.status(planned.id) == "unfinished", "it was killed in the middle"
-    assert subprocess.run(command, env=environment, capture_output=True).returncode == 0
+    again = subprocess.run([sys.executable, "-m", "harness", *words], env=environment, capture_output=True)
+    assert again.returncode == 0
     assert store.read(planned.id).attempts == 2
     assert _predictions(whole[1], planned).equals(_predictions(store, planned))
     assert store.read(planned.id).scores == whole[1].read(planned.id).scores
