@@ -39,7 +39,7 @@ grids:
       - {{model: vit_micro, dataset: digits, recipe: quick_image}}
       - {{model: minilm, dataset: stdlib_docs, recipe: quick_text}}
       - {{model: minilm, dataset: kinship, recipe: quick_text}}
-    recipe.lr: [1.0e-3, 3.0e-3, 1.0e-2]
+    recipe.lr: [1.0e-3, 3.0e-3, 1.0e-2, 3.0e-2]
 exclude: []
 set:
   - where: {{dataset: kinship}}

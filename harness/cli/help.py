@@ -119,7 +119,7 @@ others: every setting, as it would be typed.
   peftlab show method=lora,cla method.update.rank=8""",
     "check-method": """\
 What every method must keep is tried on tiny models, as docs/capabilities.md has it. Then a step is timed beside
-LoRA's, and the sweep check_NAME is written and done: the quickstart's cells, three rates for both methods, three seeds,
+LoRA's, and the sweep check_NAME is written and done: the quickstart's cells, four rates for both methods, three seeds,
 a margin that was written before. Some minutes on two cores; given again, it goes on. Its report has the verdict.
 
   peftlab check-method hira --contract
