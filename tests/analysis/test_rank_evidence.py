@@ -1,6 +1,7 @@
 """How good recommended ranks were: by hand-written scores of seeds that no recommendation saw."""
 
 import hashlib
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pandas as pd
 import pytest
 
 from analysis.rank_evidence import NONE, best_rank, evidence, quoted
+from harness.__main__ import main
+from harness.cli.recommend_rank import _widest
 from harness.ledger.paths import RunPaths
 from harness.ledger.plan import Plan, Planned, write_plan
 from harness.ledger.quantity import Measured
@@ -20,6 +23,10 @@ SCORES = {1: 0.80, 4: 0.90, 16: 0.901, 32: 0.70}  # of held seeds; seed 0, which
 
 def accuracy(rank, seed):
     return 0.99 if (seed, rank) == (0, 32) else SCORES[rank] + 0.004 * (seed - 2)
+
+
+def id_of(rank, seed):
+    return hashlib.sha256(f"{rank}/{seed}".encode()).hexdigest()[:16]
 
 
 @pytest.fixture
@@ -34,7 +41,7 @@ def store(study_records, tmp_path):
             spec = plain.spec | {"method": method}
             loss = Measured(0.3 + 0.001 * rank + 0.1 * seed, "nats", 500)
             test = {"accuracy": Measured(accuracy(rank, seed), "", 500), "loss": loss}
-            run_id = hashlib.sha256(f"{rank}/{seed}".encode()).hexdigest()[:16]
+            run_id = id_of(rank, seed)
             record = replace(plain, id=run_id, spec=spec, scores={**plain.scores, "test": test})
             choices = {"method": "lora", "model": "minilm", "dataset": "mrpc", "recipe": "default", "seed": seed}
             planned.append(Planned(run_id, choices | {"method.update.rank": rank}, spec))
@@ -46,7 +53,7 @@ def store(study_records, tmp_path):
 
 def advise(runs: Path, **ranks):
     """A recommendation beside rank 32 of seed 0: each source's ranks of three weights."""
-    run_id = hashlib.sha256(b"32/0").hexdigest()[:16]
+    run_id = id_of(32, 0)
     sites = [{"ranks": {name: values[i] for name, values in ranks.items()}} for i in range(3)]
     side = SideRecord("rank_advice", 1, run_id, {"energy": 0.9}, {"sites": sites}, {})
     write(RunPaths(runs / run_id), side)
@@ -68,6 +75,21 @@ def test_a_recommendation_is_judged_by_seeds_that_it_did_not_see(store):
     assert (far["doublings"], far["lost"]) == (4, pytest.approx(20))
     text = " ".join(quoted(store))
     assert "pretrained_s: off the best rank by a median of 4.0 doublings" in text and "too few to trust" in text
+
+
+def test_the_verb_quotes_the_evidence_of_its_store(store, tmp_path_factory, peftlab_cache, capsys):
+    advise(store, gradient_s2=[3, 4, 9], pretrained_s=[64, 64, 64])
+    where = (f"runs={store}", f"cache={peftlab_cache}", f"report={tmp_path_factory.mktemp('report')}")
+    assert main(["recommend-rank", "model=vit_micro", *where]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert len(quoted(store)) == 2 and shown[-2:] == quoted(store) and NONE not in shown
+
+
+def test_a_recommendation_of_a_sweep_is_made_from_the_widest_finished_run_of_the_first_seed(store):
+    """Wider runs of later seeds are held, and one without a result has no adapter."""
+    assert _widest("rank_recommend", Store(store)) == [id_of(32, 0)]
+    shutil.rmtree(store / id_of(32, 0))
+    assert _widest("rank_recommend", Store(store)) == [id_of(16, 0)]
 
 
 def test_without_the_sweep_or_without_a_recommendation_there_is_none(store, tmp_path):

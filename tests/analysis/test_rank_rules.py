@@ -176,6 +176,19 @@ def test_relatives_of_lora_and_worse_settings_of_it_have_no_part_in_its_rules(tm
         assert (row.verdict, row.estimate) == (among[rule].verdict, among[rule].estimate), rule
 
 
+def test_test_scores_of_settings_that_validation_does_not_prefer_change_nothing(tmp_path):
+    """They are made perfect: what is judged is chosen on validation, and only then held against test."""
+    cells = [(*cell[:5], cell[5] - 0.05 * (cell[2] == 16), cell[6]) for cell in [*LORA, *FULL, *SINGLE]]
+    frame = frame_of(cells, tmp_path)
+    worse = (frame.rows["method_name"] == "lora") & (frame.rows["lr"] != 1e-2) | (frame.rows["start_rank"] == 16)
+    rows = frame.rows.assign(shown=frame.rows["shown"].mask(worse, 100.0), score=frame.rows["score"].mask(worse, 1.0))
+    clean, poisoned = verdicts(frame), verdicts(replace(frame, rows=rows))
+    decided = [rule for rule, row in clean.items() if row.estimate is not None]
+    assert len(decided) == 4 and rows["shown"].gt(99.9).sum() == worse.sum() > len(SEEDS)
+    for rule in decided:
+        assert (poisoned[rule].verdict, poisoned[rule].estimate) == (clean[rule].verdict, clean[rule].estimate), rule
+
+
 def test_one_of_several_comparisons_is_no_only_where_it_is_so_for_their_number():
     """p = 0.04 for one of two: below 5 % alone, not below 5 % / 2. A yes needs every one at 5 %."""
     noise = np.array([-1.0, -0.5, 0.0, 0.5, 1.0])

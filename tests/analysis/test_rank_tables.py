@@ -90,6 +90,15 @@ def test_what_a_search_took_stands_beside_the_strategy_whose_ranks_it_chose(stud
     assert searched == {"LoRA": pytest.approx(sum(spent)), "SoRA": 0, "LR-LoRA (reading)": 0}
 
 
+def test_what_the_runs_took_that_a_strategy_starts_from_stands_beside_it(frame):
+    rows = frame.rows.assign(source="")
+    ids = {label: rows.index[rows["label"] == label] for label in ("LoRA", "SoRA")}
+    rows.loc[ids["SoRA"], "source"] = rows.loc[ids["LoRA"], "id"].to_numpy()
+    searched = {row[1].text: row[-2].value for row in analysis.strategy_table(replace(frame, rows=rows)).rows}
+    spent = rows.loc[ids["LoRA"], "train_s"].mean()
+    assert searched == {"LoRA": 0, "SoRA": pytest.approx(spent), "LR-LoRA (reading)": 0} and spent > 0
+
+
 def test_the_report_has_the_section_only_where_ranks_were_learned(frame, study_records, tmp_path):
     assert "ranks" in [section.key for section in sections(frame)]
     write_ranks(tmp_path, study_records, methods=("lora",), name="plain")

@@ -152,6 +152,23 @@ def test_a_search_with_rungs_spends_most_trials_on_the_lowest():
     assert best_of(trials).steps == 30
 
 
+def test_optuna_is_told_of_each_ranks_once_by_the_score_at_the_most_steps(monkeypatch):
+    """Complete where the highest rung was reached, pruned below it, running while it is open, and failed."""
+    told = []
+    monkeypatch.setattr("optuna.study.Study.add_trial", lambda study, trial: told.append(trial))
+    policy = KINDS["tpe"](Space({"q": 1}, RANKS, None), Random(0))
+    tried = [trial(2, 10, 0.9), trial(4, 10, 0.5), trial(2, 30, 0.6), trial(8, 10, None, "open"),
+             trial(16, 10, None, "failed"), trial(4, 30, None, "open")]  # fmt: skip
+    for each in tried:
+        policy.tell(each)
+    policy.ask()
+    states = [(each.params["q"], each.state.name, each.value, each.intermediate_values) for each in told]
+    assert states == [
+        (1, "COMPLETE", 0.6, {10: 0.9, 30: 0.6}), (2, "PRUNED", 0.5, {10: 0.5}), (3, "RUNNING", None, {}),
+        (4, "FAIL", None, {}),
+    ]  # fmt: skip
+
+
 def test_evolution_prefers_trials_of_more_steps():
     long, short = trial(4, 90, 0.1), trial(2, 10, 0.9)
     strategy = Evolution(Space({"q": 1}, RANKS, None), Random(0))
