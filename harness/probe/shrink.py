@@ -27,6 +27,7 @@ from methods.spec import Chain
 from methods.update.low_rank import LowRankUpdate
 from methods.update.nested import NestedUpdate
 
+EVERY = 16  # each rank up to this is served, and powers of two above it
 SHARES = (0.5, 0.2, 0.1, 0.05, 0.02)  # of parameters kept
 DRAWS = 3  # of random drops
 REPEATS = 15  # timed passes at each rank, in turns
@@ -88,9 +89,10 @@ def shrink(method: AdapterMethod, bench: Bench, seed: int) -> dict[str, Any]:
 
 
 def _ranks(updates: Mapping[str, Any]) -> list[int]:
-    """The largest rank, and the powers of two below it."""
+    """The largest rank and those below it, descending: all up to EVERY, and above it the powers of two."""
     largest = max(update.a.shape[0] for update in updates.values())
-    return sorted({largest, *(2**n for n in range(largest.bit_length()) if 2**n < largest)}, reverse=True)
+    powers = (2**n for n in range(largest.bit_length()))
+    return sorted({largest, *powers, *range(1, min(largest, EVERY) + 1)}, reverse=True)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Adapters at every rank below, against merged weights of the truncated product; the run stays as it was."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -31,10 +32,13 @@ def words(tmp_path_factory, peftlab_cache):
         yield [f"runs={folder}/runs", f"cache={peftlab_cache}"]
 
 
-@pytest.fixture(scope="module", params=["lora", "dylora"])
+OF = {"lora": (), "dylora": (), "squeeze_in": ("method.schedule.ranks=[4,3]",)}
+
+
+@pytest.fixture(scope="module", params=OF)
 def shrunk(request, words):
     """(run id, what the verb wrote beside it, store) of a run of each kind."""
-    assert main(["run", *WORDS, f"method={request.param}", *words]) == 0
+    assert main(["run", *WORDS, f"method={request.param}", *OF[request.param], *words]) == 0
     store = Store(settings_from(read_request(words).config).runs)
     ids = [path.parent.name for path in store.root.glob("*/record.json")]
     (run_id,) = [i for i in ids if store.read(i).spec["method"]["name"] == request.param]
@@ -71,7 +75,8 @@ def accuracy_at(rank, run_id, store, words):
 
 def test_every_rank_scores_as_the_plain_model_with_that_product(shrunk, words):
     run_id, answer, store = shrunk
-    assert [entry["rank"] for entry in answer["served"]] == [4, 2, 1]
+    squeezed = store.read(run_id).spec["method"]["name"] == "squeeze_in"
+    assert [entry["rank"] for entry in answer["served"]] == ([3, 2, 1] if squeezed else [4, 3, 2, 1])
     for entry in answer["served"]:
         assert entry["test"] == pytest.approx(accuracy_at(entry["rank"], run_id, store, words), abs=1.01 / 224)
         assert entry["latency_ms"] > 0
@@ -79,6 +84,13 @@ def test_every_rank_scores_as_the_plain_model_with_that_product(shrunk, words):
     whole = record.scores["test"]["accuracy"].value
     assert answer["whole"]["test"] == answer["served"][0]["test"] == pytest.approx(whole, abs=1e-9)
     assert answer["whole"]["val"] == pytest.approx(record.scores["val"]["accuracy"].value, abs=1e-9)
+
+
+def test_of_a_wide_adapter_powers_of_two_are_served_beside_its_own_rank_and_every_low_one(monkeypatch):
+    monkeypatch.setattr(module, "EVERY", 5)
+    wide, narrow = (SimpleNamespace(a=torch.zeros(rank, 7)) for rank in (48, 3))
+    assert module._ranks({"a": narrow, "b": wide}) == [48, 32, 16, 8, 5, 4, 3, 2, 1]
+    assert module._ranks({"a": narrow}) == [3, 2, 1]
 
 
 def test_parameters_are_dropped_in_both_ways_at_every_share(shrunk):
