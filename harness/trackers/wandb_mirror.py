@@ -67,6 +67,7 @@ class WandbMirror:
             settings=wandb.Settings(
                 console="off", silent=True, x_disable_stats=True, x_disable_machine_info=True,
                 save_code=False, disable_git=True, finish_timeout_raises=True,
+                x_save_requirements=False,  # half a CPU second a run to list packages: the record names what matters
             ),
         )  # fmt: skip
         mode = _mode(settings.wandb["mode"])
