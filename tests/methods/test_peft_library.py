@@ -27,6 +27,17 @@ def test_a_library_method_attaches_trains_and_merges(lab, family, name):
     assert [type(module) for module in tiny.model.modules()] == kinds
 
 
+@pytest.mark.parametrize(("name", "zero"), [("adalora", "lora_E"), ("velora", "lora_B"), ("peft", "lora_B")])
+def test_every_parameter_has_a_gradient_at_step_0_and_what_starts_at_zero_moves(lab, name, zero):
+    tiny = lab.tiny()
+    method = lab.attach(tiny, lab.spec(name))
+    tiny.loss().backward()
+    trained = [p for group in method.groups(1.0, 1.0, 0.0) for p in group["params"]]
+    assert trained and all(p.grad is not None and bool(p.grad.isfinite().all()) for p in trained)
+    first = [p.grad for n, p in tiny.model.named_parameters() if zero in n]
+    assert len(first) == 4 and all(gradient.abs().max() > 1e-9 for gradient in first), "two weights in two layers"
+
+
 @pytest.mark.parametrize("name", LIBRARY)
 def test_a_library_method_resumes_bit_for_bit(lab, name):
     one, two = lab.tiny(), lab.tiny()
