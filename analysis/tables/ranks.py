@@ -45,9 +45,10 @@ def strategy_table(frame: Frame) -> Table | None:
     )  # fmt: skip
     notes = (
         RANGE_NOTE,
-        "Parameters are those at the end. Search before it: training of the source run, and of all other trials where "
-        "peftlab search chose the ranks; a search within a run is in its own time. Learned rank: mean over weights and "
-        "seeds; a stable rank where the method cuts no component.",
+        "Parameters are those at the end, components with a zero gate among them, which an export leaves out. Search "
+        "before it: training of the source run, and of all other trials where peftlab search chose the ranks; a search "
+        "within a run is in its own time. Learned rank: mean over weights and seeds; a stable rank where the method "
+        "cuts no component.",
         footer(frame),
     )
     names = ["block", "strategy", "seed", "score", "adapter_params", "train_s", "saved_bytes"]

@@ -1,12 +1,16 @@
 """Sweeps about rank: every cell is planned, and what they call equal is equal, by the cards' own widths."""
 
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from harness.config.resolve import Resolver
+from harness.planning.history import passes_of
 from harness.planning.plan import plan_sweep, read_request
 from methods.ranks import rank_of
+
+CONF = Path(__file__).parents[2] / "conf"
 
 
 def plan_of(name, *words):
@@ -51,6 +55,10 @@ def test_every_strategy_has_the_budget_and_the_steps_that_the_sweep_states(name,
     assert {parameters(run.spec) for run in plan.runs} == {budget}
     recipes = {(r["max_steps"], r["epochs"], r["batch_size"]) for r in (run.spec["recipe"] for run in plan.runs)}
     assert len(recipes) == 1, "equal compute: the same steps of the same batches"
+    passes = {run.choices["method"]: passes_of(run.spec["method"]) for run in plan.runs}
+    assert {method: more for method, more in passes.items() if more != 1} == {"autolora": 2.5}
+    said = (CONF / "sweep" / f"{name}.yaml").read_text()
+    assert "2.5 times the passes of the others" in said, "where compute is not equal, the sweep says so"
 
 
 def test_ranks_from_1_to_64_have_one_scale():
