@@ -83,15 +83,22 @@ def _options(submission: Submission, cluster: SlurmCluster, minutes: int, exclud
         "constraint": cluster.constraint,
         "time": minutes,
         "mem": f"{submission.memory_gb}GB",
+        "nodes": cluster.nodes,
         "cpus_per_task": cluster.cpus,
         "gpus_per_node": cluster.gpus or None,
         "array_parallelism": cluster.concurrency or len(submission.tasks),
         "signal_delay_s": cluster.warn_seconds,
         "exclude": ",".join(exclude) or None,
-        "srun_args": ["--cpus-per-task", str(cluster.cpus)],  # since 22.05 srun no longer takes it from sbatch
+        "srun_args": _srun_args(cluster),
         "additional_parameters": {"requeue": True} | dict(cluster.extra),
     }
     return {key: value for key, value in wanted.items() if value is not None}
+
+
+def _srun_args(cluster: SlurmCluster) -> list[str]:
+    """One task, on the first node: it starts what computes on the others (`slurm.spread`)."""
+    args = ["--cpus-per-task", str(cluster.cpus)]  # since 22.05 srun no longer takes it from sbatch
+    return args if cluster.nodes == 1 else [*args, "--nodes", "1", "--ntasks", "1"]
 
 
 def _environment(snapshot: str) -> list[str]:

@@ -15,8 +15,8 @@ class SlurmCluster:
     account: str | None
     qos: str | None
     constraint: str | None
-    gpus: int = field(metadata={"min": 0})  # of a job; 0: the runs compute on CPUs
-    cpus: int = field(metadata={"min": 1})  # of a job
+    gpus: int = field(metadata={"min": 0})  # of a job, on each of its nodes; 0: the runs compute on CPUs
+    cpus: int = field(metadata={"min": 1})  # of a job, on each of its nodes
     memory_gb: tuple[int, ...] = field(
         metadata={"items": (1, None), "min": 1, "ascending": True}
     )  # host memory classes, ascending; a run that ran out of memory once gets the next one
@@ -50,3 +50,6 @@ class SlurmCluster:
     gpu_memory_gb: float | None = field(default=None, metadata={"neutral": None, "above": 0})  # GB of one GPU
     gpus_per_run: int = field(default=1, metadata={"neutral": 1, "min": 1})  # that one run may be sharded over, at most
     price_per_gpu_hour: float | None = field(default=None, metadata={"neutral": None, "min": 0})
+    nodes: int = field(
+        default=1, metadata={"neutral": 1, "min": 1}
+    )  # of a job: its run's processes are spread over them

@@ -25,6 +25,7 @@ from slurm.begun import QUICK_SECONDS, WORKED, WRONG_CODE, note
 from slurm.commands import SlurmError, ask, clean_environment
 from slurm.nodes import note_death
 from slurm.snapshot import WrongCode, check
+from slurm.spread import nodes_of_job
 from slurm.submission import Submission, read_submission
 
 POLL_SECONDS = 0.2
@@ -99,12 +100,15 @@ class Job:
         """How a worker is started: on a GPU of its own, each from another place in the list."""
         count, gpus = min(int(submission.cluster["at_once"]), len(self.ids)), visible_gpus()
         command = [sys.executable, "-m", "harness.execution.worker", "--runs", self.runs, "--plan", submission.address]
-        each = int((submission.settings or {}).get("processes", 1))  # of one run
+        nodes = int(submission.cluster.get("nodes", 1))  # queued earlier: none
+        each = int((submission.settings or {}).get("processes", 1)) // nodes  # of one run, on this node
         command += ["--runner", submission.runner, "--at-once", str(sharers(count, gpus, each))]
         if submission.settings is not None:
             command += ["--settings", json.dumps(submission.settings)]
         threads = str(max(1, int(submission.cluster["cpus"]) // count))
         env = os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, "TOKENIZERS_PARALLELISM": "false"}
+        if nodes > 1:
+            env |= nodes_of_job(int(submission.cluster["cpus"])).environment()
 
         def start(number: int, ids: Sequence[str]) -> Worker:
             return subprocess.Popen([*command, *ids[number:], *ids[:number]], env=env | pin(number, gpus, each))

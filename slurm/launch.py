@@ -101,12 +101,14 @@ def check_submission(runs: Path, cluster: SlurmCluster, processes: int = 1) -> N
     """Raises PlanError for what cannot work, before anything is submitted. processes: of one run."""
     if cluster.submit_limit == 1:
         raise PlanError("cluster.submit_limit: 1 leaves no room for the next job; at least 2, or null for no limit.")
-    if cluster.gpus > cluster.at_once * processes:
-        uses = "one GPU" if processes == 1 else f"{processes} GPUs"
+    _check_nodes(cluster, processes)
+    each = processes // cluster.nodes
+    if cluster.gpus > cluster.at_once * each:
+        uses = "one GPU" if each == 1 else f"{each} GPUs"
         raise PlanError(
-            f"cluster.gpus: {cluster.gpus} for {cluster.at_once} run at once; a run uses {uses}, so take "
-            f"gpus: {cluster.at_once * processes}, or at_once: {cluster.gpus // processes} "
-            "(each worker then has its own)."
+            f"cluster.gpus: {cluster.gpus} for {cluster.at_once} run at once; a run uses {uses}"
+            f"{' of a node' if cluster.nodes > 1 else ''}, so take gpus: {cluster.at_once * each}"
+            + (f", or at_once: {cluster.gpus // each} (each worker then has its own)." if cluster.nodes == 1 else ".")
         )
     if cluster.limit_minutes is not None and 2 * cluster.warn_seconds > 60 * cluster.limit_minutes:
         raise PlanError(
@@ -118,6 +120,21 @@ def check_submission(runs: Path, cluster: SlurmCluster, processes: int = 1) -> N
         raise PlanError(
             f"runs={runs}: the path of a store for SLURM must hold no '{os.pathsep}': it parts the folders that Python "
             "imports from (PYTHONPATH), and jobs would run other code."
+        )
+
+
+def _check_nodes(cluster: SlurmCluster, processes: int) -> None:
+    """Raises PlanError unless each node takes the same part of one run."""
+    if processes % cluster.nodes:
+        raise PlanError(
+            f"cluster.nodes: {cluster.nodes} for runs of {processes} process{'es' * (processes > 1)}; each node takes "
+            f"the same number, so take parallel=ddp (or fsdp) and processes={cluster.nodes} or a multiple of it, or "
+            "nodes: 1."
+        )
+    if cluster.nodes > 1 and cluster.at_once > 1:
+        raise PlanError(
+            f"cluster.at_once: {cluster.at_once} with nodes: {cluster.nodes}; a job of several nodes does one run at a "
+            "time, so take at_once: 1."
         )
 
 

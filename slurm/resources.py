@@ -34,8 +34,8 @@ def machine_of(cluster: SlurmCluster) -> Machine:
 
 
 def widened(cluster: SlurmCluster, processes: int) -> SlurmCluster:
-    """A card whose jobs have a core, and where they have GPUs a GPU, for each of the `processes` of a run."""
-    least = cluster.at_once * processes
+    """A card whose jobs have a core, and where they have GPUs a GPU, for each of the `processes` of a run on a node."""
+    least = cluster.at_once * processes // cluster.nodes
     gpus = max(cluster.gpus, least) if cluster.gpus and processes > 1 else cluster.gpus
     return replace(cluster, gpus=gpus, cpus=max(cluster.cpus, least) if processes > 1 else cluster.cpus)
 
@@ -51,7 +51,8 @@ def needs(
     runs = [run for run in plan.runs if run.id in wanted]
     by_cell: dict[str, Need] = {}
     for estimate in estimates(replace(plan, runs=tuple(runs)), store, cache, machine_of(cluster)):
-        gigabytes = estimate.host_bytes * cluster.at_once * processes / 1e9  # of the job: its runs share it
+        on_a_node = cluster.at_once * processes / cluster.nodes
+        gigabytes = estimate.host_bytes * on_a_node / 1e9  # of the job: its runs share it
         seconds = estimate.wall_seconds or UNKNOWN_SECONDS
         by_cell[cell_of(estimate.choices)] = Need(_class(gigabytes, cluster.memory_gb), seconds)
     return {run.id: by_cell[cell_of(run.choices)] for run in runs}

@@ -140,7 +140,8 @@ def logs_of(store: Store, run_id: str) -> list[Path]:
     """Where a run's words are: its events, what it printed, and what the launchers know of it besides."""
     folder = store.paths(run_id)
     besides = [path for launcher in launchers_used(store.root)[0] for path in launcher.logs(store, run_id)]
-    return [path for path in dict.fromkeys((folder.events, folder.log, *besides)) if path.is_file()]
+    of_nodes = sorted(folder.folder.glob(folder.log_of("*").name))
+    return [path for path in dict.fromkeys((folder.events, folder.log, *of_nodes, *besides)) if path.is_file()]
 
 
 def _sweep(runs: Path, name: str | None) -> str:

@@ -1,6 +1,6 @@
 """`python -m harness.execution.rank --runs DIR --planned JSON --settings JSON`: one of the processes of a run.
 
-Started by `harness.execution.ranks`. RANK, LOCAL_RANK, WORLD_SIZE, MASTER_ADDR and MASTER_PORT are torchrun's. It ends
+Started by `harness.execution.ranks`. Its variables are torchrun's (RANK, WORLD_SIZE, MASTER_ADDR, …). It ends
 when its standard input does. It leaves its record, or why there is none, in the run's folder and not in the store.
 Exit code: 0 when the run is done, 1 when it failed, 2 when the machine is to blame, 75 when it was stopped.
 """

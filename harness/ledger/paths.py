@@ -49,6 +49,10 @@ class RunPaths:
     def log(self) -> Path:
         return self.folder / "run.log"
 
+    def log_of(self, node: str) -> Path:
+        """What the run's processes of another node print."""
+        return self.folder / f"run.{node}.log"
+
     @property
     def record(self) -> Path:
         return self.folder / "record.json"

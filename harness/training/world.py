@@ -5,6 +5,7 @@ recipe's sizes are global. Gradients are added up by hand and not by Distributed
 parameters in the place of those that it began with, and that class cannot follow.
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -26,6 +27,7 @@ class World:
     rank: int = 0
     size: int = 1
     kind: str = "none"  # ddp or fsdp
+    nodes: int = 1
 
     @property
     def first(self) -> bool:
@@ -35,7 +37,9 @@ class World:
     @property
     def facts(self) -> dict[str, Any] | None:
         """For the record's provenance; None alone."""
-        return {"kind": self.kind, "processes": self.size} if self.size > 1 else None
+        if self.size == 1:
+            return None
+        return {"kind": self.kind, "processes": self.size} | ({"nodes": self.nodes} if self.nodes > 1 else {})
 
     def rows(self, count: int) -> tuple[int, int]:
         """First and end of this process's rows of a micro-batch of `count`: parts that differ by one row at most."""
@@ -88,10 +92,13 @@ ALONE = World()
 
 
 def join(rank: int, size: int, kind: str, device: torch.device) -> World:
-    """The group that the environment names (MASTER_ADDR, MASTER_PORT). On GPUs, what is on the host goes by gloo."""
+    """The group that the environment names (MASTER_ADDR, MASTER_PORT, and LOCAL_WORLD_SIZE on several nodes).
+
+    On GPUs, what is on the host goes by gloo.
+    """
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, rank=rank, world_size=size, timeout=PATIENCE)
-    return World(rank, size, kind)
+    return World(rank, size, kind, size // int(os.environ.get("LOCAL_WORLD_SIZE", size)))
 
 
 def _buckets(gradients: Sequence[Tensor]) -> Iterator[list[Tensor]]:

@@ -5,9 +5,11 @@ import sys
 
 import pytest
 
+from harness.cli.control import logs_of
 from harness.config.settings import Settings
 from harness.execution import ranks
 from harness.execution.gpus import pin, sharers
+from harness.execution.nodes import Nodes
 from harness.execution.ranks import environments, outcome_file, run_ranks
 from harness.ledger.errors import NodeError
 from harness.ledger.plan import Planned
@@ -77,9 +79,54 @@ def test_trouble_of_the_machine_is_said_and_leaves_no_record(begin):
 
 def test_a_request_to_stop_reaches_every_process(begin):
     go, store = begin
-    script = 'signal.signal(signal.SIGTERM, lambda *_: sys.exit(75)); leave(\'{"trouble": "none"}\'); time.sleep(1000)'
+    script = 'signal.signal(signal.SIGUSR2, lambda *_: sys.exit(75)); leave(\'{"trouble": "none"}\'); time.sleep(1000)'
     folder = store.paths(RUN.id).folder
     assert go(script, stop=lambda: all(outcome_file(folder, rank).exists() for rank in (0, 1))) is None
+
+
+def test_one_that_is_killed_once_it_was_asked_to_end_is_no_trouble_of_the_machine(begin):
+    go, store = begin
+    leave = 'leave(\'{"trouble": "none"}\'); time.sleep(1000)'  # SIGUSR2 kills it
+    folder = store.paths(RUN.id).folder
+    assert go(leave, stop=lambda: all(outcome_file(folder, rank).exists() for rank in (0, 1))) is None
+
+
+@pytest.fixture
+def two_nodes(monkeypatch):
+    """A worker whose launcher gives it a second node, n2: a shell on this machine."""
+    shell = ("sh", "-c", 'ON=n2 "$@"; exit $?', "sh")
+    for name, value in Nodes("127.0.0.1", {"n2": shell}).environment().items():
+        monkeypatch.setenv(name, value)
+
+
+def test_a_process_of_another_node_is_started_by_its_command_and_has_a_log_of_its_own(begin, two_nodes):
+    go, store = begin
+    script = f"""
+print(rank, os.environ.get("ON"), os.environ["GROUP_RANK"], os.environ["LOCAL_WORLD_SIZE"])
+if rank == "0": leave({text_of(DONE)})
+"""
+    assert go(script) == DONE
+    assert store.paths(RUN.id).log_of("n2").read_text() == "1 n2 1 1\n"
+    assert [path.name for path in logs_of(store, RUN.id)] == ["run.n2.log"]
+
+
+def test_the_death_of_a_process_of_another_node_names_the_node(begin, two_nodes):
+    go, store = begin
+    with pytest.raises(NodeError, match="process 1 of 2 on node n2 died of SIGKILL; the same command"):
+        go("if rank == '1': os.kill(os.getpid(), 9)\ntime.sleep(1000)")
+    assert store.status(RUN.id) == "unfinished"
+
+
+def test_the_threads_of_a_node_are_shared_out_among_its_processes(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")
+    four = environments(4, Nodes("10.0.0.1", {"n2": ()}))
+    assert [(each["RANK"], each["LOCAL_RANK"], each["GROUP_RANK"]) for each in four] == [
+        ("0", "0", "0"),
+        ("1", "1", "0"),
+        ("2", "0", "1"),
+        ("3", "1", "1"),
+    ]
+    assert {(each["OMP_NUM_THREADS"], each["MASTER_ADDR"]) for each in four} == {("4", "10.0.0.1")}
 
 
 def test_processes_share_out_threads_and_gpus(monkeypatch):
