@@ -3,6 +3,8 @@
 from methods.adapter_layers import AdapterLayers
 from methods.adapters import AdapterMethod
 from methods.biases import BiasMethod
+from methods.errors import MethodError
+from methods.kinds import file_digest
 from methods.library_types import PROMPTS
 from methods.method import Layout, Method
 from methods.spec import AdapterLayer, Biases, Full, HeadOnly, MethodSpec, Peft
@@ -10,7 +12,9 @@ from methods.whole import FullMethod, HeadMethod
 
 
 def build(spec: MethodSpec, layout: Layout) -> Method:
-    """The method of a spec; nothing is changed before `attach`."""
+    """The method of a spec; nothing is changed before `attach`. Raises MethodError for code that is not the spec's."""
+    if spec.code != (code := file_digest(spec.update, spec.schedule)):
+        raise MethodError(f"{spec.name}: its file has the digest {code}, and the run is of {spec.code}.")
     if isinstance(spec.update, Full):
         return FullMethod(spec, layout)
     if isinstance(spec.update, HeadOnly):

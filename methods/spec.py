@@ -164,3 +164,4 @@ class MethodSpec:
     rates: Rates
     about: Mapping[str, Any] = field(metadata={"science": False})
     ranks: Mapping[str, int] = field(default_factory=dict, metadata={"neutral": {}, "min": 1})  # see `methods.ranks`
+    code: str | None = field(default=None, metadata={"neutral": None})  # of a part in a single file: its digest

@@ -1,4 +1,4 @@
-"""`peftlab check-method NAME`: a method of one's own, by its contract, its cost and its score beside LoRA's.
+"""`peftlab check-method NAME|FILE`: a method of one's own, by its contract, its cost and its score beside LoRA's.
 
 The contract comes first and is quick. Then the sweep `check_NAME` is written among one's own configs, with its margin
 and the rates that are tried for both methods alike, before any run; the same command again goes on with it.
@@ -8,11 +8,13 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
 from harness.cli.arguments import call
+from harness.cli.method_card import method_of_path
 from harness.cli.tables import folding_table
 from harness.config.groups import choices, look_again, own_conf
 from harness.config.overrides import assign
@@ -24,6 +26,7 @@ from harness.ledger.paths import write_whole
 from harness.planning.plan import request_of
 
 CONTROL = "lora"
+KEPT = "methods"  # in the store: the code of methods from files
 COLUMNS = ("promise", "state", "why")
 MARKS = {"works": "✓", "refused": "–", "broken": "✗"}
 PROBE = ("model=minilm", "layers=2", "batch=16", "length=64")
@@ -51,8 +54,8 @@ margin: 1.0
 
 def main(given: Namespace) -> int:
     """Exit code 1 where the contract is broken: nothing is measured then. Raises SpecError for an unknown method."""
-    name = _name(given.method)
-    settings_from(request_of(given.overrides).config)  # wrong words are said before any work
+    settings = settings_from(request_of(given.overrides).config)  # wrong words are said before any work
+    name = _name(given.method, settings.runs / KEPT)
     rows = _contract(name)
     is_broken = any(state == "broken" for _, state, _ in rows)
     if given.json:
@@ -65,13 +68,15 @@ def main(given: Namespace) -> int:
     return call("sweep", [f"sweep={_sweep(name)}", *(override.input_line for override in given.overrides)])
 
 
-def _name(name: str) -> str:
-    """It, where a card is of that name."""
-    check_plain(name, "NAME")
+def _name(said: str, kept: Path) -> str:
+    """The method's name: what was said, where a card is of that name, or the name of a file."""
+    if said.endswith((".py", ".yaml")):
+        return method_of_path(Path(said).expanduser(), kept)
+    name = check_plain(said, "NAME")
     if name not in choices("method"):
         raise SpecError(
             f"there is no method '{name}'.{nearest(name, choices('method'))} `peftlab new method NAME` writes "
-            "a card; a kind of one's own is a package with an entry point (CONTRIBUTING.md)."
+            "a card; a kind of one's own is a Python file, named with its ending .py."
         )
     if name == CONTROL:
         raise SpecError(f"{name} is what others are held against; name another method.")

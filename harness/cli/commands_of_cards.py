@@ -35,8 +35,8 @@ CARDS = {
         "harness.cli.check_method:main",
         "a method of your own: its contract, its step and its score, beside LoRA's",
         (
-            arg("method", metavar="NAME", help="a card of conf/method or of your own (peftlab new method)"),
-            arg("--contract", action="store_true", help="the contract alone: seconds, and nothing is written"),
+            arg("method", metavar="NAME|FILE", help="a card of conf/method or of your own, or a file: .py or .yaml"),
+            arg("--contract", action="store_true", help="the contract alone: seconds, and no run is made"),
             arg("--json", action="store_true", help="the contract alone, as one JSON document"),
         ),
         "runs=DIR report=DIR device=… cluster=…",

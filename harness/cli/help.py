@@ -122,7 +122,7 @@ What every method must keep is tried on tiny models, as docs/capabilities.md has
 LoRA's, and the sweep check_NAME is written and done: the quickstart's cells, four rates for both methods, three seeds,
 a margin that was written before. Some minutes on two cores; given again, it goes on. Its report has the verdict.
 
-  peftlab check-method hira --contract
+  peftlab check-method path/to/gated.py --contract
   peftlab check-method hira""",
     "fetch": """\
 Every model, tokenizer and dataset at its revision, into the hub's cache; started again, it goes on.""",

@@ -14,6 +14,7 @@ from harness.ledger.model_spec import ModelSpec
 from harness.ledger.names import check_plain
 from harness.ledger.parse import parse
 from harness.ledger.spec import RecipeSpec
+from methods.kinds import file_digest
 from methods.library_types import SHORT
 from methods.spec import MethodSpec
 
@@ -46,6 +47,8 @@ class Resolver:
             check_plain(spec.name, f"{axis}.name")
             if isinstance(spec, DatasetSpec):
                 check_card(spec)
+            if isinstance(spec, MethodSpec):
+                spec = replace(spec, code=file_digest(spec.update, spec.schedule))  # another text is another method
             self._parts[key] = ResolvedPart(spec, to_plain(spec), canonical(spec))
         return self._parts[key]
 
