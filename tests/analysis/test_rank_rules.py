@@ -130,6 +130,8 @@ def test_each_rule_that_can_be_tested_has_its_verdict(tmp_path):
     picture = analysis.rank_served(frame)
     assert picture.data.iloc[0][["rank", "score", "latency_ms", "n"]].tolist() == [4, pytest.approx(85), 4.0, 5]
     assert "at rank 4: 85.0 in 4.00 ms" in picture.alt
+    (axis,) = picture.figure.axes
+    assert axis.lines[0].get_xydata().tolist() == [[4.0, pytest.approx(85)]] and axis.texts[0].get_text() == "4"
     assert len(table.rows) == 8 and [row[2].text for row in table.rows].count(YES) == 5
 
 

@@ -8,6 +8,7 @@ from scipy import stats
 
 import analysis
 from analysis.figures.learned_ranks import rank_data
+from analysis.figures.rank_advice import retention_curves
 from analysis.learned_ranks import place_of, ranks_of
 from analysis.report.content import sections
 from analysis.tables.ranks import more_rank, sides
@@ -51,6 +52,41 @@ def test_the_map_is_the_mean_over_seeds_of_each_weight(frame):
         assert row.measure == ("rank" if name == "sora" else "stable_rank")
     picture = analysis.rank_map(frame)
     assert "most in down of layer 1, 5.0" in picture.alt and "stable rank" in picture.svg
+
+
+def test_the_map_has_each_rank_in_the_cell_of_its_layer_and_module(frame):
+    data, panels = rank_data(frame), [axis for axis in analysis.rank_map(frame).figure.axes if axis.images]
+    assert len(panels) == 2
+    for axis, (_, cells) in zip(panels, data.groupby("label", sort=False), strict=True):
+        layers, modules = (
+            [tick.get_text() for tick in ticks] for ticks in (axis.get_yticklabels(), axis.get_xticklabels())
+        )
+        assert modules == ["q", "v", "o", "down"] and layers == ["0", "1"]
+        written = {text.get_position(): text.get_text() for text in axis.texts}
+        for row in cells.itertuples():
+            place = (layers.index(str(row.layer)), modules.index(row.target))
+            assert axis.images[0].get_array()[place] == pytest.approx(row.rank)
+            assert written[place[::-1]] == f"{row.rank:.1f}"
+
+
+def test_the_bars_are_the_differences_with_their_intervals(frame):
+    (axis,) = analysis.side_bars(frame).figure.axes
+    names = {place: tick.get_text() for place, tick in zip(axis.get_yticks(), axis.get_yticklabels(), strict=True)}
+    points = {names[y]: x for line in axis.lines for x, y in line.get_xydata() if line.get_marker() == "o"}
+    bars = {names[low[1]]: (low[0], high[0]) for low, high in axis.collections[0].get_segments()}
+    for row in sides(frame).itertuples():
+        assert points[row.label] == pytest.approx(row.difference)
+        assert bars[row.label] == pytest.approx((row.low, row.high))
+
+
+def test_a_retention_curve_is_the_share_of_squares_that_a_rank_holds_median_over_layers():
+    spectra = {"q": ([3.0, 1.0], [1.0, 1.0], [2.0, 1.0]), "down": ([2.0, 1.0, 1.0],)}
+    sites = [{"target": kind, "spectra": {"adapter": s}} for kind, of in spectra.items() for s in of]
+    picture = retention_curves(sites, 0.9)
+    (axis,) = picture.figure.axes
+    q, down, asked = (line.get_xydata().tolist() for line in axis.lines)
+    assert q == [[1, 80], [2, 100]], "9/10, 1/2 and 4/5: the median, not the mean"
+    assert np.allclose(down, [[1, 400 / 6], [2, 500 / 6], [3, 100]]) and {y for _, y in asked} == {90}
 
 
 def test_attention_less_mlp_has_the_t_interval_over_seeds_of_scipy(frame):
