@@ -7,6 +7,7 @@ from harness.execution.ranks import run_ranks
 from harness.ledger.plan import Planned
 from harness.ledger.record import Record
 from harness.ledger.store import Store
+from harness.models.first_import import first_import
 
 
 def run(
@@ -16,8 +17,9 @@ def run(
     assert settings is not None, "a real run has settings: the worker's --settings"
     if settings.processes > 1:
         return run_ranks(planned, store, settings, stop)
-    from harness.training.context import Stopped
-    from harness.training.run import run_one
+    with first_import("torch"):
+        from harness.training.context import Stopped
+        from harness.training.run import run_one
 
     try:
         return run_one(planned, store, settings, stop=stop)

@@ -17,6 +17,7 @@ from harness.ledger.dataset_spec import (
 )
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.model_spec import ModelSpec
+from harness.models.first_import import first_import
 
 TINY_VOCAB = 2048  # an upper bound: the tokenizer of size=tiny has at most as many entries
 TINY_STRETCH = 2  # its tokens are half as long as a full tokenizer's, so a card's lengths count double (measured: 1.9)
@@ -103,7 +104,8 @@ def family_of(spec: ModelSpec) -> Family:
 def imported(address: str) -> Any:
     """The class at `module:Class`."""
     module, _, name = address.partition(":")
-    return getattr(import_module(module), name)
+    with first_import("transformers.modeling_utils"):
+        return getattr(import_module(module), name)
 
 
 def is_lm(task: TaskSpec) -> bool:
