@@ -48,7 +48,7 @@ def on_examples(frame: Frame, block: str, method: str, rng: np.random.Generator,
     kept = answers(frame)
     right = _stacked(kept, [mine[s] for s in seeds] + [theirs[s] for s in seeds])
     a, b = right[: len(seeds)], right[len(seeds) :]
-    p = tuple(mcnemar(*pair) for pair in zip(a, b, strict=True))
+    p = tuple(mcnemar(a, b).tolist())
     return OnExamples(paired_bca(a, b, rng, reps=reps), p, right.shape[1], seeds)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from analysis.procedure import learns_ranks, only_source, procedure
-from harness.ledger.plan import Plan
+from harness.ledger.plan import Plan, Planned
 
 AXES = ("method", "model", "dataset", "seed")
 _SIZES = ("rank", "ranks", "alpha")  # of a method: no variant of it, but the same one larger or smaller
@@ -15,7 +15,8 @@ _SIZES = ("rank", "ranks", "alpha")  # of a method: no variant of it, but the sa
 
 def planned_rows(plan: Plan) -> pd.DataFrame:
     """One row per planned run, then one per skipped cell (its `skip` holds the sentence, its id is empty)."""
-    rows = [_planned(run.id, run.spec) | {"source": run.source or ""} for run in plan.runs]
+    cells: dict[tuple[int, ...], dict[str, Any]] = {}  # runs of a cell share the parts of their spec, and are one row
+    rows = [_cell_of(run.spec, cells) | _own(run) for run in plan.runs]
     _name_variants(rows, [_settings(run.choices) for run in plan.runs])
     known = (
         {row["model"]: row for row in rows},
@@ -73,10 +74,22 @@ def _about(part: Mapping[str, Any], key: str) -> str:
     return str((part.get("about") or {}).get(key, ""))
 
 
-def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+def _own(run: Planned) -> dict[str, Any]:
+    """What a run does not share with the other seeds of its cell."""
+    return {"id": run.id, "seed": int(run.spec["seed"]), "source": run.source or ""}
+
+
+def _cell_of(spec: Mapping[str, Any], cells: dict[tuple[int, ...], dict[str, Any]]) -> dict[str, Any]:
+    key = tuple(id(part) for name, part in spec.items() if name != "seed")
+    if key not in cells:
+        cells[key] = _planned(spec)
+    return cells[key]
+
+
+def _planned(spec: Mapping[str, Any]) -> dict[str, Any]:
     method, model, data = spec["method"], spec["model"], spec["dataset"]
     return {
-        "id": run_id,
+        "id": "",
         "method": method["name"],
         "method_name": method["name"],
         "plain_label": _label(method),
@@ -91,7 +104,7 @@ def _planned(run_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
         "dataset_label": _label(data),
         "task": (data.get("task") or {}).get("kind", ""),
         "recipe": str(spec["recipe"].get("name", "")),
-        "seed": int(spec["seed"]),
+        "seed": -1,
         "metric": data["metric"],
         "direction": data["direction"],
         "chance": data.get("constant_guess", data.get("chance")),

@@ -36,8 +36,9 @@ def prove(runs: Path, ids: Sequence[str], name: str, *, fresh: bool = False) -> 
     """Everything that the folders of these runs say against their records, run by run, then between runs."""
     path = cache.path(runs, name, f"{_CODE}.proofs")
     kept = None if fresh else cache.read(path)
-    stamps = {run_id: stamp for run_id in dict.fromkeys(ids) if (stamp := _stamp(runs / run_id))}
-    known = {} if kept is None else {row[0]: _Row(*row) for row in kept.itertuples(index=False, name=None)}
+    stamps = {run_id: stamp for run_id in dict.fromkeys(ids) if (stamp := _stamp(f"{runs}/{run_id}"))}
+    texts = [] if kept is None else [kept[name].to_numpy(object) for name in _Row._fields]
+    known = {row[0]: _Row(*row) for row in zip(*texts, strict=True)}
     known = {run_id: row for run_id, row in known.items() if row.stamp == stamps.get(run_id)}
     rows = [known.get(run_id) or _checked(runs, run_id, stamp) for run_id, stamp in stamps.items()]
     if kept is None or len(known) < len(rows) or len(kept) > len(rows):
@@ -63,7 +64,7 @@ def _finding(raw: dict) -> Finding:
     return Finding(raw["kind"], raw["where"], raw["what"], raw["level"], tuple(raw["runs"]))
 
 
-def _stamp(folder: Path) -> str:
+def _stamp(folder: str) -> str:
     """When the files that are checked were last changed, and their sizes; empty without a record."""
     words = []
     for name in FILES:

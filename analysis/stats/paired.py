@@ -45,15 +45,15 @@ def t_p(differences: ArrayLike, step: float = 0.0) -> NDArray[np.float64]:
     return np.where(n >= 2, p, np.nan)
 
 
-def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> float:
-    """Exact two-sided McNemar test on one test set, both (n_examples,) booleans: a binomial test on
-    discordant pairs.
+def mcnemar(a_correct: ArrayLike, b_correct: ArrayLike) -> NDArray[np.float64]:
+    """Exact two-sided McNemar test on one test set, both (..., n_examples) booleans -> (...): a binomial test on
+    discordant pairs, which at a half is twice the smaller tail.
     """
     a, b = np.asarray(a_correct, bool), np.asarray(b_correct, bool)
     if a.shape != b.shape:
         raise ValueError(f"mcnemar: {a.shape} and {b.shape} answers are not paired")
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    return 1.0 if only_a + only_b == 0 else float(stats.binomtest(only_a, only_a + only_b, 0.5).pvalue)
+    only_a, only_b = (a & ~b).sum(axis=-1), (b & ~a).sum(axis=-1)
+    return np.minimum(1.0, 2 * stats.binom.cdf(np.minimum(only_a, only_b), only_a + only_b, 0.5))
 
 
 def holm(p: ArrayLike) -> NDArray[np.float64]:

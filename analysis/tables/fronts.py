@@ -38,9 +38,10 @@ def fronts_table(frame: Frame, rng: np.random.Generator | None = None, *, reps: 
     """Block × method: inclusion probability on each front; None when no block has two methods with common seeds."""
     rng = rng or np.random.default_rng(SEED)
     rows, data, volumes = [], [], []
+    seeds = {block: max(1, len(frame.values(block, "shown"))) for block in frame.blocks}
+    drawn = {n: resamples(n, rng, reps) for n in dict.fromkeys(seeds.values())}  # the same for all fronts and blocks
     for block in frame.blocks:
-        counts, chances = resamples(max(1, len(frame.values(block, "shown"))), rng, reps)  # the same for all fronts
-        fronts = {costs: inclusion_of(frame, block, costs, counts, chances) for costs in FRONTS}
+        fronts = {costs: inclusion_of(frame, block, costs, *drawn[seeds[block]]) for costs in FRONTS}
         methods = [m for m in frame.methods_of(block) if any(m in f.methods for f in fronts.values())]
         for m in methods:
             rows.append((Cell(block), Cell(m), *(_cell(fronts[costs], m) for costs in FRONTS)))
