@@ -38,11 +38,19 @@ class Picture:
     figure: Figure
     data: pd.DataFrame
 
+    @cached_property
+    def laid_out(self) -> Figure:
+        """The figure with every artist in its place: saving it twice needs no second layout, nor a draw for it."""
+        if (engine := self.figure.get_layout_engine()) is not None:
+            engine.execute(self.figure)
+            self.figure.set_layout_engine(None)
+        return self.figure
+
     def png(self) -> bytes:
         """On white, 160 dots per inch, for papers and slides."""
         out = io.BytesIO()
         with mpl.rc_context(), style.context(STYLE):
-            self.figure.savefig(out, format="png", dpi=160, facecolor="white")
+            self.laid_out.savefig(out, format="png", dpi=160, facecolor="white")
         return out.getvalue()
 
     @cached_property
@@ -52,7 +60,7 @@ class Picture:
         """
         out = io.StringIO()
         with mpl.rc_context({"svg.hashsalt": self.name}), style.context(STYLE):
-            self.figure.savefig(out, format="svg", metadata={"Date": None})
+            self.laid_out.savefig(out, format="svg", metadata={"Date": None})
         text = out.getvalue()[out.getvalue().index("<svg") :]
         text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
         used = set(
@@ -77,11 +85,7 @@ def styled(draw: Callable[P, R]) -> Callable[P, R]:
     @wraps(draw)
     def inside(*args: P.args, **kwargs: P.kwargs) -> R:
         with mpl.rc_context(), style.context(STYLE):
-            picture = draw(*args, **kwargs)
-            if picture is not None:
-                picture.figure.draw_without_rendering()  # lay out once, here: saving twice then costs no second layout
-                picture.figure.set_layout_engine(None)  # nor a draw before each for it
-            return picture
+            return draw(*args, **kwargs)
 
     return inside
 

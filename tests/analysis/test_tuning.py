@@ -140,8 +140,8 @@ def test_twenty_settings_leave_the_pictures_readable(written) -> None:
     many = replace(frame, rows=ordered(pd.concat(rows, ignore_index=True), frame.blocks, methods), methods=methods)
     picture = score_against(many, "train_s")
     assert len(picture.data) == 20
-    (legend,) = picture.figure.legends
-    assert legend.get_window_extent().y1 <= picture.figure.axes[0].get_window_extent().y0
+    (legend,) = picture.laid_out.legends
+    assert legend.get_window_extent().y1 <= picture.laid_out.axes[0].get_window_extent().y0
 
 
 def test_the_picture_has_a_point_for_each_number_of_settings(sweep) -> None:
