@@ -103,28 +103,37 @@ def advise(given: "Namespace") -> int:
     from analysis.deciding import evidence
     from analysis.tables.advice import advice_table
     from analysis.unrecorded import unrecorded
+    from analysis.untried import Budget, untried, untried_cell
+    from analysis.untried import sentences as of_untried
 
-    if said := unrecorded(given.runs, dict(given.wanted)):
-        return _print_json({"options": [], "advice": [], "evidence": [], "limits": said}) if given.json else _say(said)
+    wanted, limit = dict(given.wanted), Budget(given.max_gb, given.max_hours)
+    if said := unrecorded(given.runs, wanted):
+        absent = untried_cell(wanted, limit, given.estimate)
+        answer = {"options": [], "advice": [], "evidence": [], "limits": said, "untried": [vars(a) for a in absent]}
+        return _print_json(answer) if given.json else _say((*said, *of_untried(absent, limit)))
     frame = everything(given.runs)
-    options = options_of(frame, dict(given.wanted), given.max_gb, given.max_hours)
+    options = options_of(frame, wanted, given.max_gb, given.max_hours)
+    absent = untried(frame, options, wanted, limit, given.estimate)
     if given.json:
         answer = {
             "options": plain(options),
             "advice": list(sentences(frame, options)),
             "evidence": list(evidence(frame, options)),
             "limits": list(limits(frame, options)),
+            "untried": [vars(each) for each in absent],
         }
         return _print_json(answer)
     budget = [f"{given.max_gb:g} GB"] if given.max_gb is not None else []
     budget += [f"{given.max_hours:g} h"] if given.max_hours is not None else []
     for words in zip(sentences(frame, options), evidence(frame, options), strict=True):
         print(*filter(None, words), sep="\n  ")
+    _say(of_untried(absent, limit))
     return _print_tables([advice_table(frame, options, " and ".join(budget) or "no limit")])
 
 
 def _say(sentences: "tuple[str, ...]") -> int:
-    print(*sentences, sep="\n")
+    for sentence in sentences:
+        print(sentence)
     return 0
 
 

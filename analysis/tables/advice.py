@@ -16,8 +16,8 @@ def advice_table(frame: Frame, options: tuple[Option, ...], budget: str) -> Tabl
         Head("model / dataset"),
         Head("method"),
         Head("score"),
-        Head("peak", "", "min"),
-        Head("training and evaluation", "", "min"),
+        Head("peak, measured", "", "min"),
+        Head("training and evaluation, measured", "", "min"),
         Head("set-up, once", "", "min"),
         Head("advice"),
     )

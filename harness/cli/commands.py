@@ -159,7 +159,7 @@ VERBS = {
         ),
     ),
     "advise": Verb(
-        "analysis.verbs:advise",
+        "harness.cli.advise:main",
         "which method, under a budget, by the evidence",
         (
             arg(

@@ -3,12 +3,15 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from json import dumps
+from json import dumps, loads
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 from harness.ledger.differences import differences
 from harness.ledger.quantity import Measured
 from harness.ledger.record import Record
+from harness.ledger.store import Store
 
 ROLES = ("weights", "adapter", "gradients", "optimizer", "saved_for_backward")
 RUNNING = ("train", "eval", "checkpoint", "log")  # the clocks after set-up
@@ -53,6 +56,23 @@ def numbers_of(record: Record) -> dict[str, float]:
         if all(f"{group}.{part}" in numbers for part in parts):
             numbers[total] = sum(numbers[f"{group}.{part}"] for part in parts)
     return numbers
+
+
+def candidates(record: Record, store: Store) -> list[str]:
+    """Runs of the store that may be a control of the record's: spec.json, which is small, names a control on the same
+    model and dataset. Where there is none that can be read, the record is asked.
+    """
+    ids = sorted(path.parent.name for path in store.root.glob("*/record.json"))
+    return [run_id for run_id in ids if _may_be_control(record.spec, store.paths(run_id).spec)]
+
+
+def _may_be_control(own: Mapping[str, Any], path: Path) -> bool:
+    try:
+        spec = loads(path.read_bytes())
+        same = all(spec[axis]["name"] == own[axis]["name"] for axis in ("model", "dataset"))
+        return same and spec["method"]["name"] in CONTROLS
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
 
 
 def controls_of(record: Record, records: Iterable[Record]) -> list[Control]:

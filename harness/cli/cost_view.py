@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from harness.cli.cost import ROLES, Control, controls_of, numbers_of
+from harness.cli.cost import ROLES, Control, candidates, controls_of, numbers_of
 from harness.cli.cost_words import NAMES, flop_words, own_reasons, reasons_against, step_words
 from harness.cli.tables import folding_table
 from harness.ledger.record import CLOCKS, Record
@@ -21,7 +21,7 @@ console = Console(highlight=False)
 def show_cost(store: Store, run_id: str, as_json: bool) -> int:
     """Prints it. Raises RecordError where the run has no record."""
     record = store.read(run_id)
-    numbers, controls = numbers_of(record), controls_of(record, store.records())
+    numbers, controls = numbers_of(record), controls_of(record, store.records(candidates(record, store)))
     reasons = own_reasons(record, numbers) + [why for control in controls for why in reasons_against(control, numbers)]
     if as_json:
         print(

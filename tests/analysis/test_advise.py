@@ -214,3 +214,44 @@ def test_an_empty_store_answers_in_json_too(tmp_path, capsys) -> None:
     assert call("advise", ["model=minilm", "dataset=stdlib_docs", "--runs", str(tmp_path), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert answer["options"] == [] and "No record has that model" in answer["limits"][1]
+
+
+def test_untried_methods_are_estimated_under_a_budget_and_called_so(
+    written, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = str(written(methods=("head", "lora"), blocks=(("minilm", "stdlib_docs"),)))
+    assert call("advise", ["--max-gb", "0.5", "--runs", runs, "--json"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert {o["method"] for o in answer["options"]} == {"Head only", "LoRA"}  # what was measured, as before
+    untried = {each["method"]: each for each in answer["untried"]}
+    assert set(untried) == {"full", "cla"}
+    assert untried["cla"]["fits"] and not untried["full"]["fits"]
+    assert untried["cla"]["estimated_gb"] < 0.5 < untried["full"]["estimated_gb"]
+    assert call("advise", ["--max-gb", "0.5", "--runs", runs]) == 0
+    said = capsys.readouterr().out
+    assert "untried, by estimate and not measured: full (estimated" in said
+    assert (
+        ") does not fit; cla (estimated" in said
+        and "Estimates are those of `peftlab plan`, and say nothing of the score." in said
+    )
+
+
+def test_without_a_budget_nothing_is_estimated(written, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = str(written(methods=("head", "lora"), blocks=(("minilm", "stdlib_docs"),)))
+    assert call("advise", ["--runs", runs]) == 0
+    assert "estimate" not in capsys.readouterr().out
+
+
+def test_hours_that_nothing_is_known_of_are_said_to_be_unknown(tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["model=minilm", "dataset=stdlib_docs", "method=cla", "--max-hours", "1", "--runs", str(tmp_path)]
+    assert call("advise", [*words, "--json"]) == 0
+    (cla,) = json.loads(capsys.readouterr().out)["untried"]
+    assert cla["estimated_gb"] > 0 and cla["estimated_hours"] is None and cla["fits"] is None
+    assert call("advise", words) == 0
+    assert "hours not known: no record yet" in capsys.readouterr().out.splitlines()[-1]
+
+
+def test_a_card_that_is_not_here_gives_no_estimate(written, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = str(written(methods=("head", "lora"), blocks=(("minilm", "nobodys_data"),)))
+    assert call("advise", ["--max-gb", "24", "--runs", runs, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["untried"] == []

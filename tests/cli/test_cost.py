@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.__main__ import main
+from harness.cli.cost import candidates
 from harness.ledger.quantity import Measured, NotMeasured
 from harness.ledger.record import NOT_COMPARABLE, Failure, read_record
 from harness.ledger.store import Store
@@ -161,3 +162,21 @@ def test_a_run_without_a_record_is_one_sentence(tmp_path, capsys):
     assert main(["explain", "--cost", *words]) == 2
     said = capsys.readouterr().err
     assert "has no record" in said and said.count("\n") == 1
+
+
+def test_only_records_that_may_be_a_control_are_read(told, monkeypatch):
+    read, elsewhere = [], {**BASE.spec, "dataset": {**BASE.spec["dataset"], "name": "elsewhere"}}
+    monkeypatch.setattr(Store, "read", lambda self, run, _read=Store.read: read.append(run) or _read(self, run))
+    records = [made("a", method="cla"), made("b"), made("c", method="cla", seed=1), made("d", method="full")]
+    answer = told("a" * 16, *records, replace(made("e"), spec=elsewhere))
+    assert sorted(set(read)) == ["a" * 16, "b" * 16, "d" * 16]
+    assert [control["ids"] for control in answer["controls"]] == [["b" * 16], ["d" * 16]]
+
+
+def test_a_run_whose_spec_file_cannot_be_read_is_asked_for_its_record(told, tmp_path):
+    told("a" * 16, lora := made("a"), made("b", method="cla"), made("c"), made("d"))
+    store = Store(tmp_path / "runs")
+    store.paths("b" * 16).spec.unlink()
+    store.paths("c" * 16).spec.write_text("torn")
+    store.paths("d" * 16).spec.write_text("[]")
+    assert candidates(lora, store) == [letter * 16 for letter in "abcd"]
