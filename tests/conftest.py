@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, settings
 from tests import composed
 
 composed.keep()
+os.fsync = lambda fd: None  # what a test writes need not outlive a power cut
 gc.disable()  # while test files are imported: none of what that makes is garbage
 
 

@@ -219,7 +219,11 @@ def test_compiled_graphs_hold_the_fast_paths_unbroken(lab, name):
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile's CPU backend needs g++")
 def test_compiled_kernels_give_the_same_numbers(tmp_path, monkeypatch):
+    from torch._inductor import config  # some seconds, for this test alone
+
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))  # another's may be of another CPU's vector width
+    monkeypatch.setattr(config, "cpp_cache_precompile_headers", False)  # dearer than the two kernels that would use it
+    monkeypatch.setattr(config.cpp, "vec_isa_ok", True)  # else new processes load torch to try what the CPU names
     module, _ = layer(False, torch.float32)
     index, b = torch.arange(RANK), torch.randn(OUT, RANK, requires_grad=True)
     x = torch.randn(4, IN, requires_grad=True)
