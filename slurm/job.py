@@ -21,6 +21,7 @@ from harness.execution.queue import is_settled
 from harness.execution.supervisor import Death, Start, Supervisor, Worker
 from harness.execution.worker import STOPPED
 from harness.ledger.store import Store
+from harness.measure.cores import share_of
 from slurm.begun import QUICK_SECONDS, WORKED, WRONG_CODE, note
 from slurm.commands import SlurmError, ask, clean_environment
 from slurm.nodes import note_death
@@ -111,7 +112,8 @@ class Job:
             env |= nodes_of_job(int(submission.cluster["cpus"])).environment()
 
         def start(number: int, ids: Sequence[str]) -> Worker:
-            return subprocess.Popen([*command, *ids[number:], *ids[:number]], env=env | pin(number, gpus, each))
+            own = pin(number, gpus, each) if gpus else share_of(number, count)
+            return subprocess.Popen([*command, *ids[number:], *ids[:number]], env=env | own)
 
         return start
 

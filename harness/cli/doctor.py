@@ -34,6 +34,7 @@ from harness.ledger.dataset_spec import DatasetSpec, Generation
 from harness.ledger.errors import SpecError
 from harness.ledger.model_spec import BuiltinModel, ModelSpec
 from harness.ledger.units import format_bytes
+from harness.measure.cores import by_node, why_not_pinned
 from harness.planning.plan import PlanRequest, request_of
 from harness.planning.requirements import distinct_specs, required_artifacts
 
@@ -62,7 +63,7 @@ def examine(request: PlanRequest, *, asked: bool) -> list[CheckResult]:
         kinds = dict.fromkeys((*known_launchers(), cluster.get("kind")))
         launchers = [pool.submit(_launcher, str(kind), cluster) for kind in kinds]
         graphics, vision = pool.submit(_gpu, settings), pool.submit(_torchvision)
-        here = [_packages(), _disk(settings), _token(), _wandb(settings), _mirror()]
+        here = [_packages(), _disk(settings), _token(), _cores(), _wandb(settings), _mirror()]
         chosen = distinct_specs(request, resolver := Resolver()) if asked else []
         needed = [_at_hand(artifact, silence) for artifact in required_artifacts(request, resolver)] if asked else []
         needed += _extras(chosen)
@@ -126,6 +127,15 @@ def _gpu(settings: Settings) -> CheckResult:
     return CheckResult(
         "GPU", "none: runs are done on the CPU", False if is_wanted else None, "use device=auto" if is_wanted else ""
     )
+
+
+def _cores() -> CheckResult:
+    """Whether processes that compute on the CPU at the same time have cores of their own."""
+    if why := why_not_pinned():
+        return CheckResult("cores", f"{why}: processes share them")
+    nodes = by_node(os.sched_getaffinity(0))
+    count = f"{sum(map(len, nodes))} of {len(nodes)} NUMA node{'s' * (len(nodes) > 1)}"
+    return CheckResult("cores", f"{count}; processes that compute on the CPU at the same time have their own", True)
 
 
 def _model_of(information: Path) -> str:

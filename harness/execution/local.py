@@ -34,6 +34,7 @@ from harness.ledger.errors import PlanError
 from harness.ledger.parse import parse
 from harness.ledger.plan import Plan, Planned
 from harness.ledger.store import Store
+from harness.measure.cores import share_of
 
 name = "this machine"
 waits = True
@@ -65,7 +66,8 @@ def launch(
 
     def start(number: int, ids: Sequence[str]) -> Worker:
         log = settings.runs / "workers" / f"{plan.name}-{number}.log"
-        return _start([*command, *ids], log, {"OMP_NUM_THREADS": str(threads)} | pin(number, gpus, each))
+        cores = {} if gpus else share_of(number, count)
+        return _start([*command, *ids], log, {"OMP_NUM_THREADS": str(threads)} | pin(number, gpus, each) | cores)
 
     _work_through(todo, count, start, store, console)
     _print_unfinished(plan, missing, store, console)

@@ -25,6 +25,7 @@ from harness.ledger.plan import Planned
 from harness.ledger.record import Record, record_to_json
 from harness.ledger.store import Store
 from harness.measure.clocks import pick_device
+from harness.measure.cores import take_share
 from harness.training.context import Stopped
 from harness.training.run import run_one
 from harness.training.world import join
@@ -53,6 +54,8 @@ def main(argv: list[str]) -> int:
     store = OutcomeStore(given.runs, rank := int(os.environ["RANK"]))
     if (device := pick_device(settings.device)).type == "cuda":
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    else:
+        take_share()
     try:
         world = join(rank, settings.processes, settings.parallel, device)
         record = run_one(planned, store, settings, stop=lambda: bool(asked), world=world)

@@ -27,6 +27,7 @@ from harness.ledger.paths import RunPaths
 from harness.ledger.plan import Planned
 from harness.ledger.record import Record, record_from_json
 from harness.ledger.store import Store
+from harness.measure.cores import share_of
 
 POLL_SECONDS = 0.05
 GRACE_SECONDS = 5.0  # for the others, once one has ended early: they may have more to say
@@ -123,6 +124,7 @@ def environments(count: int, nodes: Nodes = HERE) -> list[dict[str, str]]:
     }
     return [
         {**shared, "RANK": str(rank), "LOCAL_RANK": str(rank % each), "GROUP_RANK": str(rank // each)}
+        | share_of(rank % each, each)
         for rank in range(count)
     ]
 

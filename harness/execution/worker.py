@@ -23,6 +23,7 @@ from harness.ledger.errors import HarnessError
 from harness.ledger.plan import Planned, read_plan
 from harness.ledger.record import Record
 from harness.ledger.store import Store
+from harness.measure.cores import take_share
 
 STOPPED = 75  # EX_TEMPFAIL: try again later
 ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)  # for a checkpoint and an end
@@ -31,6 +32,7 @@ DEFAULT_RUNNER = "harness.execution.runner:run"
 
 def main(argv: list[str]) -> int:
     given = _parse(argv)
+    take_share()
     logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(asctime)s %(message)s")
     asked = stop_on_signals()
     store = Store(given.runs)

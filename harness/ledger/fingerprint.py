@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 # Of a record's provenance: what enters the fingerprint. Older records have fewer of them; those of one process have no
-# `parallel`.
-ENVIRONMENT = ("packages", "python", "system", "device", "cuda", "threads", "matmul", "parallel")
+# `parallel`, and those of a process that was not bound to cores of its own no `pinned` (their number).
+ENVIRONMENT = ("packages", "python", "system", "device", "cuda", "threads", "matmul", "parallel", "pinned")
 
 
 def fingerprint(provenance: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ import torch
 
 from harness.ledger.fingerprint import fingerprint
 from harness.ledger.source import ROOT, git_state
+from harness.measure.cores import pinned
 from harness.measure.cpu_matmul import matmul_kernels
 
 # What computes: a different version of one of these may change a score or a time.
@@ -41,7 +42,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "cuda": torch.version.cuda if _is_cuda(device) else None,
         "threads": torch.get_num_threads(),
         "matmul": matmul_kernels(device),
-    }
+    } | ({"pinned": cores} if (cores := pinned()) else {})
 
 
 @cache

@@ -15,6 +15,7 @@ from harness.ledger.errors import NodeError
 from harness.ledger.plan import Planned
 from harness.ledger.record import Failure, Record, failure_record, record_to_json
 from harness.ledger.store import Store
+from harness.measure.cores import SHARE
 
 RUN = Planned("0" * 16, {}, {})
 DONE = Record(3, RUN.id, {}, "done", None, {}, {}, {}, {}, {}, {}, {}, {}, (), {}, (), {})
@@ -127,6 +128,7 @@ def test_the_threads_of_a_node_are_shared_out_among_its_processes(monkeypatch):
         ("3", "1", "1"),
     ]
     assert {(each["OMP_NUM_THREADS"], each["MASTER_ADDR"]) for each in four} == {("4", "10.0.0.1")}
+    assert [each[SHARE] for each in four] == ["0/2", "1/2"] * 2
 
 
 def test_processes_share_out_threads_and_gpus(monkeypatch):

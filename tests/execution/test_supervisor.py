@@ -1,4 +1,4 @@
-"""What serves both the local launcher and SLURM's jobs: a GPU for each worker, and an end for what kills its worker."""
+"""What serves both the local launcher and SLURM's jobs: a GPU or cores for each worker, an end for what kills it."""
 
 import os
 from dataclasses import asdict, replace
@@ -15,6 +15,7 @@ from harness.ledger.parse import parse
 from harness.ledger.plan import write_plan
 from harness.ledger.quantity import NotMeasured
 from harness.ledger.store import Store
+from harness.measure.cores import by_node, shares
 from harness.planning.plan import read_request
 from slurm.cluster_spec import SlurmCluster
 from slurm.job import Job, RunsFailed
@@ -24,13 +25,17 @@ from slurm.sandbox import sleepy
 from slurm.submission import Submission, write_submission
 
 CARD = Path(__file__).resolve().parents[2] / "conf/cluster/slurm.yaml"
-# A runner that writes down which GPUs its worker sees, and waits until as many workers as are wanted have done so.
+# A runner that writes down which GPUs its worker sees and which cores it is bound to, and waits until as many
+# workers as are wanted have done so.
 SEES = """
 import os, time
+from harness.measure.cores import pinned
 from slurm.sandbox import sleepy
 def run(planned, store, settings, stop):
     seen = store.root / "seen"
     seen.mkdir(exist_ok=True)
+    cores = ",".join(map(str, sorted(os.sched_getaffinity(0)))) if pinned() else "any"
+    (store.root / f"cores.{os.getpid()}").write_text(cores)
     (seen / str(os.getpid())).write_text(os.environ.get("CUDA_VISIBLE_DEVICES", "all"))
     while len(list(seen.iterdir())) < int(os.environ["WORKERS"]):
         time.sleep(0.02)
@@ -96,7 +101,29 @@ def test_the_workers_of_a_slurm_job_see_a_gpu_each(tmp_path, monkeypatch, runner
     assert shared is (at_once == 3)
 
 
-def test_without_gpus_nothing_is_pinned_and_minus_one_is_no_gpu(monkeypatch, tmp_path):
+def cores(store):
+    return sorted(path.read_text() for path in store.root.glob("cores.*"))
+
+
+def test_workers_without_gpus_have_cores_of_their_own_unless_they_are_more_than_cores(tmp_path, monkeypatch, runner):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    monkeypatch.delenv("SLURM_CPUS_ON_NODE", raising=False)
+    parts = shares(by_node(os.sched_getaffinity(0)), 2)
+    own = sorted(",".join(map(str, sorted(part))) for part in parts) or ["any", "any"]  # of a machine of one core
+    many = len(os.sched_getaffinity(0)) + 1
+    for count, expected in ((1, ["any"]), (2, own), (many, ["any"] * many)):
+        plan, store = sleepy.plan(count), Store(tmp_path / f"runs{count}")
+        monkeypatch.setenv("WORKERS", str(count))
+        assert launch_here(plan, store, runner, processes=count) == 0
+        assert cores(store) == expected
+    job = Store(tmp_path / "job")
+    (job.root / "jobs").mkdir(parents=True)
+    monkeypatch.setenv("WORKERS", "2")
+    launch_job(sleepy.plan(2), job, runner, at_once=2)
+    assert cores(job) == own
+
+
+def test_without_gpus_no_device_is_chosen_and_minus_one_is_no_gpu(monkeypatch, tmp_path):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
     assert visible_gpus() == [] and pin(3, []) == {} and sharers(3, []) == 3
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES")

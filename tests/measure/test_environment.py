@@ -52,7 +52,7 @@ def test_no_git_is_null_not_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert git_state(tmp_path) == {"commit": None, "dirty": None}
 
 
-@pytest.mark.parametrize("change", ["packages", "threads", "device", "python", "cuda", "matmul"])
+@pytest.mark.parametrize("change", ["packages", "threads", "device", "python", "cuda", "matmul", "pinned"])
 def test_whatever_may_change_a_number_changes_the_fingerprint(change: str) -> None:
     found = environment(torch.device("cpu"))
     assert fingerprint(found | {change: "another"}) != fingerprint(found)
