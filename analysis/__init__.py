@@ -142,4 +142,4 @@ __all__ = [
     "write_report",
 ]
 
-Table._repr_html_ = _html.html  # how a notebook shows a table
+Table._repr_html_ = _html.in_notebook  # how a notebook shows a table

@@ -22,7 +22,8 @@ def rank_diagram(comparison: Comparison) -> Picture:
     groups, half = (comparison.ranking.cliques if comparison.ranking.testable else ()), (len(order) + 1) // 2
     top = 0.55 + 0.28 * len(groups)
     depth = 0.62 + 0.42 * half
-    figure = Figure(figsize=(7.2, 0.9 + 0.36 * (top + depth)), layout="constrained")
+    heading = 0.54 if comparison.ranking.testable else 0.72  # inches: one line, or two
+    figure = Figure(figsize=(7.2, 0.36 + heading + 0.36 * (top + depth)), layout="constrained")
     axis = figure.subplots()
     k = len(order)
     for level, group in enumerate(groups):
@@ -72,7 +73,7 @@ def _title(axis: Axes, comparison: Comparison) -> None:
     rank = comparison.ranking
     p = "not testable" if rank.p != rank.p else "p < .001" if rank.p < 0.001 else f"p = {rank.p:.3f}"
     few = (
-        "" if rank.testable else f"; {rank.clusters} {rank.over} are too few to tell pairs apart ({rank.needed} needed)"
+        "" if rank.testable else f"\n{rank.clusters} {rank.over} are too few to tell pairs apart ({rank.needed} needed)"
     )
     axis.set_title(f"Mean rank over {rank.n} blocks (1 is best); Friedman, relabelled, {p}{few}", fontsize=9.5)
 

@@ -7,6 +7,13 @@ from analysis.table import Cell, Head, Table
 
 _RANGE = re.compile(r"\[[^\]]*\]")
 _LETTERS = 100  # of numbers beside each other on 1400 pixels; in wider tables a cell breaks before its range
+_STYLE = (
+    ".table caption{text-align:left;font-weight:bold} .table .left{text-align:left} "
+    ".table .right{text-align:right} .table td.right{white-space:nowrap} .table td.best{font-weight:bold} "
+    ".table td.second{text-decoration:underline} .table td.third{font-style:italic} "
+    ".table .said{font-size:.8em;font-weight:normal} "
+    ".table .note{max-width:60em;margin:.3em 0;font-size:.85em;line-height:1.35;opacity:.75}"
+)
 _SAID = {"best": "best", "second": "second", "third": "third"}
 
 
@@ -24,6 +31,11 @@ def html(table: Table) -> str:
         f"aria-label='{escape(table.title, quote=True)}, table'><table><caption>{escape(table.title)}</caption>"
         f"<thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table></div>{notes}</div>"
     )
+
+
+def in_notebook(table: Table) -> str:
+    """The same where there is no style sheet: what the notes say of marks holds, and numbers end at one edge."""
+    return f"<style>{_STYLE}</style>{html(table)}"
 
 
 def _widths(table: Table) -> list[int]:

@@ -30,9 +30,12 @@ def curvature_table(frame: Frame) -> Table | None:
     if runs.empty:
         return None
     rows, data = [], []
-    for (block, label), of_cell in runs.groupby(["block", "label"], sort=False):
+    cells = dict(list(runs.groupby(["block", "label"])))
+    places = [(block, label) for block in frame.blocks for label in frame.methods_of(block)]
+    for block, label in filter(cells.__contains__, places):
+        of_cell = cells[block, label]
         estimates = [seed_range(of_cell[name].dropna()) for name in COLUMNS]
-        rows.append((Cell(str(block)), Cell(str(label)), *map(_cell, estimates)))
+        rows.append((Cell(block), Cell(label), *map(_cell, estimates)))
         data.append((block, label, len(of_cell), *(v for e in estimates for v in (e.mean, e.low, e.high))))
     names = [f"{name}{end}" for name in COLUMNS for end in ("", "_lowest", "_highest")]
     return Table(

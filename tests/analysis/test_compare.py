@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -295,3 +296,12 @@ def test_blocks_weigh_by_the_spread_that_a_table_gives(tmp_path: Path) -> None:
 def test_equal_weights_give_the_plain_error() -> None:
     found = spread([1.0, 2.0, 4.0], ["a", "b", "c"], [2.0, 2.0, 2.0])
     assert (found.weighted, found.weighted_error) == pytest.approx((found.mean, found.error))
+
+
+@pytest.mark.parametrize("which", ["table2", "table3"])  # of nine and of seven models: pairs cannot be told apart
+def test_the_heading_of_the_rank_diagram_is_inside_the_picture(which: str) -> None:
+    figure = analysis.rank_diagram(compare(analysis.published(which), which)).figure
+    figure.draw_without_rendering()
+    (heading,) = figure.findobj(lambda part: isinstance(part, Text) and "too few to tell pairs" in part.get_text())
+    inside = heading.get_window_extent()
+    assert inside.x0 >= 0 and inside.x1 <= figure.bbox.x1 and inside.y1 <= figure.bbox.y1

@@ -142,6 +142,12 @@ def test_the_curvature_of_each_method_has_its_range_and_a_missing_kind_is_a_dash
     assert {row[-1].text for row in alone.rows} == {"–"}
 
 
+def test_curvature_is_in_the_order_of_blocks_and_methods(frame):
+    data = curvature_table(frame).data
+    cells = [(block, method) for block in frame.blocks for method in frame.methods_of(block)]
+    assert list(zip(data["block"], data["method"], strict=True)) == cells and len(cells) == 8
+
+
 def test_landscapes_are_drawn_of_what_was_planted(frame):
     """A bowl that rises by its height times the squared radius, in every direction."""
     heights = {"Full fine-tuning": 0.4, "Head only": 0.01, "LoRA": 0.2, "cLA": 0.1}

@@ -362,3 +362,10 @@ def test_methods_that_are_one_function_are_named(written) -> None:
     same = frame.rows.assign(same_function_as=np.where(frame.rows["method_name"] == "cla", "lora", ""))
     notes = tradeoff(frame.reordered(same), "Minilm / MRPC").notes
     assert any(note.startswith("cLA and LoRA are one function") for note in notes)
+
+
+def test_a_notebook_without_a_style_sheet_sets_marks_and_numbers_as_the_notes_say(written) -> None:
+    far_apart = {"lora": 0.9, "full": 0.8, "cla": 0.7, "head": 0.6}
+    text = table2(load("tiny", written(score=lambda method, _, seed: far_apart[method] + 0.002 * seed)))._repr_html_()
+    assert text.startswith("<style>") and ".table td.best{font-weight:bold}" in text and ".table .right{" in text
+    assert "class='best right'" in text and "Best bold" in text
