@@ -28,6 +28,7 @@ if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
     from harness.training.adapters import Factors
 
 KIND, VERSION = "budget", 1  # of the side record
+MEASURED = "validation"  # in the place of weights: what each adapter adds there
 Ranks = Mapping[tuple[str, str], int]  # (run, site path)
 
 
@@ -65,11 +66,11 @@ def main(given: Namespace) -> int:
     store = Store(settings.runs)
     runs = [find_run(store, prefix) for prefix in own["tasks"].split(",") if prefix]
     weights = _weights(own.get("weights"), runs)
-    _check(runs, store)
+    _check(runs, store, measured=None in weights)
     tasks = [_adapter(run, weight, settings) for run, weight in zip(runs, weights, strict=True)]
     gains = {key: values for task in tasks for key, values in task.gains.items()}
     costs = {key: cost for task in tasks for key, cost in task.costs.items()}
-    answer: dict[str, Any] = {"parameters": given.parameters, "tasks": dict(zip(runs, weights, strict=True))}
+    answer: dict[str, Any] = {"parameters": given.parameters, "tasks": {task.run: task.weight for task in tasks}}
     answer["shared"] = {name: _row(tasks, gains, costs, ranks) for name, ranks in _all(gains, costs, given.parameters)}
     if given.merge:
         answer["merged"] = _merge(tasks, given.parameters, settings, given.to)
@@ -83,18 +84,27 @@ def _is_own(override: Override) -> bool:
     return override.key_or_group in ("tasks", "weights")
 
 
-def _weights(text: str | None, runs: Sequence[str]) -> list[float]:
+def _weights(text: str | None, runs: Sequence[str]) -> Sequence[float | None]:
+    """One of each run; None where it is measured on validation."""
+    if text == MEASURED and runs:
+        return [None] * len(runs)
     try:
         weights = [1.0] * len(runs) if text is None else [float(each) for each in text.split(",")]
     except ValueError:
         weights = []
     if len(weights) != len(runs) or not runs or not all(0 < weight < float("inf") for weight in weights):
-        raise SpecError(f"weights={text}: give one number above 0 for each of {len(runs)} tasks, as in weights=2,1.")
+        raise SpecError(
+            f"weights={text}: give one number above 0 for each of {len(runs)} tasks, as in weights=2,1, or "
+            f"weights={MEASURED}."
+        )
     return weights
 
 
-def _check(runs: Sequence[str], store: Store) -> None:
-    """Raises SpecError unless the runs are of plain low-rank methods on the same weights of the same model."""
+def _check(runs: Sequence[str], store: Store, *, measured: bool) -> None:
+    """Raises SpecError unless the runs are of plain low-rank methods on the same weights of the same model.
+
+    measured: what their adapters add is compared, so that it must be of one metric.
+    """
     if len(set(runs)) < len(runs):
         raise SpecError(f"tasks={','.join(runs)}: a run is there twice.")
     specs = [parse(RunSpec, store.read(run).spec, "run") for run in runs]
@@ -106,6 +116,10 @@ def _check(runs: Sequence[str], store: Store) -> None:
             )
         if _base(spec) != _base(first) or set(method.targets) != set(first.method.targets):
             raise SpecError(f"run {run}: it is not of the same weights of the same base model as run {runs[0]}.")
+    if measured and len(metrics := sorted({spec.dataset.metric for spec in specs})) > 1:
+        raise SpecError(
+            f"weights={MEASURED}: {' and '.join(metrics)} are not on one scale; give a number for each task."
+        )
 
 
 def shares(spectra: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
@@ -119,14 +133,23 @@ def _base(spec: RunSpec) -> tuple[str, int]:
     return canonical(spec.model), spec.seed if spec.model.size == "tiny" else 0
 
 
-def _adapter(run: str, weight: float, settings: Settings) -> TaskAdapter:
-    from harness.training.adapters import factors_of, spectra_of
+def _adapter(run: str, weight: float | None, settings: Settings) -> TaskAdapter:
+    from harness.models.loaded import check_base
+    from harness.training.adapters import factors_of, gain_on_validation, spectra_of
 
-    _, method = restored(run, settings)
+    loaded, method = restored(run, settings)
     factors = factors_of(method)  # type: ignore[arg-type]
     sites = {site.path: (f"layers.{site.layer}.{site.target}", site.in_features + site.out_features)
              for site in method.sites}  # type: ignore[attr-defined]  # fmt: skip
-    spec = parse(RunSpec, Store(settings.runs).read(run).spec, "run")
+    record = Store(settings.runs).read(run)
+    spec = parse(RunSpec, record.spec, "run")
+    if weight is None:
+        check_base(loaded, record.data.get("model_revision"), run)
+        weight = gain_on_validation(loaded, method, spec, settings.cache)  # type: ignore[arg-type]
+    if weight <= 0:
+        raise SpecError(
+            f"run {run}: its adapter adds nothing on validation ({weight:+.4f}); leave it out, or give weights=N,N."
+        )
     return TaskAdapter(run, spec, weight, factors, spectra_of(factors), sites)
 
 

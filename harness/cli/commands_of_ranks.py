@@ -22,7 +22,7 @@ RANKS = {
             arg("--to", metavar="DIR", type=Path, help="with --merge: a new folder for it, as a PEFT adapter"),
             JSON,
         ),
-        "tasks=RUN[,RUN…] [weights=N,N…] [runs=DIR]",
+        "tasks=RUN[,RUN…] [weights=N,N…|weights=validation] [runs=DIR]",
     ),
     "squeeze": Verb(
         "harness.cli.squeeze:main",

@@ -58,15 +58,32 @@ def put(method: AdapterMethod, factors: Factors) -> None:
         update.put("b", b / update.scale)
 
 
-def scores_of(loaded: LoadedModel, spec: RunSpec, cache: Path) -> dict[str, dict[str, Measured]]:
-    """Every metric of validation and test of the run's dataset, with the model as it is now."""
+def scores_of(
+    loaded: LoadedModel, spec: RunSpec, cache: Path, splits: Sequence[str] = ("val", "test")
+) -> dict[str, dict[str, Measured]]:
+    """Every metric of these splits of the run's dataset, with the model as it is now."""
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), cache)
     device = next(loaded.model.parameters()).device
     scores = {}
-    for name, split in (("val", data.validation), ("test", data.test)):
+    for name in splits:
+        split = {"val": data.validation, "test": data.test}[name]
         context = autocast(spec.recipe.precision, device)
         size = spec.recipe.eval_batch_size
         rows = predict(loaded.model, task, split, split.lengths, batch_size=size, device=device, autocast=context)
         scores[name] = score(task, rows, len(split))
     return scores
+
+
+def gain_on_validation(loaded: LoadedModel, method: AdapterMethod, spec: RunSpec, cache: Path) -> float:
+    """What the adapter adds to the dataset's own metric on validation, the head left as trained; above 0 is better.
+
+    Test is not looked at. The method has its updates again afterwards.
+    """
+    own = factors_of(method)
+    values = []
+    for factors in ({path: (torch.zeros_like(b), a) for path, (b, a) in own.items()}, own):
+        put(method, factors)
+        values.append(scores_of(loaded, spec, cache, ("val",))["val"][spec.dataset.metric].value)
+    without, trained = values
+    return (trained - without) * (1 if spec.dataset.direction == "max" else -1)

@@ -40,7 +40,7 @@ def asked(answer):
 def test_a_search_goes_on_where_it_was_and_its_trials_are_runs_of_the_store(search, tmp_path):
     first = search("search.trials=1")
     again = search("search.trials=3")
-    assert asked(again)[:1] == asked(first) and len(again["trials"]) == 3
+    assert asked(again)[:1] == asked(first) and len(again["trials"]) == 3 and again["study"] == first["study"]
     assert asked(search("search.trials=3", runs="other")) == asked(again), "in one go it is the same search"
     store = Store(tmp_path / "runs")
     for trial in again["trials"]:

@@ -93,6 +93,17 @@ def test_of_a_wide_adapter_powers_of_two_are_served_beside_its_own_rank_and_ever
     assert module._ranks({"a": narrow}) == [3, 2, 1]
 
 
+def test_both_factors_lose_their_share_while_they_are_looked_at_and_come_back_as_they_were():
+    update = torch.nn.Module()
+    update.b, update.a = (torch.nn.Parameter(torch.rand(*shape) + 0.1) for shape in ((10, 4), (4, 20)))
+    before = (update.b, update.a)
+    with module._changed({"site": update}, module._dropper(0.5, "magnitude", 0, 0)):
+        assert [int(factor.count_nonzero()) for factor in (update.b, update.a)] == [20, 40]
+    with module._at_rank({"site": update}, 2):
+        assert torch.linalg.matrix_rank(update.b @ update.a) == 2
+    assert update.b is before[0] and update.a is before[1] and len([*update.parameters()]) == 2
+
+
 def test_parameters_are_dropped_in_both_ways_at_every_share(shrunk):
     _, answer, _ = shrunk
     seen = {(entry["how"], entry["kept"], entry["draw"]) for entry in answer["dropped"]}
