@@ -36,6 +36,11 @@ class Adapted(nn.Module):
     def bias(self) -> Tensor | None:
         return self._linear.bias
 
+    @property
+    def is_fast(self) -> bool:
+        """Whether the output is of the update's fast path."""
+        return self._fast_path is not None
+
     def forward(self, x: Tensor) -> Tensor:
         return self._dense(x) if self._fast_path is None else self._fast_path(self._each, x, self._linear)
 

@@ -32,6 +32,7 @@ from analysis.tables.fronts import fronts_table
 from analysis.tables.generalization import gap_table
 from analysis.tables.geometry import geometry_table
 from analysis.tables.lr_curvature import lr_table
+from analysis.tables.method_check import check_tables
 from analysis.tables.pooled import comparison, pooled_table
 from analysis.tables.predictors import predictor_table
 from analysis.tables.published import beside_published
@@ -66,6 +67,7 @@ def sections(frame: Frame) -> tuple[Section, ...]:
     chosen = compared(frame)
     parts = (
         _answer(chosen),
+        _check(frame),
         _tuning(frame),
         _tradeoff(chosen),
         _fronts(chosen),
@@ -88,6 +90,11 @@ def _answer(frame: Frame) -> Section:
     """The picture of the first screen; grid and verdict stand beside it."""
     lead = "Up is better, left is cheaper. Bars: lowest to highest seed. Dashed: the front of the means."
     return Section(ANSWER, "The answer", lead, (), (score_against(frame, "train_s"),))
+
+
+def _check(frame: Frame) -> Section:
+    lead = "What was tried of the method before any run: what every method must keep, and what a step costs."
+    return Section("method", "Contract and step", lead, check_tables(frame))
 
 
 def _tradeoff(frame: Frame) -> Section:

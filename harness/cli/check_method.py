@@ -8,27 +8,35 @@ import json
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
+from json import JSONDecoder
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
 from harness.cli.arguments import call
 from harness.cli.method_card import method_of_path
+from harness.cli.probe import measure, print_probe
 from harness.cli.tables import folding_table
 from harness.config.groups import choices, look_again, own_conf
-from harness.config.overrides import assign
+from harness.config.overrides import assign, parse_words
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.ledger.errors import SpecError, nearest
+from harness.ledger.method_check import STATES, VERSION, MethodCheck, Promise, write_check
 from harness.ledger.names import check_plain
 from harness.ledger.paths import write_whole
 from harness.planning.plan import request_of
+from harness.probe.result import probe_to_json
+from methods.spec import MethodSpec
 
 CONTROL = "lora"
 KEPT = "methods"  # in the store: the code of methods from files
-COLUMNS = ("promise", "state", "why")
-MARKS = {"works": "✓", "refused": "–", "broken": "✗"}
+MARKS = {"works": "✓", "refused": "–", "noted": "•", "broken": "✗"}
+CAPTION = ", ".join(f"{mark} {STATES[state]}" for state, mark in MARKS.items())
 PROBE = ("model=minilm", "layers=2", "batch=16", "length=64")
 SWEEP = """\
 # Written by `peftlab check-method {name}`: {name} against LoRA, on the cells of sweep=quickstart. The same rates are
@@ -56,16 +64,37 @@ def main(given: Namespace) -> int:
     """Exit code 1 where the contract is broken: nothing is measured then. Raises SpecError for an unknown method."""
     settings = settings_from(request_of(given.overrides).config)  # wrong words are said before any work
     name = _name(given.method, settings.runs / KEPT)
-    rows = _contract(name)
-    is_broken = any(state == "broken" for _, state, _ in rows)
-    if given.json:
-        print(json.dumps({"method": name, "contract": [dict(zip(COLUMNS, row, strict=True)) for row in rows]}))
-    else:
+    spec = Resolver().part("method", [assign("method", name)]).spec
+    rows = _contract(spec)
+    is_broken = any(row.state == "broken" for row in rows)
+    found = {"method": name, "code": spec.code, "contract": [vars(row) for row in rows]}
+    if not given.json:
         _print(name, rows)
-    if is_broken or given.json or given.contract:
+    if is_broken or given.contract:
+        if given.json:
+            print(json.dumps(found))
         return int(is_broken)
-    call("probe", [f"method={CONTROL},{name}", *PROBE])
-    return call("sweep", [f"sweep={_sweep(name)}", *(override.input_line for override in given.overrides)])
+    step = measure(parse_words([f"method={CONTROL},{name}", *PROBE]))
+    if not given.json:
+        print_probe(step)
+    plain = probe_to_json(step)
+    sweep = _sweep(name)
+    write_check(settings.runs, sweep, MethodCheck(VERSION, name, spec.code, rows, plain))
+    words = [f"sweep={sweep}", *(override.input_line for override in given.overrides)]
+    if not given.json:
+        return call("sweep", words)
+    code, report = _answered(words)
+    print(json.dumps(found | {"probe": plain, "report": report}))
+    return code
+
+
+def _answered(words: Sequence[str]) -> tuple[int, Any]:
+    """The sweep, and its answer as one value; None where the runs are only submitted."""
+    said = StringIO()
+    with redirect_stdout(said):
+        code = call("sweep", [*words, "--json"])
+    text = said.getvalue()
+    return code, JSONDecoder().raw_decode(text)[0] if text else None  # failed runs are named after it
 
 
 def _name(said: str, kept: Path) -> str:
@@ -83,26 +112,24 @@ def _name(said: str, kept: Path) -> str:
     return name
 
 
-def _contract(name: str) -> list[tuple[str, str, str]]:
-    """(promise, state, sentence) each."""
-    spec = Resolver().part("method", [assign("method", name)]).spec
+def _contract(spec: MethodSpec) -> tuple[Promise, ...]:
     from harness.planning.method_contract import contract  # torch, once the method is known to be one
 
     rows = []
     for promise, found in contract(spec):
         if sys.stderr.isatty():
             print(f"\r\033[K{promise}", end="", file=sys.stderr)
-        rows.append((promise, found.state, found.why))
+        rows.append(Promise(promise, found.state, found.why))
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    return rows
+    return tuple(rows)
 
 
-def _print(name: str, rows: Sequence[tuple[str, str, str]]) -> None:
+def _print(name: str, rows: Sequence[Promise]) -> None:
     table = folding_table(f"contract of {name}", "", "", box=None, padding=(0, 2, 0, 0))
-    for promise, state, why in rows:
-        table.add_row(promise, MARKS[state], Text(why))
-    Console(highlight=False).print(table)
+    for row in rows:
+        table.add_row(row.promise, MARKS[row.state], Text(row.why))
+    Console(highlight=False, soft_wrap=True).print(table, CAPTION, sep="\n")
 
 
 def _sweep(name: str) -> str:
@@ -112,5 +139,5 @@ def _sweep(name: str) -> str:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, SWEEP.format(name=name, control=CONTROL))
         look_again()
-        print(f"written: {path} (its margin and rates, before any run)")
+        print(f"written: {path} (its margin and rates, before any run)", file=sys.stderr)
     return path.stem

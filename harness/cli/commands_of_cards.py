@@ -37,7 +37,7 @@ CARDS = {
         (
             arg("method", metavar="NAME|FILE", help="a card of conf/method or of your own, or a file: .py or .yaml"),
             arg("--contract", action="store_true", help="the contract alone: seconds, and no run is made"),
-            arg("--json", action="store_true", help="the contract alone, as one JSON document"),
+            arg("--json", action="store_true", help="contract, step and answer as one JSON document"),
         ),
         "runs=DIR report=DIR device=… cluster=…",
     ),

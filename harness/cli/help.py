@@ -120,7 +120,8 @@ others: every setting, as it would be typed.
     "check-method": """\
 What every method must keep is tried on tiny models, as docs/capabilities.md has it. Then a step is timed beside
 LoRA's, and the sweep check_NAME is written and done: the quickstart's cells, four rates for both methods, three seeds,
-a margin that was written before. Some minutes on two cores; given again, it goes on. Its report has the verdict.
+a margin that was written before. Some minutes on two cores; given again, it goes on. Its report has the verdict,
+the contract and the step; so has --json.
 
   peftlab check-method path/to/gated.py --contract
   peftlab check-method hira""",

@@ -5,6 +5,8 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 
+from hydra.core.override_parser.types import Override
+
 from harness.config.settings import default_cache
 from harness.ledger.quantity import Measured, Quantity
 from harness.planning.estimate import PROBES
@@ -16,25 +18,27 @@ MB = 1e6
 
 
 def main(given: Namespace) -> int:
-    """Print a table, or with --json the whole result; 1 when an entrant could not be measured.
+    """Print a table, or with --json the whole result; 1 when an entrant could not be measured."""
+    result = measure(given.overrides)
+    if given.json:
+        print(json.dumps(probe_to_json(result), indent=1))
+    else:
+        print_probe(result)
+    return 1 if any(row.why for row in result.rows) else 0
 
-    Raises SpecError for an unknown key or choice.
-    """
-    request = request_of(given.overrides)
+
+def measure(overrides: Sequence[Override]) -> Probe:
+    """The probe that these words ask for, kept for `peftlab plan`. Raises SpecError for an unknown key or choice."""
+    request = request_of(overrides)
     from harness.probe.run import probe  # torch, once the request is known to be sound
 
     emit: Callable[[str], None] = lambda line: print(f"\r\033[K{line}", end="", file=sys.stderr)  # noqa: E731
     result = probe(request, emit if sys.stderr.isatty() else lambda line: None)
     if sys.stderr.isatty():
         print("\r\033[K", end="", file=sys.stderr)
-    plain = probe_to_json(result)
-    if not request.options.counts:
-        keep_probe(default_cache() / PROBES, plain, request.model.size)  # `peftlab plan` estimates times from it
-    if given.json:
-        print(json.dumps(plain, indent=1))
-    else:
-        print_probe(result)
-    return 1 if any(row.why for row in result.rows) else 0
+    if not request.options.counts:  # `peftlab plan` estimates times from it
+        keep_probe(default_cache() / PROBES, probe_to_json(result), request.model.size)
+    return result
 
 
 def print_probe(probe: Probe) -> None:

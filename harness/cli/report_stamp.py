@@ -1,7 +1,7 @@
 """Whether the report of a sweep is still of what the store holds, so that nothing is computed for nothing.
 
 A stamp beside the page says what it was made of: plan, records, what was measured of runs since, other plans of the
-store, and the code that made it. Files are looked at, not read.
+store, what was checked before, and the code that made it. Files are looked at, not read.
 """
 
 import hashlib
@@ -34,6 +34,7 @@ def stamp(plan: Plan, runs: Path, folder: Path) -> None:
 def _digest(plan: Plan, runs: Path) -> str:
     known = sorted(f"{path.parent.name}/{path.name}" for path in (runs / "plans").glob("*/*.json"))
     parts = [plan.address, str(plan.about), *known, *_code()]  # a plan's file is named for what it holds
+    parts += _stats(runs / "checks", f"{plan.name}.json")
     for run_id in plan.ids:
         parts += _stats(runs / run_id, "record.json")
         parts += [line for kind in _folders(runs / run_id) for line in _stats(kind, ".json")]

@@ -1,7 +1,7 @@
 """What each method can do, tried on tiny models: `python -m harness.planning.capabilities` prints docs/capabilities.md.
 
 Every card of conf/method and every type of the `peft` library, by every column. A cell is what happened: it works, it
-is refused with a sentence, or an error that is no refusal came. Nothing is written by hand.
+is refused with a sentence, it does by design what others do not, or any other error came. Nothing is written by hand.
 """
 
 import warnings
@@ -13,12 +13,14 @@ import torch
 
 from harness.config.groups import choices
 from harness.models.quiet import quiet
-from harness.planning.capability_trials import COLUMNS, part
+from harness.planning.capability_trials import COLUMNS, Noted
+from harness.planning.tiny_trial import part
 from methods.errors import MethodError
 from methods.library_types import PROMPTS, REFUSED, SHORT, TYPES
 from methods.spec import MethodSpec
 
 _PROCESSES = 2
+WORDS = {"refused": "–", "noted": "noted", "broken": "**broken**"}
 _SMALL: Mapping[str, str] = {  # options of types whose defaults are wider than a tiny model, or that have none
     "C3A": "block_size=16", "FOURIERFT": "n_frequency=50", "MISS": "r=4", "PSOFT": "r=8", "ROAD": "group_size=16",
     "SHIRA": "r=4", "VBLORA": "vector_length=16 num_vectors=20", "WAVEFT": "n_frequency=50",
@@ -28,7 +30,7 @@ _SMALL: Mapping[str, str] = {  # options of types whose defaults are wider than 
 
 @dataclass(frozen=True)
 class Tried:
-    """state: works, refused or broken; why: its sentence."""
+    """state: works, refused, noted or broken; why: its sentence."""
 
     state: str
     why: str = ""
@@ -63,6 +65,8 @@ def tried(attempt: Callable[[], object]) -> Tried:
             attempt()
     except MethodError as error:
         return Tried("refused", str(error))
+    except Noted as fact:
+        return Tried("noted", str(fact))
     except Exception as error:  # broad: whatever is no refusal is the finding
         return Tried("broken", f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
     return Tried("works")
@@ -92,15 +96,16 @@ def _shown(cell: Tried, notes: dict[str, int], row: str) -> str:
         return "✓"
     why = cell.why.removeprefix(f"{row}: ").removeprefix(f"peft_{row.removeprefix('peft.type=').lower()}: ")
     number = notes.setdefault(f"{cell.state}: {why}", len(notes) + 1)
-    return f"{'–' if cell.state == 'refused' else '**broken**'} {number}"
+    return f"{WORDS[cell.state]} {number}"
 
 
 _HEAD = (
     "# What each method can do",
     "",
     "Made by `make capabilities`, which tries every cell on a tiny random model; none is written by hand. ✓: it works.",
-    "– n: it is refused, with sentence n below the table.",
+    "– n: it is refused, with sentence n below the table. noted n: it works, and sentence n says what is its own.",
     "",
+    "- start unchanged: before any step the output is the pretrained model's, but for rounding (1e-5);",
     "- text (BERT), image (ViT), causal LM (Llama), Conv1D (GPT-2): three training steps move the output;",
     "- quantised: the same beside NF4 weights; bf16: beside bfloat16 weights, under autocast;",
     "- checkpointing: `recipe.gradient_checkpointing` gives the same gradients;",

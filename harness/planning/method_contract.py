@@ -7,10 +7,11 @@ from functools import partial
 import torch
 
 from harness.planning.capabilities import Tried, tried
-from harness.planning.capability_trials import COLUMNS, attached
+from harness.planning.capability_trials import COLUMNS, START, Noted
+from harness.planning.fast_path import adapted, differing, moved_outputs
+from harness.planning.tiny_trial import attached
 from methods.errors import MethodError
-from methods.library_types import prompt_length
-from methods.spec import MethodSpec
+from methods.spec import MethodSpec, SiteUpdateSpec
 
 PLACE = "text"  # the column whose model is tried
 
@@ -20,17 +21,6 @@ def contract(spec: MethodSpec) -> Iterator[tuple[str, Tried]]:
     small = replace(spec, update=replace(spec.update, rank=4)) if getattr(spec.update, "rank", 0) > 4 else spec  # type: ignore[call-arg]
     for name, check in {**PROMISES, **COLUMNS}.items():
         yield name, tried(partial(check, small))
-
-
-def _unchanged(spec: MethodSpec) -> None:
-    if prompt_length(spec.update):
-        raise MethodError("learned tokens change the output from the start.")
-    before = attached(spec, PLACE)
-    plain = before.backbone.model.eval()
-    with torch.no_grad():
-        pretrained = plain(**before.backbone.inputs).logits
-    plain.train()
-    assert torch.allclose(before.logits(), pretrained, rtol=0, atol=1e-5), "another output before any training"
 
 
 def _frozen(spec: MethodSpec) -> None:
@@ -53,6 +43,11 @@ def _gradients(spec: MethodSpec) -> None:
     for group in there.method.groups(1e-3, 1e-3, 0.0):
         if missing := [p for p in group["params"] if p.grad is None or not p.grad.isfinite().all()]:
             raise AssertionError(f"{len(missing)} tensors of the group {group['name']} have no finite gradient")
+    there.train()
+    there.backward()
+    trained = [p for group in there.method.groups(1e-3, 1e-3, 0.0) for p in group["params"]]
+    if still := sum(p.grad is None or not p.grad.any() for p in trained):
+        raise Noted(f"{still} of {len(trained)} tensors have a gradient of zero after three steps on the tiny model.")
 
 
 def _kept(spec: MethodSpec) -> None:
@@ -66,9 +61,20 @@ def _kept(spec: MethodSpec) -> None:
     assert not lost, f"a trained tensor of shape {lost[0]} is not among the saved ones"
 
 
+def _fast(spec: MethodSpec) -> None:
+    """The fast path gives what the branch gives, which a weight that cannot be written runs on."""
+    fast = attached(spec, PLACE, dtype=torch.float64) if isinstance(spec.update, SiteUpdateSpec) else None
+    if fast is None or not any(module.is_fast for module in adapted(fast.model)):
+        raise MethodError("it declares no fast path.")
+    dense = attached(spec, PLACE, dtype=torch.float64, writable=False)
+    pairs = zip(moved_outputs(fast.model, fast.method), moved_outputs(dense.model, dense.method), strict=True)
+    assert not any(differing(one, two) for one, two in pairs), "the fast path computes something else than the branch"
+
+
 PROMISES: Mapping[str, Callable[[MethodSpec], object]] = {
-    "output unchanged at attach": _unchanged,
+    START: COLUMNS[START],
     "weights beside its targets bit-identical": _frozen,
     "a gradient for each trained tensor": _gradients,
     "each trained tensor is saved": _kept,
+    "fast path = branch": _fast,
 }

@@ -3,6 +3,7 @@
 import pytest
 
 from harness.cli.report_stamp import PAGE, is_current, stamp
+from harness.ledger.method_check import MethodCheck, write_check
 from harness.ledger.plan import write_plan
 from slurm.sandbox import sleepy
 
@@ -34,6 +35,7 @@ CHANGES = {
     "a record": lambda runs, folder: (runs / RUN / "record.json").write_text('{"a": 1}'),
     "a record that went": lambda runs, folder: (runs / RUN / "record.json").unlink(),
     "a side record": lambda runs, folder: (runs / RUN / "geometry" / "x.json").write_text("{}"),
+    "what was checked before": lambda runs, folder: write_check(runs, PLAN.name, MethodCheck(1, "x", None, (), {})),
     "another plan": lambda runs, folder: write_plan(runs, sleepy.plan(3, name="other")),
     "no page": lambda runs, folder: (folder / PAGE).unlink(),
     "no stamp": lambda runs, folder: (folder / ".made_of").unlink(),

@@ -12,10 +12,10 @@ import methods.update
 from harness.config.compose import choices, compose_part
 from harness.config.overrides import assign
 from harness.ledger.parse import parse
+from harness.planning.fast_path import adapted, differing, move, moved_outputs
 from harness.training.optimizer import apply_change
 from methods import sites
-from methods.inject import Adapted
-from methods.method import NO_CHANGE, Progress
+from methods.method import NO_CHANGE
 from methods.spec import MethodSpec, SiteUpdateSpec
 from methods.training import Training
 from methods.update.base import SiteUpdate
@@ -52,44 +52,17 @@ def gated_spec(gated, **changes):
     return replace(SPECS["lora"], update=gated.GatedLowRank("gated_low_rank", 4, 7.0), **changes)
 
 
-def moved(method):
-    """Every trained tensor off its start, by the same numbers for the same method."""
-    generator = torch.Generator().manual_seed(7)
-    with torch.no_grad():
-        for update in method.updates.values():
-            for parameter in update.parameters():
-                parameter += 0.3 * torch.randn(parameter.shape, generator=generator, dtype=parameter.dtype)
-            update.after_step(Progress(1, 10, 5))
-
-
-def adapted(tiny):
-    return [module for module in tiny.model.modules() if isinstance(module, Adapted)]
-
-
-def results(tiny, method):
-    """Outputs (training, evaluation), input and parameter gradients of every adapted module, for one input each."""
-    moved(method)
-    generator, values = torch.Generator().manual_seed(3), []
-    for layer in adapted(tiny):
-        width = method.updates[next(iter(method.updates))].site.in_features
-        x = torch.randn(2, 5, width, generator=generator, dtype=torch.float64, requires_grad=True)
-        y = layer(x)
-        g = torch.randn(y.shape, generator=generator, dtype=torch.float64)
-        values += [y, *torch.autograd.grad(y, [x, *layer.updates.parameters()], g), layer.eval()(x)]
-    return values
-
-
 def check_fast_is_dense(lab, monkeypatch, family, spec):
     fast, dense = lab.tiny(family, dtype=torch.float64), lab.tiny(family, dtype=torch.float64)
-    ours = results(fast, lab.attach(fast, spec))
+    ours = moved_outputs(fast.model, lab.attach(fast, spec))
     with monkeypatch.context() as patch:
         patch.setattr(sites, "_is_plain", lambda model, name: False)  # as if sharded: the branch is taken
-        theirs = results(dense, lab.attach(dense, spec))
-    assert all(layer._fast_path is type(layer.updates[0]).fast_path for layer in adapted(fast))
-    assert all(layer._fast_path is None for layer in adapted(dense))
+        theirs = moved_outputs(dense.model, lab.attach(dense, spec))
+    assert all(layer._fast_path is type(layer.updates[0]).fast_path for layer in adapted(fast.model))
+    assert not any(layer.is_fast for layer in adapted(dense.model))
     assert len(ours) == len(theirs) > 6
     for fast_value, dense_value in zip(ours, theirs, strict=True):
-        torch.testing.assert_close(fast_value, dense_value, rtol=1e-10, atol=1e-11)
+        assert not differing(fast_value, dense_value)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -121,8 +94,8 @@ def test_an_update_without_a_fast_path_runs_on_its_branch(lab, monkeypatch, gate
     tiny, spec = lab.tiny(family), gated_spec(gated)
     method = lab.attach(tiny, spec)
     assert gated.GatedUpdate.fast_path is None and LowRankUpdate.fast_path is not None
-    assert adapted(tiny) and all(layer._fast_path is None for layer in adapted(tiny))
-    moved(method)
+    assert adapted(tiny.model) and not any(layer.is_fast for layer in adapted(tiny.model))
+    move(method)
     before = tiny.logits()
     for update in method.updates.values():
         update.gate.data *= 2

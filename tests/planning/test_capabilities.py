@@ -8,7 +8,7 @@ import pytest
 from harness.planning.capabilities import COLUMNS, probe, rows
 
 PAGE = (Path(__file__).parents[2] / "docs" / "capabilities.md").read_text(encoding="utf-8")
-MARKS = {"✓": "works", "–": "refused"}
+MARKS = {"✓": "works", "–": "refused", "noted": "noted"}
 
 
 def cells():
@@ -29,18 +29,21 @@ def test_the_page_names_every_method_of_conf_every_type_of_the_library_and_every
     assert tuple(dict.fromkeys(row for row, _ in page)) == rows()
 
 
-def test_no_cell_is_broken_and_every_refusal_has_its_sentence():
+def test_no_cell_is_broken_and_every_refusal_and_note_has_its_sentence():
     _, page = cells()
     sentences = dict(re.findall(r"^(\d+)\. (.+)$", PAGE, re.M))
     assert not [where for where, (state, _) in page.items() if state == "broken"]
-    assert all(sentences[number[0]].startswith("refused: ") for state, number in page.values() if state == "refused")
+    said = [(state, sentences[number[0]]) for state, number in page.values() if state != "works"]
+    assert all(sentence.startswith(f"{state}: ") for state, sentence in said)
+    assert {state for state, _ in said} == {"refused", "noted"}
 
 
 @pytest.mark.parametrize(
     "where",
     [("cla", "Conv1D"), ("prefix_tuning", "checkpointing"), ("full", "export"), ("peft.type=LILY", "merge"),
      ("dylora", "resume"), ("c3la", "sharded"), ("cola", "plugin"), ("bitfit", "bf16"), ("autolora", "sharded"),
-     ("peft.type=CPT", "image")],
+     ("peft.type=CPT", "image"), ("peft.type=C3A", "start unchanged"), ("peft.type=LOHA", "start unchanged"),
+     ("lora", "quantised")],
 )  # fmt: skip
 def test_a_cell_probed_anew_says_what_the_page_says(where):
     _, page = cells()

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 import pytest
@@ -12,8 +13,10 @@ from harness.config.compose import compose_part
 from harness.config.overrides import assign
 from harness.ledger.parse import parse
 from harness.planning import method_contract
-from harness.planning.capability_trials import attached
+from harness.planning.capabilities import tried
+from harness.planning.capability_trials import START
 from harness.planning.method_contract import PROMISES, contract
+from harness.planning.tiny_trial import attached, part
 from methods.spec import LowRank, MethodSpec, SiteUpdateSpec
 from methods.update.low_rank import LowRankUpdate
 
@@ -41,15 +44,25 @@ class Loses(LowRankUpdate):
         return {"b": self.b.detach()}
 
 
+class OtherwiseFast(LowRankUpdate):
+    """Its fast path forgets the second factor's sign."""
+
+    fast_path = LowRankUpdate.fast_path
+
+    def branch(self, x):
+        return -super().branch(x)
+
+
 class DoesNotMerge(LowRankUpdate):
     def merge(self):
         pass
 
 
 BROKEN = {
-    "output unchanged at attach": StartsElsewhere,
+    "start unchanged": StartsElsewhere,
     "a gradient for each trained tensor": Forgets,
     "each trained tensor is saved": Loses,
+    "fast path = branch": OtherwiseFast,
     "merge": DoesNotMerge,
 }
 
@@ -77,11 +90,45 @@ def toy(of):
 
 
 def broken(of):
-    return {promise: found.why for promise, found in contract(toy(of)) if found.state != "works"}
+    return {promise: found.why for promise, found in contract(toy(of)) if found.state == "broken"}
+
+
+class Fast(LowRankUpdate):
+    """LoRA by a class of one's own, with LoRA's fast path."""
+
+    fast_path = LowRankUpdate.fast_path
 
 
 def test_a_method_that_keeps_it_has_no_word_against_it():
-    assert broken(LowRankUpdate) == {}
+    assert {found.state for _, found in contract(toy(Fast))} == {"works"}
+
+
+class Slow(LowRankUpdate):
+    """Its branch alone."""
+
+
+def test_a_method_without_a_fast_path_runs_on_its_branch_and_breaks_nothing():
+    others = dict(contract(toy(Slow)))
+    assert others["fast path = branch"].why == "it declares no fast path."
+    assert {found.state for promise, found in others.items() if promise != "fast path = branch"} == {"works"}
+
+
+@pytest.mark.parametrize(("kind", "options"), [
+    ("C3A", ["peft.block_size=16"]), ("FOURIERFT", ["peft.n_frequency=50"]),
+])  # fmt: skip
+def test_first_values_that_the_library_draws_are_a_note_and_its_own_option_starts_at_zero(kind, options):
+    words = ["method=peft", f"peft.type={kind}", *options]
+    found = tried(partial(PROMISES[START], part("method", words)))
+    assert found.state == "noted" and kind in found.why
+    assert tried(partial(PROMISES[START], part("method", [*words, "peft.init_weights=true"]))).state == "works"
+
+
+def test_a_gradient_of_zero_on_the_tiny_model_is_a_note():
+    """GLORA scales the bias, which is zero there."""
+    found = tried(
+        partial(PROMISES["a gradient for each trained tensor"], part("method", ["method=peft", "peft.type=GLORA"]))
+    )
+    assert (found.state, found.why[:10]) == ("noted", "4 of 36 te")
 
 
 @pytest.mark.parametrize("promise", BROKEN)
@@ -107,7 +154,7 @@ def test_a_weight_that_moves_beside_the_targets_is_named(monkeypatch):
 
 
 def test_every_method_of_conf_is_held_to_the_same_promises(capsys):
-    assert main(["check-method", "c3la", "--json"]) == 0
+    assert main(["check-method", "c3la", "--contract", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
     assert [row["promise"] for row in answer["contract"]] == [*PROMISES, "merge", "resume"]
     assert {row["state"] for row in answer["contract"]} == {"works"}
