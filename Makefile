@@ -54,7 +54,7 @@ capabilities: install
 	@HF_HUB_OFFLINE=1 $(BIN)/python -m harness.planning.capabilities > docs/capabilities.new && mv docs/capabilities.new docs/capabilities.md
 
 bench: install
-	@failed=; for file in plan overhead matmul step packing analysis squeeze spectra plugin; do \
+	@failed=; for file in plan overhead matmul step packing analysis squeeze spectra plugin stacking; do \
 	  echo "== benchmarks/$$file.py"; $(BIN)/python benchmarks/$$file.py || failed="$$failed $$file"; \
 	done; test -z "$$failed" || { echo "missed its target:$$failed"; exit 1; }
 
