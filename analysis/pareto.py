@@ -19,16 +19,23 @@ def front(points: ArrayLike) -> NDArray[np.bool_]:
 
     Leading axes are batches (resamples). Equal points do not dominate each other. Returns (..., n_methods).
     """
+    return _fronts(points)[0]
+
+
+def _fronts(points: ArrayLike) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """(on the front, on it if every tie of the first objective were won); an objective at a time keeps memory at n²."""
     x = np.asarray(points, float)
     if np.isnan(x).any():
         raise ValueError("front: a point has NaN; leave methods without a score or a cost out")
-    x = _batches_last(x)
-    at_least = np.ones((x.shape[1], *x.shape[1:]), bool)
-    better = np.zeros_like(at_least)
-    for values in x:  # an objective at a time keeps memory at n², not n²·k
-        at_least &= values >= values[:, None]
+    first, *others = _batches_last(x)
+    level = np.ones((len(first), *first.shape), bool)
+    better = np.zeros_like(level)
+    for values in others:
+        level &= values >= values[:, None]
         better |= values > values[:, None]
-    return np.moveaxis(~(at_least & better).any(axis=1), 0, -1)
+    beaten = level & (first > first[:, None])
+    dominated = beaten | (level & better & (first >= first[:, None]))
+    return np.moveaxis(~dominated.any(axis=1), 0, -1), np.moveaxis(~beaten.any(axis=1), 0, -1)
 
 
 def _batches_last(points: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -76,20 +83,11 @@ def inclusion(values: ArrayLike, counts: NDArray[np.float64], chances: NDArray[n
 
     Equal sums of scores are a matter of few seeds, not of the methods: a tie counts half as won, half as lost.
     """
-    sums = np.tensordot(counts, lattices(values), axes=1)
-    return chances @ (0.5 * front(sums) + 0.5 * _favoured(sums))
+    on_front, favoured = _fronts(np.tensordot(counts, lattices(values), axes=1))
+    return chances @ (0.5 * on_front + 0.5 * favoured)
 
 
 def lattices(values: ArrayLike) -> NDArray[np.float64]:
     """Each objective (last axis) in whole numbers where it is a share of a count, so that equal sums are equal."""
     x = np.asarray(values, float)
     return np.stack([exact.lattice(x[..., k]) for k in range(x.shape[-1])], axis=-1)
-
-
-def _favoured(points: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """On the front if every tie of the first objective were won."""
-    first, *others = _batches_last(points)
-    dominated = first > first[:, None]
-    for values in others:
-        dominated &= values >= values[:, None]
-    return np.moveaxis(~dominated.any(axis=1), 0, -1)
