@@ -76,3 +76,20 @@ def test_a_search_whose_jobs_vanish_gives_up_and_says_which_trials_have_no_recor
     assert [trial["state"] for trial in answer["trials"]] == ["open"] * 2
     assert "2 trials have no record" in said and "peftlab explain RUN says why" in said
     assert len(list(submissions(tmp_path / "runs"))) == 2 + 3
+
+
+@pytest.mark.slow
+def test_on_a_real_slurm_trials_are_jobs_of_their_own_and_the_study_is_found_again(
+    site, tmp_path, peftlab_cache, monkeypatch, capsys
+):
+    monkeypatch.setenv("PEFTLAB_CONF", str(write_fruit(tmp_path)))
+    card = ("cluster=slurm", "cluster.cpus=1", "cluster.memory_gb=[4]", "cluster.run_minutes=10")
+    words = ["search", *WORDS, *card, "search.at_once=2", f"runs={site.store.root}", f"cache={peftlab_cache}", "--json"]
+    assert main([*words, "search.trials=2"]) == 0
+    answer = json.loads(capsys.readouterr().out)
+    assert [trial["state"] for trial in answer["trials"]] == ["done"] * 2
+    jobs = [task for job in submissions(site.store.root) for task in job.tasks]
+    assert sorted(jobs) == sorted((trial["id"],) for trial in answer["trials"]), "a job for each, submitted once"
+    assert {site.store.status(trial["id"]) for trial in answer["trials"]} == {"done"}
+    assert main([*words, "search.trials=2"]) == 0 and json.loads(capsys.readouterr().out) == answer
+    assert len(list(submissions(site.store.root))) == 2, "issued again, it submits nothing"
