@@ -15,11 +15,11 @@ from slurm.packing import Pack
 from slurm.resources import needs, widened
 from slurm.sandbox import sleepy
 from slurm.spread import nodes_of_job
-from slurm.submission import Submission
+from slurm.submission import Submission, submissions
 from tests.slurm.conftest import real_plan
 from tests.slurm.test_packing import cluster
 
-TWO = {"parallel": "ddp", "processes": 2}
+TWO, FOUR = {"parallel": "ddp", "processes": 2}, {"parallel": "fsdp", "processes": 4}
 WORDS = ("recipe.eps=1e-5",)  # without it AdamW makes a whole step of a gradient that is nothing but rounding
 
 
@@ -56,10 +56,10 @@ def test_the_other_nodes_of_a_job_are_those_of_its_list_and_meet_at_this_ones_ad
     assert {"--nodelist=n9", "--cpus-per-task=3"} <= set(nodes.others["n9"])
 
 
-def begun(site, settings, *words):
-    """A run of two processes, each on a node of its own, submitted."""
-    plan, plain = real_plan(site.store.root, settings, *WORDS, *words)
-    site.sweep(plan, DEFAULT_RUNNER, plain | TWO, nodes=2, run_minutes=2.0)
+def begun(site, cache, *words, layout=TWO):
+    """Runs of several processes on two nodes, submitted."""
+    plan, plain = real_plan(site.store.root, cache, *WORDS, *words)
+    site.sweep(plan, DEFAULT_RUNNER, plain | layout, nodes=2, run_minutes=2.0)
     return plan, plain
 
 
@@ -72,15 +72,31 @@ def assert_scores_of_one_process(site, plan, plain):
 
 @pytest.mark.slurm
 @pytest.mark.slow
-def test_two_nodes_score_as_one_process_and_leave_one_record(site, peftlab_cache):
-    plan, plain = begun(site, peftlab_cache, "method=lora,cla")
-    site.until(lambda: site.finished(plan) and site.idle(), "two records")
+@pytest.mark.parametrize("layout, methods", [(TWO, "lora,cla"), (FOUR, "cla")], ids=["a process each", "two each"])
+def test_two_nodes_score_as_one_process_and_leave_one_record(site, peftlab_cache, layout, methods):
+    plan, plain = begun(site, peftlab_cache, f"method={methods}", layout=layout)
+    site.until(lambda: site.finished(plan) and site.idle(), "every record")
     assert_scores_of_one_process(site, plan, plain)
     for run_id in plan.ids:
         record = site.store.read(run_id)
-        assert record.provenance["parallel"] == {"kind": "ddp", "processes": 2, "nodes": 2} and len(record.ranks) == 2
+        size = layout["processes"]
+        assert record.provenance["parallel"] == {"kind": layout["parallel"], "processes": size, "nodes": 2}
+        assert len(record.ranks) == size
         assert [path.name for path in logs_of(site.store, run_id)][:3] == ["events.jsonl", "run.log", "run.n2.log"]
         assert not list(site.store.paths(run_id).folder.glob("outcome.*"))
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+def test_slurms_warning_stops_the_processes_of_every_node_at_a_checkpoint_and_the_run_goes_on(site, peftlab_cache):
+    plan, plain = begun(site, peftlab_cache, "recipe.max_steps=100")
+    folder = site.store.paths(plan.ids[0])
+    site.until(folder.checkpoint.is_dir, "a checkpoint")
+    site.sandbox.ask("scancel", "--signal=USR2", "--name", next(submissions(site.store.root)).name)
+    site.until(lambda: site.finished(plan) and site.idle(), "its record, without another command")
+    assert "resume" in folder.events.read_text()
+    assert "died" not in folder.log.read_text() + site.logs()
+    assert_scores_of_one_process(site, plan, plain)
 
 
 @pytest.mark.slurm
