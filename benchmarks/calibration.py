@@ -4,8 +4,8 @@
 
 The functions are those that tables use. A row is marked `!` where the family-wise error is above 5.5 % or the coverage
 below what is claimed less two points (95 % for intervals, `range_level` for the range over seeds): no such sentence may
-be said. `+`: the coverage is 97 % or more, and the sentence says "at least 95 %": Student's t and counts of few seeds
-err on that side where tails are long (Benjamini 1983) or values coarse. Where a seed is far off, tables show no
+be said. `+`: the coverage is 97 % or more, and the sentence says "at least 95 %": Student's t errs on that side where
+tails are long (Benjamini 1983). Where a seed is far off, tables show no
 interval of a difference; such studies are left out of its coverage.
 """
 

@@ -86,12 +86,14 @@ def pooled_improvement(scores: ArrayLike, control: int) -> Pooled:
 
 
 def _score_interval(value: float, seeds: int, blocks: int) -> tuple[float, float]:
-    """Newcombe 2006 (method 5): Hanley and McNeil's variance of a mean of Mann–Whitney shares, at the tried value."""
+    """Newcombe 2006 (method 5): Hanley and McNeil's variance of a mean of Mann–Whitney shares, at the tried value.
+
+    By the normal quantile: the variance is that of the tried value and not an estimate, for which Student's t would be.
+    """
     p = np.linspace(0, 1, 2_001)
     more = (seeds - 1) * ((1 - p) / (2 - p) + p / (1 + p))
     variance = p * (1 - p) * (1 + more) / seeds**2 / blocks
-    quantile = t_quantile(0.975, max(1, 2 * blocks * (seeds - 1)))
-    kept = p[np.abs(p - value) <= quantile * np.sqrt(variance) + 1e-12]
+    kept = p[np.abs(p - value) <= stats.norm.ppf(0.975) * np.sqrt(variance) + 1e-12]
     return float(min(kept.min(initial=value), value)), float(max(kept.max(initial=value), value))
 
 

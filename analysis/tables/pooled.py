@@ -143,7 +143,7 @@ def _notes(frame: Frame, whole: Whole) -> tuple[str, ...]:
         f"mean: 0 is chance, 1 the mean of {frame.control} over the same draw [95 % stratified bootstrap, seeds drawn "
         f"within blocks].{left}",
         f"P(better): a run of the method beats one of {frame.control} on the block's own score, ties half [score "
-        "interval, at least 95 %]. Both speak of seeds, on these blocks.",
+        "interval, 95 %]. Both speak of seeds, on these blocks.",
     )
 
 

@@ -9,7 +9,6 @@ import pytest
 from analysis.load import load
 from analysis.stats.intervals import range_level
 from analysis.tables.competitive import competitive_table
-from analysis.tables.pooled import pooled_table
 from analysis.tables.relative import relative_time
 from benchmarks.calibration import (
     SITUATIONS,
@@ -71,7 +70,6 @@ def test_every_sentence_whose_interval_covers_more_says_at_least(written) -> Non
     tables = {
         "times": relative_time(frame),
         "skewed (log-normal)": competitive_table(frame),
-        "probability of improvement": pooled_table(frame),
     }
     notes = {situation: " ".join(table.notes) for situation, table in tables.items() if table}
     for line in kept_lines():

@@ -45,6 +45,13 @@ def test_the_interval_of_the_probability_of_improvement_covers(seeds: int, block
     assert np.mean([f.low[1] <= truth <= f.high[1] for f in found]) >= 0.93
 
 
+def test_the_interval_of_the_probability_of_improvement_of_few_blocks_is_no_wider_than_it_must_be() -> None:
+    """Two blocks of three seeds, where Student's t in place of the normal quantile covers 98.5 %."""
+    rng = np.random.default_rng(8)
+    found = [pooled_improvement(rng.normal(0, 1, (3, 2, 2)) + np.array([0.0, 0.5]), 0) for _ in range(1_500)]
+    assert 0.93 <= np.mean([f.low[1] <= 0.638163 <= f.high[1] for f in found]) <= 0.97
+
+
 def test_a_method_that_always_wins_is_not_certain_to() -> None:
     found = pooled_improvement(np.array([0.0, 9.0]) + np.zeros((3, 2, 1)), 0)
     assert (found.value[1], found.high[1]) == (1.0, 1.0)
