@@ -10,10 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
+from analysis.stats import exact
 from analysis.stats.intervals import Estimate
 
 Floats = NDArray[np.float64]
 _CHUNK = 4_000_000  # numbers in flight, so that memory stays below 100 MB
+_FEW = 13  # values that the counts of are drawn: right answers of six seeds have no more
 
 
 def paired_bca(
@@ -79,11 +81,30 @@ def percentile(drawn: Floats, level: float = 0.95) -> tuple[Floats, Floats]:
 
 
 def _resampled_means(x: Floats, rng: np.random.Generator, reps: int) -> Floats:
-    """(reps,) means of n values drawn again from x (n,). Equal values are drawn together: right answers have few."""
+    """(reps,) means of n values drawn again from x (n,). Equal values are drawn together: right answers have few; where
+    they are many multiples of one number, as of many seeds, their sum is drawn.
+    """
     values, counts = np.unique(x, return_counts=True)
+    whole = exact.lattice(values)
+    if values.size > _FEW and (whole % 1 == 0).all() and np.ptp(whole) * x.size <= _CHUNK:
+        return values[0] + np.ptp(values) * _resampled_shares(whole, counts, rng, reps)
     size = max(1, _CHUNK // values.size)
     drawn = (rng.multinomial(x.size, counts / x.size, min(size, reps - start)) for start in range(0, reps, size))
     return np.concatenate([chunk @ values for chunk in drawn]) / x.size
+
+
+def _resampled_shares(whole: Floats, counts: NDArray[np.intp], rng: np.random.Generator, reps: int) -> Floats:
+    """(reps,) means of resamples of integers `whole` (ascending), 0 for the lowest and 1 for the highest of them.
+
+    How probable each sum of n draws is follows from the transform of one draw, to the power n: 20 times as quick as
+    drawing counts of forty values.
+    """
+    n, places = int(counts.sum()), (whole - whole[0]).astype(int)
+    one = np.zeros(places[-1] + 1)
+    one[places] = counts / n
+    sums = places[-1] * n + 1
+    chances = np.fft.irfft(np.fft.rfft(one, sums) ** n, sums).clip(0)
+    return rng.choice(sums, reps, p=chances / chances.sum()) / (sums - 1)
 
 
 def _share_of_examples(d: Floats) -> float:

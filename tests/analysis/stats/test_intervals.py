@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.stats.bootstrap import paired_bca
+from analysis.stats.bootstrap import _resampled_means, paired_bca
 from analysis.stats.intervals import Estimate, log_ratio_interval, range_level, seed_range, t_interval
 
 
@@ -111,3 +111,20 @@ def test_a_bootstrap_over_three_seeds_would_not_cover() -> None:
     found = paired_bca(np.repeat(means[:, None], 50, axis=1), np.zeros((3, 50)), np.random.default_rng(1))
     expected = t_interval(means)
     assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=0.01)
+
+
+def test_the_sum_of_many_resampled_answers_is_drawn_as_often_as_by_counts() -> None:
+    """Means over 46 seeds of 40 examples, 23 of them alike; the other way draws how often each example is taken."""
+    x = np.concatenate([np.arange(17) / 46, np.full(23, 5 / 46)])
+    by_sum, by_counts = (_resampled_means(v, np.random.default_rng(3), 200_000) for v in (x, x + 1e-7 * np.pi))
+    assert np.allclose(np.rint(by_sum * 46 * 40), by_sum * 46 * 40)
+    assert by_sum.mean() == pytest.approx(x.mean(), abs=1e-4)
+    assert by_sum.std() == pytest.approx(x.std() / np.sqrt(40), rel=0.01)
+    shares = [0.001, 0.025, 0.2, 0.5, 0.8, 0.975, 0.999]
+    assert np.quantile(by_sum, shares) == pytest.approx(np.quantile(by_counts, shares), abs=0.1 * by_sum.std())
+
+
+def test_what_few_seeds_draw_is_as_it_was() -> None:
+    x = np.array([-1.0, -1 / 3, 0.0, 1 / 3, 1.0]).repeat(20)
+    counts = np.random.default_rng(9).multinomial(100, np.full(5, 0.2), 50)
+    assert np.array_equal(_resampled_means(x, np.random.default_rng(9), 50), counts @ np.unique(x) / 100)
