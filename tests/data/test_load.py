@@ -111,18 +111,20 @@ def test_a_missing_file_is_one_sentence_with_what_is_there(fruit, tmp_path):
 @pytest.mark.slow
 def test_two_processes_that_load_at_once_see_the_same_rows(tmp_path):
     code = (
-        "import sys; sys.path[:0] = sys.argv[1:3]; from pathlib import Path\n"
-        "from test_load import Encoder, loaded, load_data\n"
-        "spec, task, key = loaded(Path(sys.argv[3]), 'kinship')\n"
-        "data = load_data(spec, Encoder(task.encode, task.length, key), Path(sys.argv[3]) / 'cache')\n"
+        "import gc, sys; gc.disable(); sys.path.insert(0, sys.argv[1]); from pathlib import Path\n"
+        "from harness.config.resolve import Resolver\n"
+        "from tests.data.cards import encoded; from tests.parts import part_of\n"
+        "spec, card = (part_of(Resolver(), axis, (f'{axis}={name}',)).spec\n"
+        "              for axis, name in (('dataset', 'kinship'), ('model', 'roberta_base')))\n"
+        "data, _ = encoded(spec, card, Path(sys.argv[2]) / 'cache')\n"
         "print(len(data.train), data.facts['splits']['train']['digest'], data.train[7]['input_ids'].tolist())"
     )
-    command = [sys.executable, "-c", code, str(ROOT), str(Path(__file__).parent), str(tmp_path)]
+    command = [sys.executable, "-c", code, str(ROOT), str(tmp_path)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate(timeout=120)[0] for process in both]
     assert [process.returncode for process in both] == [0, 0]
     assert said[0] == said[1] != ""
-    assert len(list((tmp_path / "cache" / "data").iterdir())) == 1
+    assert len(list((tmp_path / "cache" / "kinship" / "data").iterdir())) == 1
 
 
 def test_opening_ten_thousand_rows_reads_the_asked_chunk_alone(tmp_path):

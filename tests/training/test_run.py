@@ -18,6 +18,7 @@ from sklearn.metrics import accuracy_score
 
 import harness.training.loop as train_module
 import harness.training.run as run_module
+from harness.__main__ import main
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.ledger.errors import NodeError
@@ -224,8 +225,7 @@ def test_a_killed_run_goes_on_bit_for_bit(begin, tmp_path):
     assert killed.returncode == -signal.SIGKILL
     assert (store.paths(planned.id).checkpoint / "state.json").exists()
     assert store.status(planned.id) == "unfinished", "it was killed in the middle"
-    again = subprocess.run([sys.executable, "-m", "harness", *words], env=environment, capture_output=True)
-    assert again.returncode == 0
+    assert main(words) == 0
     assert store.read(planned.id).attempts == 2
     assert _predictions(whole[1], planned).equals(_predictions(store, planned))
     assert store.read(planned.id).scores == whole[1].read(planned.id).scores
