@@ -47,11 +47,14 @@ def read_answers(runs: Path, ids: Iterable[str], name: str) -> dict[str, Answers
 def _read(runs: Path, run_id: str, mtime_ns: int, size: int) -> tuple[object, ...]:
     path = runs / run_id / "predictions.parquet"
     try:
-        table = pq.read_table(path, columns=["id", "target", "prediction"]).to_pandas().sort_values("id")
-    except (OSError, ValueError, KeyError) as error:
+        with pq.ParquetFile(path) as file:  # a tenth of what a data frame of it costs
+            table = file.read(columns=["id", "target", "prediction"], use_threads=False)
+        ids, target, prediction = (table.column(name).to_numpy() for name in ("id", "target", "prediction"))
+        order = np.argsort(ids, kind="stable")
+    except (OSError, ValueError, KeyError, TypeError) as error:
         return run_id, mtime_ns, size, "", 0, b"", f"{path}: no predictions that can be read ({error})"
-    right = (table["prediction"] == table["target"]).to_numpy(bool)
-    examples = hashlib.sha256("\n".join(map(str, table["id"])).encode()).hexdigest()[:16]
+    right = np.asarray(prediction == target, bool)[order]
+    examples = hashlib.sha256("\n".join(map(str, ids[order])).encode()).hexdigest()[:16]
     return run_id, mtime_ns, size, examples, len(right), np.packbits(right).tobytes(), ""
 
 
