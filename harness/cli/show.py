@@ -14,6 +14,7 @@ from harness.config.overrides import Assignment
 from harness.config.resolve import Resolver
 from harness.ledger.dataset_spec import DatasetSpec, VisionLanguage
 from harness.ledger.errors import DataError, SpecError
+from harness.models.first_import import first_import
 from harness.planning.plan import request_of
 
 EXAMPLES = 3
@@ -49,7 +50,8 @@ def main(given: Namespace) -> int:
 
 def described(dataset: DatasetSpec) -> dict[str, Any]:
     """Source and sizes, and the first examples of train, as plain data. Raises DataError when the data is nowhere."""
-    from harness.cli.show_facts import facts
+    with first_import("torch"):
+        from harness.cli.show_facts import facts
     from harness.data.classes import with_class_names
     from harness.data.source import find_source
     from harness.data.splits import divide, row_keys

@@ -10,6 +10,7 @@ from harness.data.duplicates import shared_rows
 from harness.data.fields import column_values
 from harness.data.splits import SplitRows
 from harness.ledger.dataset_spec import DatasetSpec
+from harness.models.first_import import first_import
 from harness.tasks.scores import score
 from harness.tasks.task import Prediction
 
@@ -55,7 +56,8 @@ def _largest(name: str, classes: Sequence[tuple[str, ...]]) -> str:
 
 def _chance(dataset: DatasetSpec, classes: Sequence[tuple[str, ...]]) -> list[str]:
     """A line where the card's chance level is not what a constant guess scores on the test split."""
-    right = constant_guess(dataset, classes)
+    with first_import("evaluate"):
+        right = constant_guess(dataset, classes)
     known = dataset.chance if dataset.constant_guess is None else dataset.constant_guess
     if known is not None and abs(known - right) <= ROUNDING:
         return []
