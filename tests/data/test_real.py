@@ -95,7 +95,7 @@ def test_real_data_load_whole_and_the_splits_do_not_depend_on_the_seed(peftlab_c
     assert losses.shape == (4,) and bool((losses > 0).all())
 
 
-MOST = 500  # rows of test that a tiny model is asked; the data are read whole above
+MOST = 250  # rows of test that a tiny model is asked; the data are read whole above
 
 
 @pytest.mark.slow
