@@ -7,7 +7,7 @@ import pandas as pd
 
 from analysis.frame import Frame
 from analysis.table import Cell, Head, Mark, Table
-from harness.ledger.method_check import STATES, MethodCheck, read_check
+from harness.ledger.method_check import STATES, MethodCheck, Promise, read_check
 
 MARKS: Mapping[str, Mark] = {"refused": "absent", "broken": "bad"}
 MB, GFLOP = 1e6, 1e9
@@ -20,16 +20,17 @@ def check_tables(frame: Frame) -> tuple[Table, ...]:
 
 
 def _contract(check: MethodCheck) -> Table:
-    rows = tuple(
-        (Cell(row.promise), Cell(STATES.get(row.state, row.state), mark=MARKS.get(row.state, "")), Cell(row.why))
-        for row in check.contract
-    )
+    rows = tuple((Cell(row.promise), Cell(_said(row), mark=MARKS.get(row.state, ""))) for row in check.contract)
     notes = ["Tried on tiny random models before any run, ranks above 4 as 4."]
     if check.code:
         notes.append(f"The method is of one file, whose text has the digest {check.code}; its runs' specs name it.")
     data = pd.DataFrame([vars(row) for row in check.contract])
-    heads = (Head("promise"), Head("state"), Head("sentence"))
+    heads = Head("promise"), Head("what came of it")
     return Table("contract", f"The contract of {check.method}", heads, rows, tuple(notes), data)
+
+
+def _said(row: Promise) -> str:
+    return ": ".join(filter(None, (STATES.get(row.state, row.state), row.why)))
 
 
 def _probe(check: MethodCheck) -> Table:

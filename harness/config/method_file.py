@@ -34,6 +34,8 @@ def kinds_of_file(file: Path, kept: Path) -> dict[str, type[Kind]]:
     stem, digest = check_plain(file.stem, str(file)), digest_of(text)
     module = f"{FILE}{re.sub(r'[^0-9A-Za-z_]', '_', stem)}_{digest}"
     folder = kept.resolve() / f"{stem}-{digest}"
+    if os.pathsep in str(folder):
+        raise SpecError(f"{folder}: a '{os.pathsep}' parts folders of PYTHONPATH; give another store: runs=DIR.")
     is_new = not folder.exists()
     write_whole(_made(folder) / f"{module}.py", text)
     _put_on_path(folder)

@@ -10,7 +10,6 @@ from harness.planning.capabilities import Tried, tried
 from harness.planning.capability_trials import COLUMNS, START, Noted
 from harness.planning.fast_path import adapted, differing, moved_outputs
 from harness.planning.tiny_trial import attached
-from methods.errors import MethodError
 from methods.spec import MethodSpec, SiteUpdateSpec
 
 PLACE = "text"  # the column whose model is tried
@@ -65,7 +64,7 @@ def _fast(spec: MethodSpec) -> None:
     """The fast path gives what the branch gives, which a weight that cannot be written runs on."""
     fast = attached(spec, PLACE, dtype=torch.float64) if isinstance(spec.update, SiteUpdateSpec) else None
     if fast is None or not any(module.is_fast for module in adapted(fast.model)):
-        raise MethodError("it declares no fast path.")
+        raise Noted("it declares no fast path.")
     dense = attached(spec, PLACE, dtype=torch.float64, writable=False)
     pairs = zip(moved_outputs(fast.model, fast.method), moved_outputs(dense.model, dense.method), strict=True)
     assert not any(differing(one, two) for one, two in pairs), "the fast path computes something else than the branch"

@@ -61,7 +61,7 @@ def test_every_promise_has_its_state_in_words_and_a_noisy_entrant_no_ratio(writt
     runs = written()
     write_check(runs, "tiny", CHECK)
     contract, step = check_tables(load("tiny", runs))
-    assert [row[1] for row in texts(contract)] == ["kept", "refused", "its own by design"]
+    assert [row[1] for row in texts(contract)] == ["kept", "refused: no Conv1D.", "its own by design: it moves."]
     assert texts(step) == [
         ["LoRA", "10.0 [9.0, 12.0]", "0.900 [0.800, 1.000]", "3.0", "–", "1,024"],
         ["Gated", "10.0 [9.0, 12.0]", "–", "3.0", "–", "1,024"],

@@ -145,6 +145,12 @@ def test_a_path_that_cannot_be_taken_is_one_sentence(path, says, capsys):
     assert says in capsys.readouterr().err
 
 
+def test_a_store_that_the_path_of_modules_cannot_name_is_one_sentence(capsys):
+    Path("gated.py").write_text(GATED, encoding="utf-8")
+    assert main(["check-method", "gated.py", "--contract", "runs='a:b'"]) == 2
+    assert "parts folders of PYTHONPATH" in capsys.readouterr().err and not Path("a:b").exists()
+
+
 def test_a_card_of_ones_own_of_that_name_is_never_written_over(capsys):
     home = Path("peftlab_conf/method/gated.yaml")
     home.parent.mkdir(parents=True)
