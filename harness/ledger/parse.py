@@ -103,7 +103,8 @@ def _of_family(family: type[Kind], raw: Any, where: str) -> Any:
     except LookupError as error:
         raise SpecError(f"{where}.kind: {error}.") from error
     if kind is None:
-        raise SpecError(f"{where}.kind: unknown choice {tag!r}.{nearest(str(tag), family.names())}")
+        elsewhere = " One from elsewhere wants its package, or its file's folder in PYTHONPATH (docs/check-method.md)."
+        raise SpecError(f"{where}.kind: unknown choice {tag!r}.{nearest(str(tag), family.names())}{elsewhere}")
     return _dataclass(kind, raw, where)
 
 

@@ -12,6 +12,7 @@ from harness.__main__ import main
 from harness.config.groups import look_again
 from harness.config.overrides import assign
 from harness.config.resolve import Resolver
+from harness.ledger.errors import SpecError
 from harness.planning import method_contract
 from methods import kinds
 from methods.build import build
@@ -87,6 +88,13 @@ def test_code_that_was_changed_where_it_is_kept_is_refused_before_it_is_attached
     kept.write_text(GATED + "# changed\n", encoding="utf-8")
     with pytest.raises(MethodError, match=f"and the run is of {spec.code}"):
         build(spec, None)
+
+
+def test_a_verb_without_the_folder_of_the_file_says_what_it_wants(monkeypatch):
+    checked(GATED)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if "gated-" not in path])
+    with pytest.raises(SpecError, match="its file's folder in PYTHONPATH"):
+        Resolver().part("method", [assign("method", "gated")])
 
 
 def test_a_card_beside_the_file_says_what_it_is_made_of_and_may_be_named_itself():

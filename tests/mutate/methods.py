@@ -16,6 +16,7 @@ def _in(file: str, *tests: str) -> tuple[str, ...]:
     return tuple(f"tests/methods/test_{file}.py::test_{test}" for test in tests)
 
 
+OF_FILES = ("tests/cli/test_method_files.py",)
 OF_COMPRESS = ("tests/methods/test_compress.py",)
 OF_COLA, OF_C3LA = (
     _in("identities", f"i02_every_chain_step_preserves_the_function[{name}]") for name in ("cola", "c3la")
@@ -190,4 +191,8 @@ METHODS = (
           "(energy < keep * energy[-1]).sum()))", OF_COMPRESS),
     Fault("steps of a stage go to the smallest remainder", "methods/stages.py",
           "(lengths[stage] - shares[stage], stage)", "(shares[stage] - lengths[stage], stage)", OF_COMPRESS),
+    Fault("a run is not told which text its method's file had", "harness/config/resolve.py",
+          "code=file_digest(spec.update, spec.schedule)", "code=None", OF_FILES),
+    Fault("code that is not the spec's is attached", "methods/build.py",
+          "if spec.code != (code := file_digest(spec.update, spec.schedule)):", "if code := None:", OF_FILES),
 )  # fmt: skip
