@@ -63,6 +63,14 @@ def begun(site, cache, *words, layout=TWO):
     return plan, plain
 
 
+def in_the_middle(site, cache):
+    """One run that has a checkpoint and goes on; its folder comes last."""
+    plan, plain = begun(site, cache, "recipe.max_steps=100")
+    folder = site.store.paths(plan.ids[0])
+    site.until(folder.checkpoint.is_dir, "a checkpoint")
+    return plan, plain, folder
+
+
 def assert_scores_of_one_process(site, plan, plain):
     together, alone = site.scores(plan), site.undisturbed(plan, DEFAULT_RUNNER, plain)
     assert set(together) == set(alone) == set(plan.ids)
@@ -89,9 +97,7 @@ def test_two_nodes_score_as_one_process_and_leave_one_record(site, peftlab_cache
 @pytest.mark.slurm
 @pytest.mark.slow
 def test_slurms_warning_stops_the_processes_of_every_node_at_a_checkpoint_and_the_run_goes_on(site, peftlab_cache):
-    plan, plain = begun(site, peftlab_cache, "recipe.max_steps=100")
-    folder = site.store.paths(plan.ids[0])
-    site.until(folder.checkpoint.is_dir, "a checkpoint")
+    plan, plain, folder = in_the_middle(site, peftlab_cache)
     site.sandbox.ask("scancel", "--signal=USR2", "--name", next(submissions(site.store.root)).name)
     site.until(lambda: site.finished(plan) and site.idle(), "its record, without another command")
     assert "resume" in folder.events.read_text()
@@ -102,9 +108,7 @@ def test_slurms_warning_stops_the_processes_of_every_node_at_a_checkpoint_and_th
 @pytest.mark.slurm
 @pytest.mark.slow
 def test_a_node_that_dies_leaves_no_record_and_the_run_goes_on_when_it_is_back(site, peftlab_cache):
-    plan, plain = begun(site, peftlab_cache, "recipe.max_steps=100")
-    folder = site.store.paths(plan.ids[0])
-    site.until(folder.checkpoint.is_dir, "a checkpoint")
+    plan, plain, folder = in_the_middle(site, peftlab_cache)
     site.sandbox.kill_node("n2")
     site.until(lambda: "RUNNING" not in site.sandbox.ask("squeue", "-h", "-o", "%T"), "the job has ended, or waits")
     assert site.store.status(plan.ids[0]) == "unfinished"
