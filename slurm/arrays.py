@@ -12,7 +12,7 @@ from harness.ledger.errors import PlanError
 from slurm.begun import shell_lines
 from slurm.cluster_spec import SlurmCluster
 from slurm.commands import SlurmError, SlurmSilent, ask_again
-from slurm.executor import Executor
+from slurm.executor import Executor, find_task
 from slurm.job import Job
 from slurm.packing import Pack, limit_minutes
 from slurm.submission import Submission, folder_of, new_name, write_submission
@@ -66,9 +66,10 @@ def executor_of(
     kind: type[Executor],
 ) -> Executor:
     """submitit's executor with the options and the set-up of one array."""
-    executor = kind(folder=folder_of(runs, submission.name), max_num_timeout=cluster.requeues)
+    folder = folder_of(runs, submission.name)
+    executor = kind(folder=folder, max_num_timeout=cluster.requeues)
     minutes = limit_minutes(max(pack.seconds for pack in group), cluster)
-    setup = [*shell_lines(runs, submission.name), *cluster.setup, *_environment(submission.snapshot)]
+    setup = [*shell_lines(runs, submission.name), find_task(folder), *cluster.setup, *_environment(submission.snapshot)]
     executor.update_parameters(**_options(submission, cluster, minutes, exclude), setup=setup)
     return executor
 

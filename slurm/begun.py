@@ -14,7 +14,7 @@ from shlex import quote
 from harness.execution.holder import this_process
 from harness.execution.jobs import LostJob
 from slurm.nodes import DAY
-from slurm.submission import folder_of, submissions
+from slurm.submission import THIS_JOB, folder_of, submissions
 
 QUICK_SECONDS = 120.0  # a job that ends so soon without having done a run died of its node, or of its set-up
 STOPPED_CODES = frozenset({0, 130, 137, 138, 140, 143})  # done, or ended by a signal that SLURM sends
@@ -38,9 +38,8 @@ class Begun:
 
 def shell_lines(runs: Path, name: str) -> list[str]:
     """For the start of a job's script: the file is begun, and ended when the shell ends, however the set-up ends it."""
-    job = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
     return [
-        f'peftlab_begun={quote(str(folder_of(runs, name)))}/begun_"{job}"',
+        f'peftlab_begun={quote(str(folder_of(runs, name)))}/begun_"{THIS_JOB}"',
         'echo "node ${SLURMD_NODENAME:-$HOSTNAME}" > "$peftlab_begun"',
         'trap \'echo "ended $? $SECONDS" >> "$peftlab_begun"\' EXIT',
     ]

@@ -3,12 +3,14 @@
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import submitit
 from submitit.core.utils import DelayedSubmission
 
 from slurm.commands import sbatch
+from slurm.submission import THIS_JOB
 
 
 class Executor(submitit.SlurmExecutor):
@@ -21,19 +23,26 @@ class Executor(submitit.SlurmExecutor):
         return self._make_submission_file_text(self._submitit_command_str, uuid.uuid4().hex)
 
     def _internal_process_submissions(self, delayed_submissions: Sequence[DelayedSubmission]) -> list[Any]:
-        """What submitit does with them, its files and their names included."""
+        """All files are written first, under names without the number that sbatch gives: a submitter that is killed
+        after sbatch leaves an array that works (submitit's own renames its files then, and jobs wait for that)."""
         folder, count = Path(self.folder), len(delayed_submissions)
         folder.mkdir(parents=True, exist_ok=True)
-        pickles = [folder / f"{uuid.uuid4().hex}.pkl" for _ in delayed_submissions]
-        for each, path in zip(delayed_submissions, pickles, strict=True):
+        for index, each in enumerate(delayed_submissions):
             each.set_timeout(self.parameters["time"], self.max_num_timeout)
-            each.dump(path)
-        script = folder / f".submission_file_{uuid.uuid4().hex}.sh"
+            each.dump(folder / _task(str(index)))
+        script = folder / "submission.sh"
         script.write_text(self.script(count))
         number = sbatch(script, self.parameters["job_name"])
         names = [number] if count == 1 else [f"{number}_{index}" for index in range(count)]
-        jobs = [submitit.SlurmJob(folder=folder, job_id=name, tasks=[0]) for name in names]
-        for job, path in zip(jobs, pickles, strict=True):
-            job.paths.move_temporary_file(path, "submitted_pickle")
-        submitit.SlurmJob(folder=folder, job_id=number, tasks=[0]).paths.move_temporary_file(script, "submission_file")
-        return jobs
+        return [submitit.SlurmJob(folder=folder, job_id=name, tasks=[0]) for name in names]
+
+
+def find_task(folder: Path) -> str:
+    """A line for the start of a job's script: its task gets the name that submitit looks for. A job that was queued
+    again has written its own."""
+    wanted = f'{quote(str(folder))}/"{THIS_JOB}_submitted.pkl"'
+    return f'[ -e {wanted} ] || ln -s "{_task("${SLURM_ARRAY_TASK_ID:-0}")}" {wanted}'
+
+
+def _task(index: str) -> str:
+    return f"task_{index}.pkl"

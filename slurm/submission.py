@@ -12,6 +12,8 @@ from harness.ledger.errors import PlanError
 from harness.ledger.paths import to_json, write_whole
 
 PREFIX = "peftlab-"
+# In a job's script: its id as submitit and squeue write it.
+THIS_JOB = "${SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}${SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}"
 log = logging.getLogger("peftlab.slurm")
 
 

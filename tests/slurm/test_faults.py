@@ -146,11 +146,19 @@ print(start(read_plan(runs, "sleepy"), Store(runs), cluster, None, runner="slurm
 """
 
 
-def submitter(site, plan, **changes):
+DIES_AFTER_SBATCH = """
+import os
+import slurm.executor
+sbatch = slurm.executor.sbatch
+slurm.executor.sbatch = lambda *words: os._exit(9 if sbatch(*words) else 1)
+"""
+
+
+def submitter(site, plan, code=SUBMIT, **changes):
     """A shell of its own that submits the plan."""
     write_plan(site.store.root, plan)
     cluster = json.dumps(asdict(site.cluster(**changes)))
-    command = [sys.executable, "-c", SUBMIT, str(site.store.root), cluster]
+    command = [sys.executable, "-c", code, str(site.store.root), cluster]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
@@ -161,18 +169,21 @@ def test_two_submitters_at_once_submit_each_run_once(site):
     site.settle(plan)
 
 
-@pytest.mark.parametrize("moment", ["before sbatch", "after sbatch"])
-def test_a_submitting_shell_that_is_killed(site, moment):
+def test_a_submitting_shell_that_is_killed_before_sbatch(site):
     plan = sleepy.plan(16)
     process = submitter(site, plan, max_pack=2, concurrency=4)
-    if moment == "before sbatch":
-        site.until(lambda: list(site.store.root.glob("jobs/*/submission.json")), "the intention is written down")
-    else:
-        site.until(lambda: not site.idle(), "the array is in the queue")
+    site.until(lambda: list(site.store.root.glob("jobs/*/submission.json")), "the intention is written down")
     process.kill()
     process.communicate()
     site.sweep(plan, max_pack=2)
     site.settle(plan, max_pack=2)
+
+
+def test_a_submitting_shell_that_dies_as_sbatch_answers_leaves_an_array_that_works(site):
+    plan = sleepy.plan(4)
+    assert submitter(site, plan, DIES_AFTER_SBATCH + SUBMIT, max_pack=2).wait() == 9
+    site.until(lambda: site.finished(plan), "every record, without another command")
+    site.settle(plan)
 
 
 def test_a_truncated_record(site):
