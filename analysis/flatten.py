@@ -16,6 +16,7 @@ from harness.ledger.migrate import migrated
 from harness.ledger.state import record_in
 
 _PATHS = tuple((c.name, c.unit, tuple(c.source.split("."))) for c in COLUMNS)
+_LENGTH = ("epochs", "max_steps")
 _NO_KNOBS = (
     "name",
     "about",
@@ -112,14 +113,16 @@ def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
 def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What must be alike within one comparison (`knobs`, a JSON text), and a method's own rates and their group.
 
-    Of a run that starts from a run: the steps of both together, and the source's warm-up.
+    Of a run that starts from a run: the steps of both together, and the source's warm-up. Of a search for ranks within a
+    run no length: its steps have more passes than others', so equal steps or epochs are no equal compute.
     """
     recipe = dict(spec["recipe"])
     if (source := spec.get("source")) and recipe.get("max_steps") is not None:
         before = source["recipe"]
         recipe["max_steps"] += before.get("max_steps") or 0
         recipe["warmup_steps"] = before.get("warmup_steps")
-    knobs = {f"recipe.{key}": value for key, value in recipe.items() if key not in _NO_KNOBS}
+    own = _LENGTH if (spec["method"].get("schedule") or {}).get("kind") == "select" else ()
+    knobs = {f"recipe.{key}": value for key, value in recipe.items() if key not in (*_NO_KNOBS, *own)}
     knobs["model.dtype"] = spec["model"].get("dtype")
     return {
         "knobs": _dumps(knobs),
