@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 import analysis
+from analysis.checks.sweep import check_sweep
 from analysis.figures.learned_ranks import rank_data
 from analysis.figures.rank_advice import retention_curves
 from analysis.learned_ranks import place_of, ranks_of
@@ -41,6 +42,14 @@ def test_ranks_that_a_schedule_selected_are_counts(study_records):
     }
     assert ranks_of(replace(plain, spec=spec, links=(selected,))) == [(1, "down", "rank", 3.0)]
     assert ranks_of(replace(plain, links=())) == []
+
+
+def test_seeds_with_other_parameter_counts_are_suspicious_unless_ranks_are_learned(frame):
+    counts = frame.rows["seed"] + 1000.0
+    odd = replace(frame, rows=frame.rows.assign(trainable_params=counts))
+    plain = replace(frame, rows=odd.rows.assign(learns_ranks=False))
+    said = [sum("different numbers" in f.what for f in check_sweep(each)) for each in (odd, plain)]
+    assert said == [0, 2]
 
 
 def test_the_map_is_the_mean_over_seeds_of_each_weight(frame):
