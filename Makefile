@@ -25,7 +25,7 @@ test: install
 	@$(MAKE) --no-print-directory -j 3 lint test-rooms test-slurm
 
 test-rooms: install
-	@$(PYTEST) -n 2 --dist worksteal --ignore=tests/slurm
+	@$(PYTEST) -n 3 --dist worksteal --ignore=tests/slurm
 
 test-slurm: install
 	@said=$$($(PYTEST) tests/slurm 2>&1); code=$$?; echo "== tests/slurm"; echo "$$said"; exit $$code

@@ -113,8 +113,8 @@ def _texts(raw: Mapping[str, Any]) -> dict[str, Any]:
 def settings(spec: Mapping[str, Any]) -> dict[str, Any]:
     """What must be alike within one comparison (`knobs`, a JSON text), and a method's own rates and their group.
 
-    Of a run that starts from a run: the steps of both together, and the source's warm-up. Of a search for ranks within a
-    run no length: its steps have more passes than others', so equal steps or epochs are no equal compute.
+    Of a run that starts from a run: the steps of both together, and the source's warm-up. Of a search for ranks within
+    a run no length: its steps have more passes than others', so equal steps or epochs are no equal compute.
     """
     recipe = dict(spec["recipe"])
     if (source := spec.get("source")) and recipe.get("max_steps") is not None:
