@@ -15,6 +15,7 @@ from harness.config.settings import Settings
 from harness.diagnostics.questions import Diagnosis, Unanswered, sort_out
 from harness.ledger.errors import NodeError
 from harness.ledger.store import Store
+from harness.measure.process_history import expect_more
 
 THREADS = "OMP_NUM_THREADS"
 
@@ -40,6 +41,8 @@ def diagnose(
 
 
 def _in_turn(todo: Sequence[Unanswered], store: Store, settings: Settings) -> Iterator[Diagnosis]:
+    if len(todo) > 1:
+        expect_more()
     for of_run in todo:
         from harness.diagnostics.one_run import measured
 
@@ -79,4 +82,5 @@ def _submitted(
 def _of_run(todo: Unanswered, store: Store, settings: Settings) -> list[Diagnosis]:
     from harness.diagnostics.one_run import measured
 
+    expect_more()
     return list(measured(todo, store, settings))

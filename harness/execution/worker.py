@@ -24,6 +24,7 @@ from harness.ledger.plan import Planned, read_plan
 from harness.ledger.record import Record
 from harness.ledger.store import Store
 from harness.measure.cores import take_share
+from harness.measure.process_history import expect_more
 
 STOPPED = 75  # EX_TEMPFAIL: try again later
 ASKS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)  # for a checkpoint and an end
@@ -43,6 +44,8 @@ def main(argv: list[str]) -> int:
         if isolate:
             ids = [run_id for run_id in ids if not is_settled(store, run_id)]
         now = ids[:1] if isolate else ids
+        if len(now) > 1:
+            expect_more()
         failed = bool(work(now, plan, store, _runner(given, asked), stop=lambda: bool(asked))) or given.failed_before
         if ids[len(now) :] and not asked:
             _go_on_afresh(argv[: len(argv) - len(given.ids)], ids[len(now) :], failed)

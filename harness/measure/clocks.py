@@ -108,7 +108,8 @@ class Clocks:
             return quantities | {"worker_setup": NotMeasured("an earlier run of this worker paid for it")}
         return quantities | {
             "setup": NotMeasured(
-                "the first run here of its model or dataset: see worker_setup, paid once by the worker"
+                "the first run here of its model or dataset, or one that packed its base: see worker_setup, "
+                "paid once by the worker"
             ),
             "wall": Measured(seconds["wall"] - seconds["setup"], "s"),
             "worker_setup": Measured(seconds["setup"], "s"),

@@ -1,7 +1,9 @@
-"""What this process has done before: it pays once for imports, prepared data and compiled kernels, and keeps memory."""
+"""What this process has done before, and whether it goes on to more: it pays once for imports, prepared data and
+compiled kernels, and keeps memory."""
 
 _begun = 0
 _paid: set[str] = set()
+_more = False
 
 
 def begin_run(*parts: str) -> bool:
@@ -13,11 +15,26 @@ def begin_run(*parts: str) -> bool:
     return first
 
 
-def why_shared() -> str | None:
-    """Why the resident set of this process is not that of its present run alone; None when it has done no other."""
-    if _begun <= 1:
+def expect_more() -> None:
+    """Other runs may follow in this process: what serves them too is worth its memory."""
+    global _more
+    _more = True
+
+
+def more_expected() -> bool:
+    """Whether other runs may follow in this process."""
+    return _more
+
+
+def why_shared(keeps_base: bool) -> str | None:
+    """Why the resident set of this process is not that of its present run alone; None when it is.
+
+    keeps_base: whether it holds a packed base for other runs, beside that of the present one.
+    """
+    if _begun > 1:
+        why = "the worker had done another run before, whose memory it keeps"
+    elif keeps_base:
+        why = "the worker keeps the packed base for other runs"
+    else:
         return None
-    return (
-        "the worker had done another run before, whose memory it keeps; the ledger compares methods, and "
-        "isolate=true measures each run in a process of its own"
-    )
+    return f"{why}; the ledger compares methods, and isolate=true measures each run in a process of its own"

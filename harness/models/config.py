@@ -11,7 +11,6 @@ from harness.ledger.identity import to_plain
 from harness.ledger.model_spec import ModelSpec
 from harness.ledger.seeds import Seeds
 from harness.models.families import family_of, imported, is_lm, model_class, outputs
-from harness.models.head import draw_head
 from methods.method import Layout
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -51,12 +50,11 @@ def layout_of(spec: ModelSpec, task: TaskSpec) -> Layout:
 
 
 def draw_weights(spec: ModelSpec, task: TaskSpec, seeds: Seeds, **changes: Any) -> nn.Module:
-    """A float32 model of the card's config (with `changes`), base weights and head each from their own stream."""
+    """A float32 model of the card's config (with `changes`), its weights from their own stream."""
     config = make_config(spec, task, **changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seeds.of("init", "model"))
         model = model_class(spec, task)._from_config(config, dtype=torch.float32).eval()
-    draw_head(model, layout_of(spec, task).head, seeds.of("init", "head"))
     draw_projector(model, seeds.of("init", "projector"))
     return model
 

@@ -1,4 +1,4 @@
-"""Pretrained weights from a folder in the hub's layout, under a fresh head.
+"""Pretrained weights from a folder in the hub's layout.
 
 Safetensors, or, where the card says so, pytorch_model.bin with weights_only. Refuses weights that do not fit the card.
 """
@@ -12,10 +12,8 @@ from torch import nn
 from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.errors import DataError, NotHere
 from harness.ledger.model_spec import ModelSpec
-from harness.ledger.seeds import Seeds
 from harness.models.config import DTYPES, layout_of, make_config
 from harness.models.families import family_of, model_class
-from harness.models.head import draw_head
 from harness.models.quantise import loading_options
 from harness.models.quiet import quiet
 
@@ -23,9 +21,10 @@ LM_HEAD = "lm_head"  # of every family here
 
 
 def load_weights(
-    spec: ModelSpec, task: TaskSpec, seeds: Seeds, folder: Path, *, safetensors: bool = True, **changes: Any
-) -> nn.Module:
-    """The model of `spec` with the weights of `folder`; a head that it lacks, or has in another shape, is drawn.
+    spec: ModelSpec, task: TaskSpec, folder: Path, *, safetensors: bool = True, **changes: Any
+) -> tuple[nn.Module, frozenset[str]]:
+    """The model of `spec` with the weights of `folder`, and which parameters of the head are to be drawn: those that
+    the folder lacks, or has in another shape.
 
     Raises DataError when weights outside of the head are missing or do not fit the card's config.
     """
@@ -46,13 +45,18 @@ def load_weights(
             )
         except (OSError, RuntimeError) as error:
             raise NotHere(f"model {spec.name}: cannot load the weights in {folder}: {_first_line(error)}") from error
-    drawn = {*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])}
+    drawn = frozenset({*info["missing_keys"], *(key[0] for key in info["mismatched_keys"])})
     if strange := sorted(name for name in drawn if not _inside(name, head)):
         raise DataError(
             f"model {spec.name}: {folder} has no fitting weights for {', '.join(strange[:3])}; correct the card."
         )
-    draw_head(model, head, seeds.of("init", "head"), only=drawn)
-    return model.eval()
+    return model.eval(), drawn
+
+
+def stamp(folder: Path) -> tuple[tuple[str, int, int], ...]:
+    """Name, size and time of each file: other weights in the same place have another."""
+    files = sorted(path for path in folder.iterdir() if path.is_file())
+    return tuple((path.name, (state := path.stat()).st_size, state.st_mtime_ns) for path in files)
 
 
 def _inside(name: str, paths: tuple[str, ...]) -> bool:

@@ -10,29 +10,30 @@ from harness.data.layout import mirrored
 from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.errors import DataError
 from harness.ledger.model_spec import HubModel, ModelSpec
-from harness.ledger.seeds import Seeds
 from harness.models.config import layout_of
 from harness.models.files import load_weights
 from harness.models.loaded import ImageProcessor, LoadedModel
 from harness.models.tokenizer import read_tokenizer, tokenizer_key, vision_processor
 
 
-def load_hub(spec: ModelSpec, source: HubModel, task: TaskSpec, seeds: Seeds) -> LoadedModel:
-    """Raises DataError in one sentence when the weights are not here and cannot be fetched now."""
-    folder, revision = _folder(spec, source)
+def load_hub(spec: ModelSpec, source: HubModel, task: TaskSpec, folder: Path, revision: str) -> LoadedModel:
+    """From what `find_weights` gave."""
     processor, key = _processor(spec, folder)
     changes = {"pad_token_id": processor.pad_token_id} if spec.kind in ("text_encoder", "decoder") else {}
+    model, drawn = load_weights(spec, task, folder, safetensors=source.weights == "safetensors", **changes)
     return LoadedModel(
         spec=spec,
-        model=load_weights(spec, task, seeds, folder, safetensors=source.weights == "safetensors", **changes),
+        model=model,
         processor=processor,
         layout=layout_of(spec, task),
         revision=revision,
         processor_key=key,
+        drawn=drawn,
     )
 
 
-def _folder(spec: ModelSpec, source: HubModel) -> tuple[Path, str]:
+def find_weights(spec: ModelSpec, source: HubModel) -> tuple[Path, str]:
+    """Their folder and revision. Raises DataError in one sentence when they are not here and cannot be fetched now."""
     folder = mirrored(source.id)
     if folder is not None and (folder / "config.json").is_file():
         return folder, "mirror"

@@ -3,17 +3,23 @@
 Imports only the transformers classes of the model's own family. Refuses remote code and pickled weights.
 """
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
 
 from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.errors import SpecError, nearest
+from harness.ledger.identity import canonical
 from harness.ledger.model_spec import BuiltinModel, HubModel, ModelSpec
 from harness.ledger.seeds import Seeds
 from harness.models.config import DTYPES, layout_of, make_config, text_config
-from harness.models.families import model_class
+from harness.models.families import is_lm, model_class, outputs
+from harness.models.files import stamp
+from harness.models.head import draw_head
+from harness.models.kept_base import Key, from_kept
 from harness.models.loaded import LoadedModel
 from harness.models.quantise import pack, quantise
 
@@ -26,19 +32,32 @@ def load_model(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> Lo
 
     Raises DataError when weights are not here or not what the card says, SpecError when the model cannot do the task.
     """
-    return quantise(_load(spec, task, seeds, cache))
+    load, weights = _loader(spec, task, seeds, cache)
+    packs = spec.quantization is not None
+    loaded = from_kept(_key(spec, task, weights), lambda: quantise(load()), keep=packs)
+    draw_head(loaded.model, loaded.layout.head, seeds.of("init", "head"), only=loaded.drawn)
+    return loaded
 
 
-def _load(spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path) -> LoadedModel:
+def _loader(
+    spec: ModelSpec, task: TaskSpec, seeds: Seeds, cache: Path
+) -> tuple[Callable[[], LoadedModel], tuple[Any, ...]]:
+    """What loads the model but for its head's draw, and what decides its weights beside the card."""
     if spec.size == "tiny":
         from harness.models.tiny import load_tiny
 
-        return load_tiny(spec, task, seeds, cache)
-    if isinstance(spec.source, HubModel):
-        from harness.models.hub import load_hub
+        return lambda: load_tiny(spec, task, seeds, cache), (seeds.root,)
+    if isinstance(source := spec.source, HubModel):
+        from harness.models.hub import find_weights, load_hub
 
-        return load_hub(spec, spec.source, task, seeds)
-    return _builtin(spec, spec.source, task, seeds)
+        folder, revision = find_weights(spec, source)
+        return lambda: load_hub(spec, source, task, folder, revision), (folder, stamp(folder))
+    return lambda: _builtin(spec, source, task, seeds), ()
+
+
+def _key(spec: ModelSpec, task: TaskSpec, weights: tuple[Any, ...]) -> Key:
+    """Equal for tasks that take the same class and the same width of head."""
+    return canonical(spec), is_lm(task), outputs(task), *weights
 
 
 def build_from_config(
@@ -61,7 +80,7 @@ def _builtin(spec: ModelSpec, source: BuiltinModel, task: TaskSpec, seeds: Seeds
     if source.builder == "minilm":
         from harness.models.minilm import load_minilm
 
-        return load_minilm(spec, task, seeds)
+        return load_minilm(spec, task)
     if source.builder == "vit_micro":
         from harness.models.vit_micro import load_vit_micro
 

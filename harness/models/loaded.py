@@ -26,6 +26,8 @@ class LoadedModel:
     packed: Mapping[str, nn.Module] = field(
         default_factory=dict
     )  # of a quantised model that was read back: what it was
+    drawn: frozenset[str] | None = None  # parameters of the head that no checkpoint has; None: all of it
+    shared: bool = False  # whether an earlier load of this process packed its weights
 
 
 def check_base(loaded: LoadedModel, trained_on: object, run_id: str) -> None:

@@ -11,7 +11,6 @@ from typing import Any
 from harness.ledger.dataset_spec import TaskSpec
 from harness.ledger.errors import NotHere
 from harness.ledger.model_spec import ModelSpec
-from harness.ledger.seeds import Seeds
 from harness.models.config import layout_of
 from harness.models.files import load_weights
 from harness.models.loaded import LoadedModel
@@ -24,18 +23,20 @@ SHA256 = (
 )
 
 
-def load_minilm(spec: ModelSpec, task: TaskSpec, seeds: Seeds) -> LoadedModel:
+def load_minilm(spec: ModelSpec, task: TaskSpec) -> LoadedModel:
     """Raises DataError when the package is missing or its weights are not the known ones."""
     folder = model_dir()
     check_weights(folder / "model.safetensors", SHA256)
     tokenizer = _tokenizer(folder)
+    model, drawn = load_weights(spec, task, folder)
     return LoadedModel(
         spec=spec,
-        model=load_weights(spec, task, seeds, folder),
+        model=model,
         processor=tokenizer,
         layout=layout_of(spec, task),
         revision=f"sha256:{SHA256}",
         processor_key=tokenizer_key(spec, tokenizer),
+        drawn=drawn,
     )
 
 

@@ -97,8 +97,9 @@ def _on(machine: Machine | None, spec: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _host_bytes(ledger: Mapping[str, float], machine: Machine | None) -> float:
-    """Host memory of a run. Loading holds the weights twice. On a CPU all roles are there, and beside what is kept for
-    the backward pass as much again: its gradients, and what kernels do not keep."""
+    """Host memory of a run. Loading holds the weights twice; with a packed base that is kept for other runs there is no
+    more. On a CPU all roles are there, and beside what is kept for the backward pass as much again: its gradients, and
+    what kernels do not keep."""
     loading = STACK_BYTES + 2 * ledger.get("weights", 0)
     if machine is None or machine.device != "cpu":
         return loading

@@ -2,9 +2,10 @@
 
 Sharded over k GPUs (`parallel=fsdp`), each holds 1/k of the weights, and what its rows of the micro-batch keep for the
 backward pass, casts of weights among it. Of full fine-tuning it holds 1/k of gradients and optimizer state too; an
-adapter's are whole on each. On top, whole and as stored, what is gathered: the weights outside the blocks, for the
-whole step, and two blocks, the one at work and the next; under full fine-tuning also gradients of the former and of one
-block (https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html).
+adapter's are whole on each, and so are the columns and the finished links of a chain that it keeps beside a sharded W.
+On top, whole and as stored, what is gathered: the weights outside the blocks, for the whole step, and two blocks, the
+one at work and the next; under full fine-tuning also gradients of the former and of one block
+(https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html).
 A tenth of a GPU's memory is left to CUDA's context, workspaces and slack.
 Quantised weights are not sharded: bitsandbytes and FSDP2 corrupt them (bitsandbytes#1945, accelerate#3983).
 """
@@ -66,7 +67,7 @@ def per_gpu(k: int, spec: Mapping[str, Any], count: Count) -> float:
     if k == 1:
         return sum(cost.bytes.values()) / 1e9
     whole = sum(cost.bytes.get(role, 0.0) for role in (KEPT if all_shared else KEPT + TRAINED))
-    gathered = 2 * cost.block + cost.rest + (cost.block + cost.rest if all_shared else 0.0)
+    gathered = cost.beside + 2 * cost.block + cost.rest + (cost.block + cost.rest if all_shared else 0.0)
     return ((sum(cost.bytes.values()) - whole) / k + whole + gathered) / 1e9
 
 

@@ -2,8 +2,8 @@
 
 Blocks are alike, so models of one and of two blocks are counted, and the rest follows on a straight line; where ranks
 differ by layer, all are counted. Every sequence is as long as the dataset's card allows and every token of it a target,
-so real batches hold less. A chain beside packed weights is at its last link, when it keeps the most. Precision is the
-recipe's on a GPU that has bfloat16: `auto` counts as bfloat16 autocast.
+so real batches hold less. A chain beside packed or sharded weights is at its last link, when it keeps the most.
+Precision is the recipe's on a GPU that has bfloat16: `auto` counts as bfloat16 autocast.
 """
 
 from contextlib import nullcontext
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 
 from harness.ledger.dataset_spec import ImageClassification, TaskSpec, VisionLanguage
 from harness.ledger.errors import SpecError
-from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.measure.flops import flop_counter
 from harness.measure.memory_breakdown import measure_ledger, storage_bytes
@@ -26,7 +25,7 @@ from harness.models.checkpointing import checkpoint_blocks
 from harness.models.config import layout_of, make_config, text_config
 from harness.models.families import TINY_STRETCH, is_lm
 from harness.models.load import build_from_config
-from harness.planning.links import links_beside
+from harness.planning.beside import bytes_beside_shares, keep_beside
 from harness.planning.step_cost_cache import StepCost, reads_last_token, rows_of
 from harness.probe.backbone import Backbone
 from harness.probe.entrants import Entrant, method_entrant
@@ -35,7 +34,6 @@ from methods.errors import MethodError
 from methods.library_types import prompt_length
 from methods.ranks import largest, names_layers
 from methods.spec import Constant, MethodSpec
-from methods.update.base import SiteUpdate
 
 
 def step_cost(spec: RunSpec) -> StepCost:
@@ -51,8 +49,8 @@ def step_cost(spec: RunSpec) -> StepCost:
         block = _block(spec) if spec.recipe.gradient_checkpointing else {}
     except (MethodError, SpecError, RuntimeError, ValueError) as error:  # the last two: a model's own, on shapes alone
         return StepCost({}, None, f"cannot be counted without weights: {str(error).splitlines()[0]}")
-    flops, largest, rest = (total.pop(name) for name in ("flops", "block", "rest"))
-    return StepCost(total | block, flops * spec.recipe.accumulate, None, largest, rest)
+    flops, *shared = (total.pop(name) for name in ("flops", "block", "rest", "beside"))
+    return StepCost(total | block, flops * spec.recipe.accumulate, None, *shared)
 
 
 def _at_its_largest(method: MethodSpec) -> MethodSpec:
@@ -77,7 +75,7 @@ def _block(spec: RunSpec) -> dict[str, float]:
 
 
 def _counted(spec: RunSpec, layers: int) -> dict[str, float]:
-    """Bytes by role, and FLOPs, of one micro-batch through that many blocks; and what sharding would gather."""
+    """Bytes by role, and FLOPs, of one micro-batch through that many blocks; and what sharding would gather or keep."""
     with meta_hints(), torch.random.fork_rng(devices=[]):
         entrant = _entrant(spec, layers)
         counter = flop_counter()
@@ -88,8 +86,9 @@ def _counted(spec: RunSpec, layers: int) -> dict[str, float]:
                 return entrant.forward_backward()
 
         ledger = measure_ledger(entrant.model, forward_backward, entrant.optimizer)
-    counted = {"flops": counter.get_total_flops()} | _shared(entrant.model, spec.method.update.kind == "full")
-    return {role: quantity.value for role, quantity in ledger.items()} | counted
+        counted = {"flops": counter.get_total_flops(), "beside": bytes_beside_shares(spec, layers)}
+    shared = _shared(entrant.model, spec.method.update.kind == "full")
+    return {role: quantity.value for role, quantity in ledger.items()} | counted | shared
 
 
 def _shared(model: nn.Module, trains_all: bool) -> dict[str, float]:
@@ -118,26 +117,14 @@ def _entrant(spec: RunSpec, layers: int) -> Entrant:
     backbone = Backbone(model, layout_of(spec.model, task), inputs, targets, targets.numel())
     cuda = partial(cuda_semantics, bfloat16=spec.recipe.precision != "float32")
     entrant = method_entrant(spec.method, backbone, cuda, spec.seed)
-    if links := links_beside(spec):
-        _at_link(entrant.model, links, Seeds(spec.seed))
+    if spec.model.quantization:
+        keep_beside(entrant.model, spec)
     if spec.recipe.optimizer == "adafactor":
         groups = [{key: group[key] for key in ("name", "params")} for group in entrant.optimizer.param_groups]
         entrant = replace(entrant, optimizer=adafactor(groups))
     if spec.recipe.gradient_checkpointing:
         checkpoint_blocks(entrant.model, context_fn=lambda: (nullcontext(), cuda()))
     return entrant
-
-
-def _at_link(model: nn.Module, link: int, seeds: Seeds) -> None:
-    """As in that link of a chain; what the finished ones keep beside packed weights counts among the weights."""
-
-    def draw(*use: Any) -> torch.Generator:
-        return torch.Generator().manual_seed(seeds.of(*use))
-
-    for update in [module for module in model.modules() if isinstance(module, SiteUpdate)]:
-        update.to_link(link, draw)
-        for number, tensor in enumerate(update.beside()):
-            update.register_buffer(f"beside_{number}", tensor, persistent=False)
 
 
 def _batch(model: nn.Module, task: TaskSpec, rows: int, stretch: int, prompt: int) -> tuple[dict[str, Tensor], Tensor]:

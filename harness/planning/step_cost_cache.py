@@ -19,14 +19,14 @@ from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
 from harness.ledger.spec import RunSpec
 from harness.models.families import is_lm, outputs
-from harness.planning.links import links_beside
+from harness.planning.links import finished_links
 from methods.errors import MethodError
 
 ROOT = Path(__file__).resolve().parents[2]
 COUNTS = (  # files and folders whose code decides what is counted
     "methods", "harness/models", "harness/probe/backbone.py", "harness/probe/entrants.py", "harness/measure/flops.py",
     "harness/measure/meta_device.py", "harness/measure/memory_breakdown.py", "harness/planning/step_cost.py",
-    "harness/planning/links.py", "harness/training/adafactor.py",
+    "harness/planning/beside.py", "harness/planning/links.py", "harness/training/adafactor.py",
 )  # fmt: skip
 PACKAGES = ("torch", "transformers", "peft")
 
@@ -34,13 +34,15 @@ PACKAGES = ("torch", "transformers", "peft")
 @dataclass(frozen=True)
 class StepCost:
     """bytes: by role, of one micro-batch. flops: of one optimizer step. why: there is neither, and why not.
-    block, rest: bytes, as stored, that would be shared out of the largest block and of what is in no block."""
+    block, rest: bytes, as stored, that would be shared out of the largest block and of what is in no block.
+    beside: bytes that updates would keep beside shared out weights, whole in each process."""
 
     bytes: Mapping[str, float]
     flops: float | None
     why: str | None = None
     block: float = 0.0
     rest: float = 0.0
+    beside: float = 0.0
 
 
 def step_costs(
@@ -74,9 +76,9 @@ def shape_of(plain: Mapping[str, Any]) -> dict[str, Any]:
     method, model, recipe = plain["method"], plain["model"], plain["recipe"]
     task = parse(DatasetSpec, plain["dataset"], "dataset").task
     rows = recipe["batch_size"] * rows_of(task)
-    links = links_beside(parse(RunSpec, plain, "run")) if method["schedule"].get("kind") == "chain" else 0
+    links = finished_links(parse(RunSpec, plain, "run")) if method["schedule"].get("kind") == "chain" else 0
     return {
-        # which columns are taken, and when a link ends, cost nothing; but for links that stay beside packed weights
+        # which columns are taken, and when a link ends, cost nothing; but for links that stay beside weights
         "update": {key: value for key, value in method["update"].items() if links or key != "selector"},
         "links": links,
         "targets": method["targets"],
@@ -141,7 +143,7 @@ def _keep(ledger: StepCost, path: Path) -> None:
 def _read(path: Path) -> StepCost | None:
     try:
         raw = json.loads(path.read_bytes())
-        return StepCost(raw["bytes"], raw["flops"], None, raw["block"], raw["rest"])
+        return StepCost(raw["bytes"], raw["flops"], None, raw["block"], raw["rest"], raw["beside"])
     except (OSError, ValueError, KeyError):  # absent, or damaged: counted anew
         return None
 

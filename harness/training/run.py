@@ -29,6 +29,7 @@ from harness.measure.cpu_matmul import fast_matmul
 from harness.measure.memory import Memory
 from harness.measure.process_history import begin_run, why_shared
 from harness.models.checkpointing import checkpoint_blocks
+from harness.models.kept_base import forget_base, keeps_base
 from harness.models.load import load_model
 from harness.models.loaded import with_room_for
 from harness.tasks.build import build as build_task
@@ -72,6 +73,8 @@ def run_one(
                 _log_trouble(error, events)
                 raise NodeError(message_of(error)) from error
             failure = failure_of(error, clocks.failed_in, state.step)
+            if failure.kind == "oom":
+                forget_base()
             record = failed_record(planned, failure, clocks, state, device, world)
         store.write(record)
         events.emit("end" if record.status == "done" else "failed", **summary(record))
@@ -163,6 +166,8 @@ def load(
     seeds = Seeds(spec.seed)
     torch.manual_seed(seeds.of("init", "model"))
     loaded = load_model(spec.model, spec.dataset.task, seeds, settings.cache)
+    if spec.model.quantization and not loaded.shared:  # for runs that have it packed already, this is no set-up
+        clocks.set_up_is_the_workers()
     loaded = with_room_for(loaded, prompt_length(spec.method.update))
     task = build_task(spec.dataset, loaded)
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
@@ -174,7 +179,7 @@ def load(
     if spec.recipe.gradient_checkpointing:
         checkpoint_blocks(model)
     loader = DataLoader(data.train, data.train.lengths, task, spec.recipe.batch_size, spec.recipe.accumulate, seeds)
-    timer, memory, contention = StepTimer(device), Memory(device, why_shared()), Contention(device)
+    timer, memory, contention = StepTimer(device), Memory(device, why_shared(keeps_base())), Contention(device)
     return RunContext(
         spec,
         folder,

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import sys
+from types import SimpleNamespace
 
 import pytest
 
 from harness.diagnostics import diagnose as module
 from harness.diagnostics.questions import Diagnosis, Unanswered
 from harness.ledger.errors import NodeError
+from harness.measure import process_history
 
 RUNS = [Unanswered(f"{number:016x}", ("bounds", "geometry"), {}) for number in range(3)]
 
@@ -43,3 +46,14 @@ def test_each_run_is_measured_once_with_the_threads_of_its_process(side_by_side,
 def test_a_process_that_is_killed_is_one_sentence(side_by_side):
     with pytest.raises(NodeError, match=r"killed.*cluster\.processes=1"):
         side_by_side(_is_killed)
+
+
+def test_a_process_that_measures_several_runs_expects_them_and_keeps_what_serves_all(monkeypatch):
+    stand_in = SimpleNamespace(measured=lambda *_: [process_history.more_expected()])
+    monkeypatch.setitem(sys.modules, "harness.diagnostics.one_run", stand_in)
+    monkeypatch.setattr(process_history, "_more", False)
+    for runs in (RUNS[:1], RUNS):
+        monkeypatch.setattr(module, "sort_out", lambda *_, runs=runs: ([], runs))
+        assert list(module.diagnose([], None, None, ["bounds"], {})) == [len(runs) > 1] * len(runs)
+    monkeypatch.setattr(process_history, "_more", False)
+    assert module._of_run(RUNS[0], None, None) == [True]

@@ -59,18 +59,21 @@ def starts(store, run_id, what="start"):
 
 
 COUNTS = """
+from harness.measure.process_history import more_expected
 from slurm.sandbox import sleepy
 RUNS = []
 def run(planned, store, settings, stop):
     RUNS.append(planned.id)
     with open(store.root / "counts", "a") as file:
-        file.write(f"{len(RUNS)}\\n")
+        file.write(f"{len(RUNS)}{'+' * more_expected()}\\n")
     return sleepy.run(planned, store, settings, stop)
 """
 
 
-@pytest.mark.parametrize(("isolate", "counts"), [(True, "1 1 1"), (False, "1 2 3")])
-def test_isolated_runs_are_done_each_by_a_fresh_process(store, tmp_path, monkeypatch, isolate, counts):
+@pytest.mark.parametrize(("isolate", "counts"), [(True, "1 1 1"), (False, "1+ 2+ 3+")])
+def test_isolated_runs_are_done_each_by_a_fresh_process_and_others_by_one_that_expects_more(
+    store, tmp_path, monkeypatch, isolate, counts
+):
     (tmp_path / "counting.py").write_text(COUNTS)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{REPOSITORY}")
     plan = sleepy.plan(4)

@@ -162,10 +162,11 @@ def test_a_checkpoint_that_does_not_fit_its_card_is_refused(tmp_path):
     torch.manual_seed(0)
     made = build_from_config(spec, task("e2e"))
     made.save_pretrained(tmp_path)
-    back = load_weights(spec, task("e2e"), Seeds(0), tmp_path)
-    assert same(made.state_dict(), back.state_dict()) == set(back.state_dict())
-    classifier = load_weights(spec, task("folio"), Seeds(0), tmp_path)
+    back, drawn = load_weights(spec, task("e2e"), tmp_path)
+    assert same(made.state_dict(), back.state_dict()) == set(back.state_dict()) and not drawn
+    classifier, drawn = load_weights(spec, task("folio"), tmp_path)
+    assert drawn == {"score.weight"}
     assert torch.equal(classifier.transformer.wte.weight, back.transformer.wte.weight)
     wrong = replace(spec, config={**spec.config, "vocab_size": 77})
     with pytest.raises(DataError, match=r"has no fitting weights for .*wte.*; correct the card"):
-        load_weights(wrong, task("e2e"), Seeds(0), tmp_path)
+        load_weights(wrong, task("e2e"), tmp_path)

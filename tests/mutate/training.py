@@ -6,7 +6,7 @@ LOOP, RUN, CHECKPOINT = "harness/training/loop.py", "harness/training/run.py", "
 SHARDING = "harness/training/sharding.py"
 OPTIMIZER, SCHEDULE = "harness/training/optimizer.py", "harness/training/schedule.py"
 LOADER, EVALUATE, RECORD = (f"harness/training/{name}.py" for name in ("loader", "evaluate", "record"))
-SPLITS = "harness/data/splits.py"
+SPLITS, LOAD, KEPT_BASE = "harness/data/splits.py", "harness/models/load.py", "harness/models/kept_base.py"
 
 
 def _in(file: str, *tests: str) -> tuple[str, ...]:
@@ -29,6 +29,13 @@ OF_OPTIMIZER, OF_LOADER = ("tests/training/test_optimizer.py",), ("tests/trainin
 OF_SCHEDULE, OF_SPLITS = ("tests/training/test_schedule.py",), ("tests/data/test_splits.py",)
 
 TRAINING = (
+    Fault("the scales of a kept base move with a run that has it", KEPT_BASE, "copy.deepcopy(known, memo)", "known",
+          _in("training/test_kept_base",
+              "a_model_that_moves_to_another_device_leaves_the_kept_base_where_it_is[nf4]")),
+    Fault("runs on a kept base have the first one's head", LOAD,
+          'seeds.of("init", "head"), only', "0, only",
+          _in("training/test_kept_base",
+              "models_of_one_base_hold_the_same_codes_and_scales_and_nothing_else_together[nf4]")),
     Fault("clipping is off", LOOP, "clip(optimizer, limit)", "pass", OF_STEP),
     Fault("dropout has one seed for all steps", LOOP, '.of("dropout", step)', '.of("dropout", 0)', OF_STEP),
     Fault("gradients are gone before a method sees them", LOOP,

@@ -6,6 +6,8 @@ import sys
 from dataclasses import replace
 
 import pytest
+import torch
+from torch.distributed.tensor import DTensor
 
 from harness.__main__ import main
 from harness.cli.plan_view import print_plan
@@ -13,13 +15,21 @@ from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.ledger.parse import parse
 from harness.ledger.quantity import Measured
+from harness.ledger.seeds import Seeds
 from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
+from harness.measure.memory_breakdown import storage_bytes
+from harness.models.load import load_model
+from harness.planning.compatible import longest_training
 from harness.planning.estimate import PROBES, estimates
 from harness.planning.history import keep_probe
 from harness.planning.plan import plan_one, plan_sweep, read_request
+from harness.planning.sharded_trial import in_two_processes
 from harness.planning.step_cost import step_cost
 from harness.training.run import run_one
+from harness.training.sharding import attach
+from methods.build import build
+from methods.method import Progress
 from tests.rewrite import rewrite
 
 WORDS = ("model=vit_micro", "dataset=digits", "recipe.epochs=1", "recipe.evaluations=1", "tracker=none", "device=cpu")
@@ -104,15 +114,36 @@ def test_what_sharding_gathers_is_the_largest_block_and_what_is_in_none(method, 
     assert cost.block == size * block and cost.rest == size * (128_256 * 4096 + 4096 + classifier)
 
 
-@pytest.mark.parametrize(("chain", "one", "columns"), [("cola", "lora", None), ("c3la", "cla", 3 + 3 + 1)])
+@pytest.mark.parametrize(("chain", "one", "columns"), [("cola", "lora", None), ("c3la", "cla", (3 + 3 + 1) - 3)])
 def test_a_chain_beside_packed_weights_is_counted_at_its_last_link(chain, one, columns, needs):
     words = ("model=roberta_base", "dataset=cola", "model.quantization=nf4")
     first, last = (needs(*words, f"method={name}")[0].ledger for name in (one, chain))
     sites, width, rank = 24, 768, 16
     link = sites * width * rank * 4  # bytes of a factor of every site; of three links, two are finished when one trains
-    kept = 2 * 2 * link if columns is None else columns * link  # else columns: before, after, of this
+    kept = 2 * 2 * link if columns is None else columns * link  # before, after, of this link: cla has one of each
     assert last["weights"] - first["weights"] == kept
     assert last["adapter"] == first["adapter"] and last["saved_for_backward"] > first["saved_for_backward"]
+
+
+@pytest.mark.parametrize(("method", "adapters"), [("cola", 2), ("c3la", 3 + 3 + 1), ("cla", 1 + 1 + 1), ("lora", 0)])
+def test_what_stays_beside_sharded_weights_is_counted_as_two_processes_hold_it(method, adapters, peftlab_cache):
+    spec = parse(RunSpec, planned(*WORDS, f"method={method}").runs[0].spec, "run")
+    training = longest_training(spec.dataset, spec.recipe)
+
+    def trial(world):
+        loaded = load_model(spec.model, spec.dataset.task, Seeds(0), peftlab_cache)
+        own = build(spec.method, replace(loaded.layout, writable=False))
+        attach(own, loaded.model, lambda *use: torch.Generator().manual_seed(0), False, torch.device("cpu"))
+        own.begin(training)
+        for step in range(1, training.total + 1):
+            own.after_step(Progress(step, training.total, training.steps_per_epoch))
+        held = [tensor for update in own.updates.values() for tensor in update.beside()]
+        whole = not any(isinstance(tensor, DTensor) for tensor in held)
+        return torch.tensor([storage_bytes(held), 4 * own.counts()["adapter"], world.size * whole])
+
+    held, adapter, processes = in_two_processes(trial).tolist()
+    assert processes == 2 and held == adapters * adapter
+    assert step_cost(spec).beside == held
 
 
 def test_ranks_by_kind_and_layer_are_counted_layer_by_layer(needs):
@@ -247,11 +278,11 @@ def test_a_shape_is_counted_once_and_what_costs_nothing_is_no_new_shape(tmp_path
     own = module.step_cost
     monkeypatch.setattr(module, "step_cost", lambda spec: counted.append(spec) or own(spec))
     first = estimates(planned(*words), Store(tmp_path), tmp_path / "cache")
-    assert len(first) == 6 and len(counted) == 1
-    assert estimates(planned(*words), Store(tmp_path), tmp_path / "cache") == first and len(counted) == 1
+    assert len(first) == 6 and len(counted) == 2  # a chain may keep its links beside W
+    assert estimates(planned(*words), Store(tmp_path), tmp_path / "cache") == first and len(counted) == 2
     for kept in (tmp_path / "cache" / "ledgers").iterdir():
         kept.write_text("{")  # a damaged file is counted anew
-    assert estimates(planned(*words), Store(tmp_path), tmp_path / "cache") == first and len(counted) == 2
+    assert estimates(planned(*words), Store(tmp_path), tmp_path / "cache") == first and len(counted) == 4
 
 
 def test_a_cache_that_cannot_be_written_to_costs_no_plan(tmp_path):

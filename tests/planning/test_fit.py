@@ -45,6 +45,14 @@ def test_state_is_shared_out_and_a_micro_batch_down_to_single_examples():
     assert per_gpu(4, spec("low_rank"), counted) == pytest.approx(140 / 4 + 4 + 8 / 4 + gathered)  # an adapter is whole
 
 
+def test_finished_links_are_whole_on_every_gpu_and_beside_no_weight_that_can_be_written():
+    def with_links(other):
+        return replace(counted(other), beside=3e9)
+
+    alone, shared = per_gpu(1, spec("low_rank"), with_links), per_gpu(4, spec("low_rank"), with_links)
+    assert (alone, shared) == (per_gpu(1, spec("low_rank"), counted), per_gpu(4, spec("low_rank"), counted) + 3)
+
+
 def test_casts_of_weights_are_whole_on_every_gpu():
     def with_casts(other):
         return replace(cost := counted(other), bytes={**cost.bytes, "saved_for_backward": 5e9})  # of any number of rows
