@@ -80,7 +80,7 @@ def assert_scores_of_one_process(site, plan, plain):
 
 @pytest.mark.slurm
 @pytest.mark.slow
-@pytest.mark.parametrize("layout, methods", [(TWO, "lora,cla"), (FOUR, "cla")], ids=["a process each", "two each"])
+@pytest.mark.parametrize("layout, methods", [(TWO, "lora"), (FOUR, "cla")], ids=["a process each", "two each"])
 def test_two_nodes_score_as_one_process_and_leave_one_record(site, peftlab_cache, layout, methods):
     plan, plain = begun(site, peftlab_cache, f"method={methods}", layout=layout)
     site.until(lambda: site.finished(plan) and site.idle(), "every record")
