@@ -15,6 +15,7 @@ from torch.utils.flop_counter import (
     sdpa_backward_flop_count,
     sdpa_flop_count,
 )
+from torch.utils.module_tracker import ModuleTracker
 
 from harness.ledger.quantity import Measured
 from harness.measure.dry_step import dry_step
@@ -34,8 +35,24 @@ def step_flops(
 
 
 def flop_counter() -> FlopCounterMode:
-    """A context that adds up what runs inside it."""
-    return FlopCounterMode(display=False, custom_mapping=_ALSO)
+    """A context that adds up what runs inside it, and changes nothing that is measured beside it."""
+    counter = FlopCounterMode(display=False, custom_mapping=_ALSO)
+    counter.mod_tracker = _NoNames()
+    return counter
+
+
+class _NoNames(ModuleTracker):
+    """Every operation is of no module in particular.
+
+    To name modules in the backward pass PyTorch's tracker puts hooks on their outputs, which hold the graph until the
+    end: what `peft`'s DoRA computes and detaches would count as saved for backward.
+    """
+
+    def __enter__(self) -> "_NoNames":
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        pass
 
 
 Shape = Sequence[int]

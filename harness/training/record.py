@@ -14,13 +14,12 @@ from harness.ledger.quantity import Measured, Quantity
 from harness.ledger.record import NOT_COMPARABLE, Failure, Record
 from harness.measure.clocks import Clocks
 from harness.measure.environment import image_back_end, provenance, quantisation_back_end
-from harness.measure.flops import step_flops
+from harness.measure.flops import flop_counter
 from harness.measure.memory_breakdown import measure_ledger
 from harness.tasks.task import Prediction
 from harness.training.across import Measures, by_rank, combined, gathered
 from harness.training.context import RunContext, TrainState
 from harness.training.loop import backward
-from harness.training.optimizer import trained
 from harness.training.schedule import TrainSchedule
 from harness.training.world import ALONE, World
 from methods.quantised import parameter_count
@@ -47,17 +46,16 @@ def profile_first_step(context: RunContext, optimizer: torch.optim.Optimizer) ->
 
     Where a procedure goes through several batches in some steps, the FLOPs are those of its mean step.
     """
-    window = context.loader.reference()
+    window, counter = context.loader.reference(), flop_counter()
 
     def forward_backward() -> Tensor:
-        return backward(context, window)
+        with counter:
+            return backward(context, window)
 
     context.model.train()
     ledger = measure_ledger(context.model, forward_backward, optimizer)
-    flops = step_flops(context.model, forward_backward, trained(optimizer))
-    if context.procedure is not None:
-        flops = replace(flops, value=flops.value * context.procedure.passes)
-    return StepProfile(ledger, flops)
+    passes = 1 if context.procedure is None else context.procedure.passes
+    return StepProfile(ledger, Measured(counter.get_total_flops() * passes, "FLOP"))
 
 
 def done_record(

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from harness.measure.flops import step_flops
+from harness.measure.flops import flop_counter, step_flops
+from harness.measure.memory_breakdown import measure_ledger
 
 B, T, I, O = 4, 5, 6, 3  # noqa: E741 (batch, tokens, in, out)
 
@@ -72,3 +73,31 @@ def test_shapes_alone_give_the_count(device: str) -> None:
     with torch.device(device):
         layer, x = nn.Linear(I, O, bias=False), torch.randn(B, I)
     assert step_flops(layer, lambda: layer(x).sum().backward()).value == 2 * 2 * B * I * O
+
+
+class Normed(nn.Module):
+    """As `peft`'s DoRA: the output of a layer is used, and used again without its history."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Sequential(nn.Linear(I, I), nn.Tanh())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.layer(torch.eye(I)).detach().norm()
+
+
+def test_counting_adds_nothing_to_the_ledger_of_the_same_step() -> None:
+    model, x = nn.Sequential(nn.Linear(I, I), Normed()), torch.randn(B, I)
+    optimizer, counter = torch.optim.AdamW(model.parameters()), flop_counter()
+
+    def step() -> Tensor:
+        loss = model(x).sum()
+        loss.backward()
+        return loss
+
+    def counted() -> Tensor:
+        with counter:
+            return step()
+
+    assert measure_ledger(model, counted, optimizer) == measure_ledger(model, step, optimizer)
+    assert counter.get_total_flops() == step_flops(model, step).value > 0

@@ -49,6 +49,8 @@ MEASURE = (
     Fault("the backward pass of attention counts as the forward pass", FLOPS,
           "return sdpa_backward_flop_count(gradient, query, key, value)", "return sdpa_flop_count(query, key, value)",
           OF_FLOPS),
+    Fault("modules are named while FLOPs are counted", FLOPS,
+          "    counter.mod_tracker = _NoNames()\n", "", OF_FLOPS),
     Fault("a dry step leaves buffers as it made them", DRY_STEP,
           "            _put_back(buffers)\n", "", (*OF_BREAKDOWN, "tests/methods/test_peft_library.py")),
     Fault("a dry step draws from the run's generators", DRY_STEP,

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import accuracy_score
 
 import harness.training.loop as train_module
+import harness.training.record as record_module
 import harness.training.run as run_module
 from harness.__main__ import main
 from harness.config.resolve import Resolver
@@ -310,6 +311,13 @@ def test_the_ledger_and_the_counts_are_exact(begin):
     assert record.ledger["gradients"].value == 4 * trainable
     assert record.ledger["optimizer"].value >= 8 * trainable
     assert record.work["flops_per_step"].value > 0
+
+
+def test_the_ledger_and_the_flops_are_of_one_untimed_pass(begin, monkeypatch):
+    passes, real = [], record_module.backward
+    monkeypatch.setattr(record_module, "backward", lambda *given: passes.append(1) or real(*given))
+    assert run_one(*begin("method=lora")).status == "done"
+    assert len(passes) == 1
 
 
 def test_the_training_loss_of_the_whole_split_is_measured_when_asked(begin):
