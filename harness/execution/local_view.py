@@ -31,7 +31,8 @@ class SweepView:
 
     def __init__(self, runs: Mapping[str, Planned], store: Store, console: Console) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(16), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, TimeRemainingColumn(), console=console)
+        # the launcher looks twice a second: to draw more often costs the runs and shows nothing new
+        self._bar = Progress(*columns, TimeRemainingColumn(), console=console, refresh_per_second=2)
         self._all = self._bar.add_task("runs", total=len(runs))
         self._rows: dict[str, TaskID] = {}
         self._runs, self._store, self._ended, self._failed = runs, store, 0, 0
