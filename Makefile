@@ -40,7 +40,7 @@ explore: install
 lint: install
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/pyright --level error
+	@$(BIN)/pyrefly check --summary=none --output-format min-text
 
 schema: install
 	@$(BIN)/python -m harness.ledger.schema > docs/record.schema.json

@@ -207,7 +207,8 @@ def _all_tensors(model: nn.Module) -> dict[str, Tensor]:
 
 def _tuned_norms(model: nn.Module) -> list[nn.Module]:
     """The copies that LN-tuning trains in place of a model's norms, where they are of half precision."""
-    copies = [norm for m in model.modules() for norm in getattr(m, "ln_tuning_layers", {}).values()]
+    tuned = (getattr(m, "ln_tuning_layers", None) for m in model.modules())
+    copies = [norm for norms in tuned if isinstance(norms, nn.ModuleDict) for norm in norms.values()]
     return [norm for norm in copies if (dtype := next(norm.parameters()).dtype) != master_dtype(dtype)]
 
 

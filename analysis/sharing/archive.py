@@ -8,7 +8,7 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
 from typing import IO
@@ -65,7 +65,7 @@ def _copy(stream: IO[bytes], file: IO[bytes], archive: Path, left: int) -> int:
     return size
 
 
-def _files(archive: Path) -> Iterator[tuple[str, IO[bytes] | None]]:
+def _files(archive: Path) -> Generator[tuple[str, IO[bytes] | None], None, None]:
     """(name, content) of each member; no content for what is no plain file."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as members:

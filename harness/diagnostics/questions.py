@@ -52,7 +52,7 @@ def sort_out(
             known += [Diagnosis(run_id, kind, "left out", f"it is {status}") for kind in kinds]
             continue
         record = store.read(run_id)
-        mine = {**asked, "retention": sets_of(str(record.spec["dataset"]["name"]))}
+        mine: dict[str, Any] = {**asked, "retention": sets_of(str(record.spec["dataset"]["name"]))}
         missing = tuple(kind for kind in kinds if not _is_there(folder, kind, mine))
         known += [Diagnosis(run_id, kind, "there") for kind in kinds if kind not in missing]
         try:

@@ -71,7 +71,7 @@ def _check_geometry(config: Mapping[str, Any]) -> None:
     }
     if wrong := [name for name, value in numbers.items() if type(value) is not int or value < 1]:
         raise SpecError(f"model.config: {', '.join(wrong)} must be a whole number of at least 1.")
-    size, patch, tokens = (int(value) for value in numbers.values())
+    size, patch, tokens = (int(value or 0) for value in numbers.values())
     side, pooled = size // patch, math.isqrt(tokens)
     if size % patch or pooled**2 != tokens or side % pooled:
         raise SpecError(

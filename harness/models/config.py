@@ -66,6 +66,6 @@ def draw_projector(model: nn.Module, seed: int) -> None:
     """
     for module in model.modules():
         weight = getattr(module, "mm_input_projection_weight", None)
-        if weight is not None:
+        if isinstance(weight, nn.Parameter):
             draw = torch.randn(weight.shape, generator=torch.Generator().manual_seed(seed))
             weight.data.copy_(draw * weight.shape[0] ** -0.5)

@@ -139,7 +139,8 @@ def _step(
     optimizer.zero_grad(set_to_none=True)  # not before: a method may read the gradients of the step
     apply_change(optimizer, change, lambda: optimizer_groups(context.method, context.spec.recipe))
     if change.event is not None:
-        context.events.emit(**{**change.event, "step": step + 1})
+        facts: dict[str, Any] = {**change.event, "step": step + 1}
+        context.events.emit(**facts)
     return total
 
 

@@ -9,7 +9,7 @@ from methods.dtypes import master_dtype
 from methods.errors import MethodError
 from methods.method import Draw
 from methods.sites import AdapterSite, stored_weight
-from methods.spec import BaSparse, LowRank
+from methods.spec import BaSparse, Init, LowRank
 from methods.update.base import SiteUpdate
 from methods.update.init import factor
 from methods.update.linear import FrozenLinear
@@ -42,7 +42,7 @@ class LowRankUpdate(SiteUpdate):
         if (spec.init_a == "zero") == (init_b == "zero"):
             raise MethodError("exactly one of init_a and init_b must be zero: else the model moves at once, or never.")
         self.scale = spec.alpha / spec.rank
-        self.inits = (spec.init_a, init_b)
+        self.inits: tuple[Init, Init] = (spec.init_a, init_b)
         weight = stored_weight(site.module)
         dtype = master_dtype(weight.dtype)
         a = torch.empty(spec.rank, site.in_features, dtype=dtype, device=weight.device)
