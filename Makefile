@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 # An empty PYTHONDONTWRITEBYTECODE lets the many processes of the tests share what the first has compiled.
 PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-.PHONY: demo test test-rooms test-slurm fast explore lint schema capabilities docs bench bench-gpu mutate soak install clean
+.PHONY: demo test test-rooms test-long test-heavy test-slurm fast explore lint schema capabilities docs bench bench-gpu mutate soak install clean
 install: .venv/installed
 
 .venv/installed: pyproject.toml constraints.txt
@@ -20,18 +20,26 @@ install: .venv/installed
 demo: install
 	@$(BIN)/peftlab sweep sweep=quickstart
 
-# Three at once: the SLURM lane waits most of the time, and what it said is shown at its end.
+# Lint, types and the tests of every room.
 test: install
-	@$(MAKE) --no-print-directory -j 3 lint test-rooms test-slurm
+	@$(MAKE) --no-print-directory -j 2 lint test-rooms
 
 test-rooms: install
-	@$(PYTEST) -n 3 --dist worksteal --ignore=tests/slurm
+	@$(PYTEST) -n 2 --dist worksteal -m 'not long and not slurm'
+
+# What takes long each time: a real SLURM, whole real data sets, simulations, models built anew. The SLURM lane waits
+# most of the time, and what it said is shown at its end.
+test-long: install
+	@$(MAKE) --no-print-directory -j 2 test-heavy test-slurm
+
+test-heavy: install
+	@$(PYTEST) -n 2 --dist worksteal -m long
 
 test-slurm: install
-	@said=$$($(PYTEST) tests/slurm 2>&1); code=$$?; echo "== tests/slurm"; echo "$$said"; exit $$code
+	@said=$$($(PYTEST) tests/slurm -m slurm 2>&1); code=$$?; echo "== tests/slurm"; echo "$$said"; exit $$code
 
 fast: install
-	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m 'not slow and not slurm'
+	@HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -m 'not slow and not long and not slurm'
 
 # Property tests with examples drawn anew: what it finds becomes a test.
 explore: install

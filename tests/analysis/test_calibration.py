@@ -29,6 +29,7 @@ def kept_lines() -> list[str]:
     return [line for line in RESULTS.read_text(encoding="utf-8").splitlines() if re.match(r"\| .* \d", line)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("situation", SITUATIONS, ids=lambda s: s.name)
 @pytest.mark.parametrize(("seeds", "methods"), [(3, 11), (5, 4)])
 def test_equal_methods_are_rarely_called_different_and_what_is_shown_covers(situation, seeds: int, methods) -> None:

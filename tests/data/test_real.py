@@ -81,7 +81,7 @@ def loaded(name: str, model: str, seed: int, cache):
     return load_data(spec, Encoder(task.encode, task.length, model_.processor_key), cache), task, model_
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", REAL)
 def test_real_data_load_whole_and_the_splits_do_not_depend_on_the_seed(peftlab_cache, name):
     model, seen, tested = REAL[name]
@@ -98,7 +98,7 @@ def test_real_data_load_whole_and_the_splits_do_not_depend_on_the_seed(peftlab_c
 MOST = 250  # rows of test that a tiny model is asked; the data are read whole above
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("name", "method"), zip((name for name in REAL if name not in CANDIDATES[1:]), METHODS, strict=True)
 )
@@ -119,7 +119,7 @@ def test_a_tiny_model_trains_on_real_data_and_its_scores_follow_from_its_predict
     assert len(set(rows["id"])) == min(REAL[name][2], MOST)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", CANDIDATES)
 def test_a_run_on_some_real_rows_of_a_candidate_task_scores_them(tmp_path, peftlab_cache, name):
     few = "dataset.split.limit={train: 32, validation: 16, test: 24}"
@@ -157,7 +157,7 @@ class Knows(nn.Module):
         return SimpleNamespace(logits=torch.zeros(*known.shape, 2048).scatter_(2, known[..., None], 40.0))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_perfect_predictor_of_django_is_right_everywhere_and_an_echo_nowhere(peftlab_cache):
     data, task, _ = loaded("django", "deepseek_coder_1_3b", 0, peftlab_cache)
     batches = [task.collate(data.test[i : i + 64], None) for i in range(0, len(data.test), 64)]

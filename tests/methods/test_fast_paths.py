@@ -216,7 +216,7 @@ def test_compiled_graphs_hold_the_fast_paths_unbroken(lab, name):
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(*gradients, strict=True))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile's CPU backend needs g++")
 def test_compiled_kernels_give_the_same_numbers(tmp_path, monkeypatch):
     from torch._inductor import config  # some seconds, for this test alone

@@ -142,7 +142,7 @@ def best_of_uniform_lora(ranks):
     return rank, (sum(v[rank:].sum() for v in values) / sum(v.sum() for v in values)).sqrt().item()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_planted_ranks_are_found_and_the_errors_stand_side_by_side(lab):
     """SoRA's gates may keep a component twice where the truth has many.
 

@@ -125,7 +125,7 @@ def test_the_micro_models_weights_are_those_of_the_file_and_no_other_file_will_d
         load_model(card("gemma3_micro"), NEXT, Seeds(0), tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_builder_of_the_micro_model_teaches_it_to_describe_new_scenes():
     """Its first 150 steps of 500 reach 0.65; what all of them reach is asked of the shipped weights above."""
     model = gemma3_micro_build.pretrained(card("gemma3_micro"), steps=150)

@@ -94,7 +94,7 @@ def test_vit_micro_knows_the_digits_it_was_pretrained_on(peftlab_cache):
     assert scores[0] > 0.97 and scores[0] > scores[1] + 0.03
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_builder_of_vit_micro_makes_a_model_that_knows_its_digits_as_the_shipped_one_does():
     images, labels = vit_micro_build.images_of(vit_micro.DIGITS)
     pixels = vit_micro.pixels_of(images)

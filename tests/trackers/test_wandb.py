@@ -147,7 +147,7 @@ def _scores(plan, store):
     return {i: {name: q.value for name, q in store.read(i).scores["test"].items()} for i in plan.ids}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("server", [nobody, mute, falling_silent])
 def test_a_sweep_whose_server_is_no_use_is_done_with_the_same_scores_and_uploaded_later(
     server, tmp_path, peftlab_cache, monkeypatch, undisturbed

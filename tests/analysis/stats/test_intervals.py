@@ -90,6 +90,7 @@ def test_no_difference_at_all_has_no_width() -> None:
 STUDIES_OF_ANSWERS = {"seeds": (1.0, 0.3), "examples": (0.05, 2.0), "both": (0.3, 0.8), "neither": (0.0, 0.0)}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("seeds", "what"), [*((3, what) for what in STUDIES_OF_ANSWERS), (5, "both")])
 def test_the_interval_over_seeds_and_examples_covers_what_it_says(seeds: int, what: str) -> None:
     """Two methods that are equally good; which answers are right depends on seed and example. The truth is zero."""

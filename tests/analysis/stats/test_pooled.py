@@ -26,6 +26,7 @@ def test_equal_generators_give_equal_pooled_intervals() -> None:
     assert (first.low <= first.value).all() and (first.value <= first.high).all()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 def test_the_pooled_interval_covers_over_many_blocks(seeds: int) -> None:
     """Ten blocks, symmetric scores: the true IQM is zero."""
@@ -34,6 +35,7 @@ def test_the_pooled_interval_covers_over_many_blocks(seeds: int) -> None:
     assert 0.93 <= np.mean([f.low[0] <= 0 <= f.high[0] for f in found]) <= 0.97
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seeds", [3, 5, 10])
 @pytest.mark.parametrize("blocks", [2, 10])
 @pytest.mark.parametrize("shift", [0.0, 2.0, 4.0])
