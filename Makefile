@@ -21,20 +21,18 @@ demo: install
 	@$(BIN)/peftlab sweep sweep=quickstart
 
 # Lint, types and the tests of every room.
-test: install
-	@$(MAKE) --no-print-directory -j 2 lint test-rooms
+test: lint test-rooms
 
 test-rooms: install
 	@$(PYTEST) -n 2 --dist worksteal -m 'not long and not slurm'
 
-# What takes long each time: a real SLURM, whole real data sets, simulations, models built anew. The SLURM lane waits
-# most of the time, and what it said is shown at its end.
-test-long: install
-	@$(MAKE) --no-print-directory -j 2 test-heavy test-slurm
+# What takes long each time: whole real data sets, simulations, models built anew, and a real SLURM.
+test-long: test-heavy test-slurm
 
 test-heavy: install
 	@$(PYTEST) -n 2 --dist worksteal -m long
 
+# What it said is shown at its end: `make -j 2 test test-slurm` has it beside the others, as it waits most of the time.
 test-slurm: install
 	@said=$$($(PYTEST) tests/slurm -m slurm 2>&1); code=$$?; echo "== tests/slurm"; echo "$$said"; exit $$code
 

@@ -45,7 +45,7 @@ TRAINING = (
     Fault("a method is told the step before", LOOP, "Progress(step + 1,", "Progress(step,", OF_GRADIENTS),
     Fault("a method takes the epoch's steps for the run's", LOOP, "schedule.total, schedule.steps_per_epoch, scores)",
           "schedule.steps_per_epoch, schedule.total, scores)", OF_GRADIENTS),
-    Fault("a change is logged at the step before", LOOP, '"step": step + 1})', '"step": step})', OF_HALVED),
+    Fault("a change is logged at the step before", LOOP, '"step": step + 1}', '"step": step}', OF_HALVED),
     Fault("padding counts as tokens", LOOP,
           "tokens=sum(b.tokens for b in window)", "tokens=sum(b.padded_tokens for b in window)", OF_PADDING),
     Fault("what a step changed never reaches the optimizer", LOOP,

@@ -78,6 +78,7 @@ def test_a_search_whose_jobs_vanish_gives_up_and_says_which_trials_have_no_recor
     assert len(list(submissions(tmp_path / "runs"))) == 2 + 3
 
 
+@pytest.mark.slurm
 @pytest.mark.slow
 def test_on_a_real_slurm_trials_are_jobs_of_their_own_and_the_study_is_found_again(
     site, tmp_path, peftlab_cache, monkeypatch, capsys
