@@ -14,7 +14,9 @@ def read_tokenizer(spec: ModelSpec, folder: Path) -> Any:
     from transformers import AutoTokenizer
 
     try:
-        tokenizer: Any = AutoTokenizer.from_pretrained(folder, use_fast=True, trust_remote_code=False, local_files_only=True)
+        tokenizer: Any = AutoTokenizer.from_pretrained(
+            folder, use_fast=True, trust_remote_code=False, local_files_only=True
+        )
     except (OSError, ValueError) as error:
         raise NotHere(f"model {spec.name}: no tokenizer in {folder}: {str(error).splitlines()[0]}") from error
     if not tokenizer.is_fast:
