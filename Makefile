@@ -26,7 +26,7 @@ test: lint test-rooms
 test-rooms: install
 	@$(PYTEST) -n 2 --dist worksteal -m 'not long and not slurm'
 
-# What takes long each time: whole real data sets, simulations, models built anew, and a real SLURM.
+# What takes long each time: whole real data sets, simulations, models built anew, notebooks, and a real SLURM.
 test-long: test-heavy test-slurm
 
 test-heavy: install

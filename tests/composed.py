@@ -9,6 +9,7 @@ import copy
 import functools
 import os
 import pickle
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,7 @@ from hydra.core.override_parser.types import Override
 from harness.config import compose
 from harness.config.overrides import Assignment
 
+SETTLED = 2.0  # seconds
 in_one_step = compose.compose  # Hydra's
 in_full = compose._compose
 _answers: dict[tuple[Any, ...], bytes] = {}
@@ -88,5 +90,14 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
         for name in sorted(names):
             if name.endswith(".yaml"):
                 path = os.path.join(place, name)
-                with open(path, "rb") as file:
-                    yield path, file.read()
+                now = os.stat(path)
+                if time.time() - now.st_ctime < SETTLED:
+                    yield path, Path(path).read_bytes()
+                else:
+                    yield path, _read(path, now.st_ino, now.st_size, now.st_ctime_ns)
+
+
+@functools.cache
+def _read(path: str, *stamp: int) -> bytes:
+    """A file that has lain still for longer than a clock's tick: another content would have another stamp."""
+    return Path(path).read_bytes()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 GROUPS = ("method", "model", "dataset", "recipe", "sweep", "cluster", "tracker")
 HERE = Path("peftlab_conf")  # configs of one's own where PEFTLAB_CONF names no other folder
+OURS = Path(__file__).resolve().parents[2] / "conf"
 
 
 def own_conf() -> Path:
@@ -16,7 +17,7 @@ def own_conf() -> Path:
 def conf_dirs() -> list[Path]:
     """Where configs are looked for: your own, first, where there are any; then the project's."""
     own = own_conf()
-    return ([own] if own.is_dir() else []) + [Path(__file__).resolve().parents[2] / "conf"]
+    return ([own] if own.is_dir() else []) + [OURS]
 
 
 def choices(group: str) -> tuple[str, ...]:

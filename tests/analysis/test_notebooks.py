@@ -57,7 +57,7 @@ def on_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PYDEVD_DISABLE_FILE_VALIDATION", "1")
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["quickstart", "beyond_lora"])
 def test_a_notebook_makes_its_tables_from_records(
     name: str, on_path: None, study_writer: Callable[..., object], tmp_path: Path
@@ -70,7 +70,7 @@ def test_a_notebook_makes_its_tables_from_records(
     assert said.count("<svg") >= (2 if name == "quickstart" else 1)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_squeeze_notebook_makes_its_tables_and_curves_from_records(
     on_path: None, study_records: Callable[..., Record], tmp_path: Path
 ) -> None:
@@ -82,7 +82,7 @@ def test_the_squeeze_notebook_makes_its_tables_and_curves_from_records(
     assert all(f"LoRA-Squeeze, Table {number}" in said for number in (1, 6, 7, 8))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_rank_notebook_makes_its_tables_and_pictures_from_records(
     on_path: None, study_records: Callable[..., Record], tmp_path: Path
 ) -> None:
@@ -91,7 +91,7 @@ def test_the_rank_notebook_makes_its_tables_and_pictures_from_records(
     assert said.count("<svg") == 2 and "Rank strategies" in said and "Attention against MLP" in said
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_generalisation_notebook_makes_its_tables_and_pictures_from_side_records(
     on_path: None, written: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,7 +106,7 @@ def test_the_generalisation_notebook_makes_its_tables_and_pictures_from_side_rec
         assert title in shown_parts
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_the_reanalysis_needs_no_records(on_path: None, tmp_path: Path) -> None:
     said = shown(ROOT / "notebooks" / "reanalysis.ipynb", tmp_path)
     assert "Mean ranks over 20 blocks" in said

@@ -11,7 +11,7 @@ from harness.ledger.store import Store
 DIGITS = [
     "model=vit_micro",
     "dataset=digits",
-    "recipe.max_steps=20",
+    "recipe.max_steps=4",
     "recipe.evaluations=1",
     "tracker=none",
     "device=cpu",
