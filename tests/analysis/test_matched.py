@@ -45,6 +45,7 @@ def test_a_methods_own_rates_may_differ(written) -> None:
     )  # "the head has its method's rate" is one rule
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", choices("sweep"))
 def test_a_sweep_of_the_project_compares_under_equal_settings(name: str) -> None:
     if not (request := read_request([f"sweep={name}"])).sweep.grids:

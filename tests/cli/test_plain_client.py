@@ -113,6 +113,7 @@ def _said(answer):
     return first["generated_text"].strip() if "generated_text" in first else first["label"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("kind", [kind for kind in RUNS if kind != "a number for a pair"])
 def test_adapter_and_merged_model_answer_in_the_runs_own_words(answers, kind):
     own, adapter, merged = answers[0][kind]

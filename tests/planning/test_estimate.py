@@ -73,6 +73,7 @@ def needs(tmp_path, peftlab_cache):
     return lambda *words: estimates(planned(*words), Store(tmp_path), peftlab_cache)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("method", ["lora", "cla", "asym", "paca", "full", "head"])
 def test_the_ledger_on_paper_is_the_ledger_of_the_run(ran, tmp_path, method, precision, needs):

@@ -35,6 +35,7 @@ def searched(spec, space=SPACE, score=score):
     return trials
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", KINDS)
 def test_a_strategy_asks_for_allowed_ranks_and_never_for_the_same_twice(strategy):
     spec = read_search({"strategy": strategy, "trials": 30, "parameters": 6000})
@@ -48,6 +49,7 @@ def test_a_strategy_asks_for_allowed_ranks_and_never_for_the_same_twice(strategy
     assert [t.ranks for t in searched(replace(spec, seed=1), space)] != [t.ranks for t in trials]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", ["tpe", "evolution"])
 def test_a_strategy_finds_the_planted_ranks_of_216_sooner_than_chance(strategy):
     """40 random trials of 216 meet the best in one search of five."""

@@ -32,7 +32,7 @@ RUNS = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize(("method", "model", "dataset"), RUNS)
 def test_every_family_trains_at_size_tiny_and_its_scores_follow_from_its_predictions(
     tmp_path, peftlab_cache, method, model, dataset

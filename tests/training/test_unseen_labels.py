@@ -40,6 +40,7 @@ def done(tmp_path, peftlab_cache, monkeypatch):
     return run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", METHODS)
 def test_the_labels_of_test_rows_change_no_rank_no_weight_and_no_choice_of_a_step(done, name):
     words = (f"method={name}", *METHODS[name])
