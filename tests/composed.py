@@ -22,7 +22,7 @@ from hydra.core.override_parser.types import Override
 from harness.config import compose
 from harness.config.overrides import Assignment
 
-SETTLED = 2.0  # seconds
+SETTLED = 2.0  # seconds after which a change of a file changes its time as well
 in_one_step = compose.compose  # Hydra's
 in_full = compose._compose
 _answers: dict[tuple[Any, ...], bytes] = {}
@@ -90,11 +90,10 @@ def _files(folder: Path) -> Iterator[tuple[str, bytes]]:
         for name in sorted(names):
             if name.endswith(".yaml"):
                 path = os.path.join(place, name)
-                now = os.stat(path)
-                if time.time() - now.st_ctime < SETTLED:
-                    yield path, Path(path).read_bytes()
-                else:
-                    yield path, _read(path, now.st_ino, now.st_size, now.st_ctime_ns)
+                found = os.stat(path)
+                fresh = time.time() - found.st_ctime < SETTLED
+                read = _read.__wrapped__ if fresh else _read
+                yield path, read(path, found.st_ino, found.st_size, found.st_ctime_ns)
 
 
 @functools.cache

@@ -64,14 +64,14 @@ def _check_geometry(config: Mapping[str, Any]) -> None:
     """
     vision = config.get("vision_config")
     vision = vision if isinstance(vision, Mapping) else {}
-    numbers = {
+    numbers: dict[str, Any] = {
         "vision_config.image_size": vision.get("image_size"),
         "vision_config.patch_size": vision.get("patch_size"),
         "mm_tokens_per_image": config.get("mm_tokens_per_image"),
     }
     if wrong := [name for name, value in numbers.items() if type(value) is not int or value < 1]:
         raise SpecError(f"model.config: {', '.join(wrong)} must be a whole number of at least 1.")
-    size, patch, tokens = (int(value or 0) for value in numbers.values())
+    size, patch, tokens = numbers.values()
     side, pooled = size // patch, math.isqrt(tokens)
     if size % patch or pooled**2 != tokens or side % pooled:
         raise SpecError(
