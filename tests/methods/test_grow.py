@@ -36,11 +36,11 @@ def test_the_rank_follows_its_formula_and_never_falls(lab, shape, every, formula
     tiny = lab.tiny()
     method = lab.attach(tiny, growing(lab, shape, every, max_rank=16))
     seen = []
-    lab.train(tiny, method, 14, watch=lambda step: seen.append((step, ranks(method))))
-    assert seen[:-1] == [(step, {formula(step)}) for step in range(1, 14)]
+    lab.train(tiny, method, 15, watch=lambda step: seen.append((step, ranks(method))))
+    assert seen[:-1] == [(step, {formula(step)}) for step in range(1, 15)]
     assert seen[-1][1] == seen[-2][1]  # nothing is added that no step would train
     assert [entry["step"] for entry in method.history()] == [
-        step for step in range(1, 14) if formula(step) > formula(step - 1)
+        step for step in range(1, 15) if formula(step) > formula(step - 1)
     ]
 
 
@@ -76,9 +76,9 @@ def step_with(method, step, scores):
 def test_adaptive_growth_waits_until_validation_stalls_and_asks_each_score_once(lab):
     method = lab.attach(lab.tiny(), growing(lab, "adaptive", every=10, max_rank=9))
     method.begin(Training(100, 10, 1e-3))
-    history = [(10, [0.5], 2), (20, [0.5, 0.6], 2), (30, [0.5, 0.6, 0.55], 6), (40, [0.5, 0.6, 0.55], 6),
-               (45, [0.5, 0.6, 0.55, 0.5], 6), (50, [0.5, 0.6, 0.55, 0.5], 9),
-               (60, [0.5, 0.6, 0.55, 0.5, 0.5], 9)]  # fmt: skip
+    history = [(10, [0.5], 2), (20, [0.5, 0.6], 2), (30, [0.5, 0.6, 0.6], 6), (40, [0.5, 0.6, 0.6], 6),
+               (45, [0.5, 0.6, 0.6, 0.5], 6), (50, [0.5, 0.6, 0.6, 0.5], 9),
+               (60, [0.5, 0.6, 0.6, 0.5, 0.5], 9)]  # fmt: skip
     for step, scores, expected in history:
         step_with(method, step, scores)
         assert ranks(method) == {expected}, step
