@@ -19,6 +19,7 @@ LRS = ("1e-4", "2e-4", "5e-4", "1e-3", "2e-3")
 RANKS = ("2", "4", "8", "16")
 SEEDS = 32
 SAMPLE = 40
+LEAST = 400  # times as fast as Hydra, on any machine
 
 
 def main() -> int:
@@ -45,8 +46,9 @@ def main() -> int:
     print(
         f"Hydra composes one cell in {1e3 * per_cell:.0f} ms (median of {len(hydra)}): {per_cell * runs:.0f} s in all"
     )
-    print(f"ratio: {per_cell * runs / best:.0f} x")
-    return 0 if best <= 5 else 1
+    ratio = per_cell * runs / best
+    print(f"ratio: {ratio:.0f} x")
+    return 0 if ratio >= LEAST else 1
 
 
 if __name__ == "__main__":

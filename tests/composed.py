@@ -34,7 +34,7 @@ def keep() -> None:
     compose._compose = once
 
 
-def once(name: str, words: Sequence[Assignment]) -> dict[str, Any]:
+def once(name: str, words: Sequence[Assignment], kept: compose.Kept | None = None) -> dict[str, Any]:
     """As `harness.config.compose._compose`; each caller has a copy of its own. What is refused is asked anew.
 
     Folders of a test's own are put in afterwards, so that all tests ask for the same.
@@ -43,7 +43,7 @@ def once(name: str, words: Sequence[Assignment]) -> dict[str, Any]:
     asked = tuple(replace(word, text="'/'", shown="/") if word.key in own else word for word in words)
     key = (name, asked, _files_of_ones_own(), _environment())
     if key not in _answers:
-        _answers[key] = pickle.dumps(in_full(name, asked if own else words))
+        _answers[key] = pickle.dumps(in_full(name, asked if own else words, kept))
     return pickle.loads(_answers[key]) | own
 
 

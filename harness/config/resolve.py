@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from harness.config.compose import compose_part
+from harness.config.compose import Kept, compose_part
 from harness.config.overrides import OPTIONS, Assignment
 from harness.ledger.dataset_spec import DatasetSpec
 from harness.ledger.errors import SpecError
@@ -35,6 +36,7 @@ class ResolvedPart:
 class Resolver:
     """Remembers every part it has composed, by the words that chose it."""
 
+    _kept: Kept = field(default_factory=dict)
     _composed: dict[tuple[str | Assignment, ...], dict[str, Any]] = field(default_factory=dict)
     _parts: dict[tuple[str | Assignment, ...], ResolvedPart] = field(default_factory=dict)
 
@@ -54,7 +56,8 @@ class Resolver:
 
     def _plain(self, axis: str, words: tuple[Assignment, ...]) -> dict[str, Any]:
         if (axis, *words) not in self._composed:
-            self._composed[axis, *words] = library_method(words) if axis == "method" else compose_part(axis, words)
+            compose = library_method if axis == "method" else partial(compose_part, axis)
+            self._composed[axis, *words] = compose(words, kept=self._kept)
         return self._composed[axis, *words]
 
 
@@ -76,10 +79,10 @@ def source_words(words: Sequence[Assignment], same_update: bool) -> list[Assignm
     return [*(own | {word.key: word for word in inner}).values()] if inner else []
 
 
-def library_method(words: Sequence[Assignment]) -> dict[str, Any]:
+def library_method(words: Sequence[Assignment], kept: Kept | None = None) -> dict[str, Any]:
     """A method's config; `method=peft peft.type=IA3` starts from no other type's options, under a name of its own."""
     kinds = [word.shown.upper() for word in words if word.key == TYPE]
-    method = compose_part("method", [word for word in words if word.key != TYPE])
+    method = compose_part("method", [word for word in words if word.key != TYPE], kept)
     if not kinds:
         return method
     if method["update"]["kind"] != "peft":

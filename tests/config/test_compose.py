@@ -2,8 +2,13 @@
 
 import json
 
+import pytest
+
+from harness.config import compose
 from harness.config.compose import compose_part, compose_plain
-from harness.config.overrides import assign
+from harness.config.overrides import assign, expand, parse_words
+from harness.ledger.errors import SpecError
+from tests import composed
 
 
 def test_a_config_of_ones_own_hides_the_projects_of_its_name_in_every_group(tmp_path, monkeypatch):
@@ -18,3 +23,55 @@ def test_a_config_of_ones_own_hides_the_projects_of_its_name_in_every_group(tmp_
     assert {whole[group]["about"]["label"] for group in ("cluster", "sweep", "recipe")} == {"my own"}
     assert whole["wandb"] == {"project": "my own"}
     assert whole["method"]["name"] == "lora", "what is not hidden is the project's"
+
+
+@pytest.mark.parametrize(
+    ("group", "typed"),
+    [
+        ("method", ["method=lora", "method.update.rank=3", "method.targets.linear=[query, value]"]),
+        ("method", ["method=lora", "method.update.rank=3", "method.update.rank=5"]),
+        ("method", ["method=lora", "method.update={kind: low_rank, rank: 2}", "++method.update.stream=7"]),
+        ("method", ["method=lora", "method.about.label='${oc.env:HOME} ${NAME} a: b'", "method.name=null"]),
+        ("method", ["method=lora", "~method.about", "+method.update.more=1", "method.update.more=2"]),
+        ("method", ["method=lora", "method.update.rankx=4"]),
+        ("method", ["method=lora", "method.update.rank.deep=4"]),
+        ("method", ["method=lora", "method.update.rank=${nowhere}"]),
+        ("method", ["method=peft", "peft.r=3", "peft.more=[1, {a: b}]"]),
+        ("recipe", ["recipe.lr=1e-3"]),
+        ("recipe", ["recipe.lr.lora=1e-3", "recipe=quick"]),
+        ("recipe", ["recipe=default", "recipe.batch_size=007", "recipe.steps=1_0"]),
+        ("model", ["model=vit_micro", "size=small"]),
+        ("dataset", ["dataset=digits", "dataset.most.train=3"]),
+    ],
+    ids=str,
+)
+def test_values_put_into_a_kept_choice_are_what_hydra_makes_of_all_words_at_once(group, typed, monkeypatch):
+    monkeypatch.setattr(compose, "_compose", composed.in_full)
+    words, kept = [word for override in parse_words(typed) for word in expand(override)], {}
+
+    def answer(*more):
+        try:
+            return compose_part(group, words, *more)
+        except SpecError as error:
+            return str(error)
+
+    whole = answer()
+    assert answer(kept) == whole and answer(kept) == whole, "and the second time too: nobody alters what is kept"
+
+
+def test_of_one_choice_hydra_is_asked_once_whatever_its_values(monkeypatch):
+    asked, hydra = [], compose._by_hydra
+    monkeypatch.setattr(compose, "_compose", composed.in_full)
+    monkeypatch.setattr(compose, "_by_hydra", lambda *given: asked.append(given) or hydra(*given))
+    kept = {}
+    for rank in (2, 4, 8):
+        words = [assign("method", "lora"), assign("method.update.rank", rank)]
+        assert compose_part("method", words, kept)["update"]["rank"] == rank
+    assert len(asked) == 1
+
+
+@pytest.mark.parametrize("word", ["{}.query=3", "{}.7=query", "{}.query.a=3", "+{}.x=3", "++{}.x=3", "~{}.x", "~{}.0"])
+def test_a_key_below_a_list_is_told_to_write_the_list_whole(word):
+    words = [each for override in parse_words([word.format("method.targets")]) for each in expand(override)]
+    with pytest.raises(SpecError, match=r"method\.targets is a list; write all of it, as in method\.targets=\[a,b\]\."):
+        compose_part("method", [assign("method", "lora"), *words])
