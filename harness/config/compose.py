@@ -23,7 +23,7 @@ from harness.config.groups import choices as choices
 from harness.config.groups import conf_dirs as conf_dirs
 from harness.config.keys import as_hydra_takes, where_it_belongs
 from harness.config.overrides import Assignment
-from harness.config.yaml_file import check_name, check_yaml
+from harness.config.yaml_file import check_name, check_yaml, read_yaml
 from harness.ledger.errors import SpecError, nearest
 
 ROOT, HANDED = "config", "peftlab_config"
@@ -62,7 +62,7 @@ def _compose(name: str, words: Sequence[Assignment], kept: Kept | None = None) -
     file = _file(name)
     _check_files(name, words)
     try:
-        config = _by_hydra(name, file, words) if kept is None else _by_choice(name, file, words, kept)
+        config = _by_choice(name, file, words, {} if kept is None else kept)
         plain = OmegaConf.create(_with_variables(OmegaConf.to_container(config)))
         return OmegaConf.to_container(plain, resolve=True)  # type: ignore[return-value]
     except InterpolationResolutionError as error:
@@ -83,7 +83,7 @@ def _by_hydra(name: str, file: Path, words: Sequence[Assignment]) -> DictConfig:
 
 
 def _by_choice(name: str, file: Path, words: Sequence[Assignment], kept: Kept) -> DictConfig:
-    """As `_by_hydra`, which takes a tenth of a second: once for each choice, with values put into a copy as Hydra does.
+    """As `_by_hydra`, in a tenth of its time: a choice is made once, and values are put into a copy, as Hydra does.
 
     Where a key is taken away or added, and where a value is refused, Hydra is asked for all of it.
     """
@@ -92,13 +92,23 @@ def _by_choice(name: str, file: Path, words: Sequence[Assignment], kept: Kept) -
     if len(values) + len(choice) < len(words):
         return _by_hydra(name, file, words)
     if (name, choice) not in kept:
-        kept[name, choice] = _by_hydra(name, file, choice)
+        kept[name, choice] = _by_itself(name, file, choice) or _by_hydra(name, file, choice)
     config = copy.deepcopy(kept[name, choice])
     try:
         for override in OverridesParser.create().parse_overrides([*map(as_hydra_takes, values)]):
             OmegaConf.update(config, override.key_or_group, override.value(), force_add=override.is_force_add())
     except REFUSED:
         return _by_hydra(name, file, words)
+    return config
+
+
+def _by_itself(name: str, file: Path, choice: Sequence[Assignment]) -> DictConfig | None:
+    """What Hydra makes of a file that starts from no other: what it holds, below its group. None of one that does."""
+    text = file.read_text(encoding="utf-8")
+    if name == ROOT or choice or "@package" in text or "defaults" in (raw := read_yaml(text, str(file)) or {}):
+        return None
+    config = OmegaConf.create({name.partition("/")[0]: raw})
+    OmegaConf.set_struct(config, True)
     return config
 
 

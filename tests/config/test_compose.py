@@ -46,17 +46,58 @@ def test_a_config_of_ones_own_hides_the_projects_of_its_name_in_every_group(tmp_
     ids=str,
 )
 def test_values_put_into_a_kept_choice_are_what_hydra_makes_of_all_words_at_once(group, typed, monkeypatch):
-    monkeypatch.setattr(compose, "_compose", composed.in_full)
     words, kept = [word for override in parse_words(typed) for word in expand(override)], {}
+    whole = answer(by_hydra(monkeypatch), group, words)
+    assert answer(compose_part, group, words, kept) == whole
+    assert answer(compose_part, group, words, kept) == whole, "nobody alters what is kept"
 
-    def answer(*more):
-        try:
-            return compose_part(group, words, *more)
-        except SpecError as error:
-            return str(error)
 
-    whole = answer()
-    assert answer(kept) == whole and answer(kept) == whole, "and the second time too: nobody alters what is kept"
+def by_hydra(monkeypatch):
+    """`compose_part` with all words given to Hydra, nothing kept and no file read beside it."""
+
+    def composed_whole(*given):
+        with monkeypatch.context() as patch:
+            patch.setattr(compose, "_by_choice", lambda name, file, words, kept: compose._by_hydra(name, file, words))
+            patch.setattr(compose, "compose", composed.in_one_step)
+            return compose_part(*given)
+
+    monkeypatch.setattr(compose, "_compose", composed.in_full)
+    return composed_whole
+
+
+def answer(composing, *given):
+    try:
+        return composing(*given)
+    except SpecError as error:
+        return str(error)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("group", [group for group in compose.GROUPS if group != "tracker"])
+def test_a_file_that_starts_from_no_other_is_what_hydra_makes_of_it(group, monkeypatch):
+    for name in compose.choices(group):
+        words = [assign(group, name)]
+        assert compose_part(group, words) == by_hydra(monkeypatch)(group, words), name
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name: mine\nrank: ???\nlabel: ${name} ${oc.env:HOME} ${NAME}\n",
+        "name: mine\nwhen: 2020-01-01\non: off\nlr: 1e-3\nn: 1_0\nnothing:\nlist: [1, [2, {a: b}], '07']\n",
+        "name: mine\ndefaults: [lora, _self_]\n",
+        "# @package method.inner\nname: mine\n",
+        "name: mine\nhydra: {job: {name: x}}\nmethod: {name: y}\n",
+        "name: mine\nname: mine\n",
+        "name: mine\nwrong: ${nowhere}\n",
+    ],
+)
+def test_a_file_of_ones_own_is_what_hydra_makes_of_it(text, tmp_path, monkeypatch):
+    monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path))
+    (tmp_path / "method").mkdir()
+    (tmp_path / "method" / "mine.yaml").write_text(text)
+    words = [assign("method", "mine")]
+    assert answer(compose_part, "method", words) == answer(by_hydra(monkeypatch), "method", words)
 
 
 def test_of_one_choice_hydra_is_asked_once_whatever_its_values(monkeypatch):
@@ -65,7 +106,7 @@ def test_of_one_choice_hydra_is_asked_once_whatever_its_values(monkeypatch):
     monkeypatch.setattr(compose, "_by_hydra", lambda *given: asked.append(given) or hydra(*given))
     kept = {}
     for rank in (2, 4, 8):
-        words = [assign("method", "lora"), assign("method.update.rank", rank)]
+        words = [assign("method", "lora_plus"), assign("method.update.rank", rank)]
         assert compose_part("method", words, kept)["update"]["rank"] == rank
     assert len(asked) == 1
 
