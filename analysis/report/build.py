@@ -6,12 +6,12 @@ Makes no number of its own: tables and pictures come from their rooms.
 from collections.abc import Sequence
 from pathlib import Path
 
-from analysis.figures.style import Picture
 from analysis.frame import Frame
 from analysis.render.csv import csv
 from analysis.render.latex import latex
 from analysis.render.markdown import markdown
 from analysis.report.content import sections
+from analysis.report.drawing import Drawing
 from analysis.report.page import page
 from analysis.table import Table
 from harness.ledger.paths import write_whole
@@ -22,11 +22,12 @@ def write_report(frame: Frame, out: Path) -> Path:
     index.html.
     """
     out.mkdir(parents=True, exist_ok=True)
-    parts = sections(frame)
-    for part in parts:
+    drawing, parts = Drawing(out), []
+    for part in sections(frame):
+        drawing.add(part.pictures)
         write_tables(part.tables, out)
-        write_pictures(part.pictures, out)
-    write_whole(out / "index.html", page(frame, parts))
+        parts.append(part)
+    write_whole(out / "index.html", page(frame, parts, drawing.finish()))
     return out / "index.html"
 
 
@@ -35,11 +36,3 @@ def write_tables(tables: Sequence[Table], out: Path) -> None:
     for table in tables:
         for suffix, text in (("md", markdown(table)), ("tex", latex(table)), ("csv", csv(table))):
             write_whole(out / f"{table.name}.{suffix}", text)
-
-
-def write_pictures(pictures: Sequence[Picture], out: Path) -> None:
-    """PNG for slides, SVG for papers, CSV for whoever wants the numbers."""
-    for picture in pictures:
-        write_whole(out / f"{picture.name}.png", picture.png())
-        write_whole(out / f"{picture.name}.svg", picture.alone)
-        write_whole(out / f"figure-{picture.name}.csv", picture.data.to_csv(index=False, lineterminator="\n"))

@@ -1,5 +1,6 @@
 """What stands in the report, in reading order."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from analysis.audit import audit, audit_table
@@ -62,28 +63,30 @@ class Section:
     pictures: tuple[Picture, ...] = ()
 
 
-def sections(frame: Frame) -> tuple[Section, ...]:
-    """All sections that this frame has something for."""
+def sections(frame: Frame) -> Iterator[Section]:
+    """All sections that this frame has something for, each made when it is asked for."""
     chosen = compared(frame)
-    parts = (
-        _answer(chosen),
-        _check(frame),
-        _tuning(frame),
-        _tradeoff(chosen),
-        _fronts(chosen),
-        _control(chosen),
-        _blocks(chosen),
-        _costs(chosen),
-        _ranks(chosen, frame),
-        _curves(frame),
-        _study(chosen),
-        _squeeze(frame),
-        _generalization(chosen),
-        _landscape(chosen),
-        _subspaces(chosen),
-        _trust(frame),
-    )
-    return tuple(section for section in parts if section.tables or section.pictures)
+    for make, *given in (
+        (_answer, chosen),
+        (_check, frame),
+        (_tuning, frame),
+        (_tradeoff, chosen),
+        (_fronts, chosen),
+        (_control, chosen),
+        (_blocks, chosen),
+        (_costs, chosen),
+        (_ranks, chosen, frame),
+        (_curves, frame),
+        (_study, chosen),
+        (_squeeze, frame),
+        (_generalization, chosen),
+        (_landscape, chosen),
+        (_subspaces, chosen),
+        (_trust, frame),
+    ):
+        section = make(*given)
+        if section.tables or section.pictures:
+            yield section
 
 
 def _answer(frame: Frame) -> Section:

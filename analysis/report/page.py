@@ -5,7 +5,7 @@ it).
 import base64
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +27,14 @@ _SHOWN = 8  # blocks answered in full view; the others are one click away
 _LIBRARIES = ("d3-7.9.2", "plot-0.6.17")
 
 
-def page(frame: Frame, parts: Sequence[Section]) -> str:
-    """The whole page as text; the first of `parts` is the answer's."""
+def page(frame: Frame, parts: Iterable[Section], drawn: Mapping[str, str] | None = None) -> str:
+    """The whole page as text; the first of `parts` is the answer's. drawn: SVGs that are there, by a picture's name."""
+    svgs = drawn or {}
     room = Environment(
         loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     room.filters["table"] = lambda table: Markup(html(table))
-    room.filters["svg"] = lambda picture: Markup(picture.svg)
+    room.filters["svg"] = lambda picture: Markup(svgs.get(picture.name) or picture.svg)
     room.filters["explained"] = explained
     chosen, answers, scripts = compared(frame), verdicts(frame), list(_scripts())
     about = methods(chosen)

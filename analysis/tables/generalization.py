@@ -20,7 +20,16 @@ _GAP_NOTE = (
 
 
 def gap_table(frame: Frame) -> Table | None:
-    """G(W) of each method with the interval of the signed gap and the published value; None without side records."""
+    """G(W) of each method with the interval of the signed gap and the published value; None without side records.
+
+    Made once for a frame: the picture is of the same numbers.
+    """
+    if "gap" not in frame.kept:
+        frame.kept["gap"] = _gap_table(frame)
+    return frame.kept["gap"]
+
+
+def _gap_table(frame: Frame) -> Table | None:
     pairs = side_records(frame, "generalization")
     if not pairs:
         return None

@@ -19,9 +19,13 @@ _HOLDS = {
     "below": lambda value, bound: value < bound,
 }
 
+_ALL = {*_WORDS, "items", "ascending", "distinct"}
+
 
 def check_range(metadata: Mapping[str, Any], value: Any, where: str) -> None:
     """Raises SpecError, naming the valid range, when a number, or one of a list, lies outside it."""
+    if _ALL.isdisjoint(metadata):
+        return
     if isinstance(value, tuple):
         _check_list(metadata, value, where)
         for number, item in enumerate(value):

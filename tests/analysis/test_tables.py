@@ -256,7 +256,7 @@ def test_shuffling_the_records_changes_nothing(in_order: tuple[Frame, list, obje
 
 
 def test_every_section_has_a_sentence_and_unique_names(written) -> None:
-    parts = sections(load("tiny", written(), partial=True))
+    parts = list(sections(load("tiny", written(), partial=True)))
     names = [t.name for p in parts for t in p.tables] + [f"figure-{f.name}" for p in parts for f in p.pictures]
     assert len(names) == len(set(names))
     assert all(part.lead for part in parts)
