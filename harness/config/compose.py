@@ -40,7 +40,7 @@ def compose_plain(words: Sequence[Assignment], kept: Kept | None = None) -> dict
 
 
 def compose_part(group: str, words: Sequence[Assignment], kept: Kept | None = None) -> dict[str, Any]:
-    """One group of the config for the assignments that touch it; the choice alone is composed, in half the time."""
+    """One group of the config for the assignments that touch it; where one of it is chosen, that alone is composed."""
     chosen = [word for word in words if word.key == group]
     if len(chosen) != 1:
         return compose_plain(words, kept)[group]
