@@ -23,7 +23,7 @@ from harness.tasks.prompt import whole
 from harness.training.run import run_one
 from tests.fruit import write_fruit
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 SMALL = "+dataset.split.limit={train: 60}"
 RUNS = {
@@ -113,7 +113,6 @@ def _said(answer):
     return first["generated_text"].strip() if "generated_text" in first else first["label"]
 
 
-@pytest.mark.long
 @pytest.mark.parametrize("kind", [kind for kind in RUNS if kind != "a number for a pair"])
 def test_adapter_and_merged_model_answer_in_the_runs_own_words(answers, kind):
     own, adapter, merged = answers[0][kind]

@@ -82,6 +82,7 @@ def test_a_run_in_three_attempts_one_of_them_killed_is_one_run_up_there_and_is_u
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_an_online_run_reaches_the_server_as_it_goes(begin, server):
     words = ("wandb.mode=online", "recipe.epochs=1")
     planned, store, settings = begin(*words)

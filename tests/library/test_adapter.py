@@ -53,6 +53,7 @@ def test_the_library_alone_gives_the_same_outputs_from_what_was_saved(script, na
 
 
 @pytest.mark.slow  # a new process loads transformers
+@pytest.mark.long
 def test_a_process_without_this_project_loads_and_merges_what_was_saved(script, tmp_path):
     model = script.adapted("cla")
     script.train(model)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.config.resolve import Resolver
@@ -88,6 +88,8 @@ def test_an_encoder_shortens_the_first_text_and_reads_the_second_whole(tokenizer
 
 @pytest.mark.parametrize("name", ["cola", "trec50", "mrpc", "stsb"])
 @settings(max_examples=60, deadline=None)
+@example(length=2)  # as many as the special tokens of one text
+@example(length=3)  # and of two
 @given(length=st.integers(1, 400))
 def test_an_encoder_keeps_something_of_each_text_or_refuses_the_row(tokenizers, name, length):
     card, row = part_of(RESOLVER, "dataset", (f"dataset={name}",)).spec, ROWS[name]
