@@ -44,6 +44,7 @@ def test_the_two_files_of_the_walk_are_written_and_the_sweep_can_be_planned(fold
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_walk_ends_with_a_verdict(folder, peftlab_cache, capfd):
     for words in COMMANDS:
         own = SMALL.get(" ".join(words[:2]), [])
