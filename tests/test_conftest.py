@@ -1,10 +1,7 @@
 """What every room's tests share."""
 
 import pytest
-from hydra import initialize_config_dir
-from hydra.errors import HydraException
 from hypothesis import HealthCheck, settings
-from omegaconf import OmegaConf
 
 from harness.config import compose
 from harness.config.compose import compose_part
@@ -23,45 +20,10 @@ def test_no_property_test_depends_on_how_fast_the_machine_is():
         assert profile.deadline is None and HealthCheck.too_slow in profile.suppress_health_check
 
 
-WORDS = [
-    ["method.update.rank=4", "method.update.alpha=7"],
-    ["method.schedule={kind: constant}", "+method.rates.extra=[1, a]", "~method.about"],
-    ["++method.update.stream=null"],
-    ["method.update.rankx=4"],
-    ["~method.nothing"],
-    ["method.update.rank.deep=4"],
-    ["method.update.rank=1,2"],
-    ["method@other=lora"],
-    ["hydra.job.name=x", "method.about.label='${oc.env:HOME}'"],
-    ["recipe.lr=1"],
-    ["runs=/tmp/x", "cache=null", "device='a b'", "seed=3"],
-    ["banana=1"],
-    ["+banana=1", "++seed={a: 1}"],
-    ["~seed", "~banana"],
-    ["runs=1,2"],
-    ["hydra=x"],
-    ["method=cla", "method.update.rank=4", "tracker=none", "isolate=true"],
-    ["+method/lora=cla"],
-]
-
-
-@pytest.mark.parametrize("words", WORDS, ids=" ".join)
-@pytest.mark.parametrize("name", ["method/lora", "config"])
-def test_hydra_in_two_steps_gives_what_hydra_gives_in_one(name, words):
-    def answer(composing):
-        with initialize_config_dir(version_base="1.3", config_dir=str(compose.conf_dirs()[-1])):
-            try:
-                return OmegaConf.to_yaml(composing(config_name=name, overrides=words))
-            except HydraException as error:
-                return type(error), str(error)
-
-    assert answer(composed.in_two_steps) == answer(composed.in_one_step)
-
-
 def test_a_config_is_composed_once_and_nobody_alters_it_for_others(monkeypatch):
     words = [assign("method", "lora")]
     first = compose_part("method", words)
-    monkeypatch.setattr(composed, "in_one_step", lambda **given: pytest.fail("composed again"))
+    monkeypatch.setattr(compose, "_by_itself", lambda *given: pytest.fail("composed again"))
     assert compose_part("method", words) == first
     first["update"]["rank"] = -1
     changed = compose_part("method", [*words, assign("method.update.rank", 3)])

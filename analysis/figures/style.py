@@ -22,7 +22,7 @@ from analysis.stats.intervals import Estimate
 P = ParamSpec("P")
 R = TypeVar("R", bound="Picture | None")
 STYLE = Path(__file__).with_name("peftlab.mplstyle")
-FAST = {"compress_level": 2}  # half the time of the usual 6, and a sixth more bytes
+PNG = {"compress_level": 2}  # half the time of the usual 6, and a sixth more bytes
 INK, PAPER = "#1f2328", "#fefefe"  # on a page they follow its colours, see Picture.svg
 # Okabe and Ito (2008), without yellow (unreadable on white); ten methods and more are told apart by marker as well.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F4FC9", "#5B5B5B")
@@ -51,7 +51,7 @@ class Picture:
         """On white, 160 dots per inch, for papers and slides."""
         out = io.BytesIO()
         with mpl.rc_context(), style.context(STYLE):
-            self.laid_out.savefig(out, format="png", dpi=160, facecolor="white", pil_kwargs=FAST)
+            self.laid_out.savefig(out, format="png", dpi=160, facecolor="white", pil_kwargs=PNG)
         return out.getvalue()
 
     @cached_property

@@ -39,10 +39,9 @@ class Drawing:
     def finish(self) -> Mapping[str, str]:
         """The SVG of each picture for a page, by its name, when all files are written."""
         while self._waiting:
+            picture = self._waiting.pop(0)
+            self._inline[picture.name] = draw(picture, self._out)
             self._hand_out()
-            for picture in self._waiting[:1]:
-                self._waiting.remove(picture)
-                self._inline[picture.name] = draw(picture, self._out)
         for fork in self._forks:
             self._collect(*fork)
         return self._inline

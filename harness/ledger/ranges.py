@@ -12,6 +12,7 @@ from typing import Any
 from harness.ledger.errors import SpecError
 
 _WORDS = {"min": "at least", "above": "above", "max": "at most", "below": "below"}
+_KEYS = {*_WORDS, "items", "ascending", "distinct"}
 _HOLDS = {
     "min": lambda value, bound: value >= bound,
     "above": lambda value, bound: value > bound,
@@ -19,12 +20,10 @@ _HOLDS = {
     "below": lambda value, bound: value < bound,
 }
 
-_ALL = {*_WORDS, "items", "ascending", "distinct"}
-
 
 def check_range(metadata: Mapping[str, Any], value: Any, where: str) -> None:
     """Raises SpecError, naming the valid range, when a number, or one of a list, lies outside it."""
-    if _ALL.isdisjoint(metadata):
+    if _KEYS.isdisjoint(metadata):
         return
     if isinstance(value, tuple):
         _check_list(metadata, value, where)

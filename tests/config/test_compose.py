@@ -1,4 +1,4 @@
-"""Configs of one's own beside the project's, as Hydra composes them."""
+"""What is composed is what Hydra makes of it, with configs of one's own beside the project's and without."""
 
 import json
 
@@ -26,48 +26,75 @@ def test_a_config_of_ones_own_hides_the_projects_of_its_name_in_every_group(tmp_
 
 
 @pytest.mark.parametrize(
-    ("group", "typed"),
+    "typed",
     [
-        ("method", ["method=lora", "method.update.rank=3", "method.targets.linear=[query, value]"]),
-        ("method", ["method=lora", "method.update.rank=3", "method.update.rank=5"]),
-        ("method", ["method=lora", "method.update={kind: low_rank, rank: 2}", "++method.update.stream=7"]),
-        ("method", ["method=lora", "method.about.label='${oc.env:HOME} ${NAME} a: b'", "method.name=null"]),
-        ("method", ["method=lora", "~method.about", "+method.update.more=1", "method.update.more=2"]),
-        ("method", ["method=lora", "method.update.rankx=4"]),
-        ("method", ["method=lora", "method.update.rank.deep=4"]),
-        ("method", ["method=lora", "method.update.rank=${nowhere}"]),
-        ("method", ["method=peft", "peft.r=3", "peft.more=[1, {a: b}]"]),
-        ("recipe", ["recipe.lr=1e-3"]),
-        ("recipe", ["recipe.lr.lora=1e-3", "recipe=quick"]),
-        ("recipe", ["recipe=default", "recipe.batch_size=007", "recipe.steps=1_0"]),
-        ("model", ["model=vit_micro", "size=small"]),
-        ("dataset", ["dataset=digits", "dataset.most.train=3"]),
+        "method=lora method.update.rank=3 method.targets=[query,value]",
+        "method=lora method.update.rank=3 method.update.rank=5",
+        "method=lora method.update={kind:low_rank,rank:2} ++method.update.stream=7",
+        "method=lora method.about.label='${oc.env:HOME}_${NAME}' method.name=null",
+        "method=lora method.schedule={kind:constant} +method.rates.extra=[1,a] ~method.about",
+        "method=peft peft.r=3 peft.more=[1,{a:b}]",
+        "recipe.lr=1e-3",
+        "recipe=default recipe.batch_size=007 recipe.lr.adapter=1e-3",
+        "model=vit_micro size=tiny",
+        "dataset=digits dataset.split.share=0.2 dataset.task.flip=true",
+        "method=cla method.update.rank=4 tracker=none isolate=true runs=/tmp/x cache=null seed=3",
+        "+banana=1 ++seed={a:1}",
+        "~seed",
     ],
-    ids=str,
 )
-def test_values_put_into_a_kept_choice_are_what_hydra_makes_of_all_words_at_once(group, typed, monkeypatch):
-    words, kept = [word for override in parse_words(typed) for word in expand(override)], {}
-    whole = answer(by_hydra(monkeypatch), group, words)
-    assert answer(compose_part, group, words, kept) == whole
-    assert answer(compose_part, group, words, kept) == whole, "nobody alters what is kept"
+def test_values_put_into_a_kept_choice_are_what_hydra_makes_of_all_words_at_once(typed, monkeypatch):
+    whole = answer(by_hydra(monkeypatch), typed)
+    kept = {}
+    assert isinstance(whole, dict)
+    assert answer(composed.in_full, typed, kept) == whole
+    assert answer(composed.in_full, typed, kept) == whole, "nobody alters what is kept"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "method=lora method.update.rankx=4",
+        "method=lora method.update.rank.deep=4",
+        "method=lora method.update.rank=${nowhere}",
+        "method=lora ~method.nothing",
+        "method=lora +method.update.rank=4",
+        "dataset=digits dataset.most.train=3",
+        "banana=1",
+        "method.x=1 seed=3",
+        "~seed ~banana",
+    ],
+)
+def test_what_is_refused_is_refused_in_the_sentence_that_hydras_refusal_has(typed, monkeypatch):
+    whole = answer(by_hydra(monkeypatch), typed)
+    assert isinstance(whole, str) and answer(composed.in_full, typed, {}) == whole
+
+
+def test_a_folder_of_configs_is_hydras_whatever_its_name(tmp_path, monkeypatch):
+    monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path))
+    (tmp_path / "seed").mkdir()
+    whole = answer(by_hydra(monkeypatch), "seed=3")
+    assert isinstance(whole, str) and answer(composed.in_full, "seed=3", {}) == whole
 
 
 def by_hydra(monkeypatch):
-    """`compose_part` with all words given to Hydra, nothing kept and no file read beside it."""
+    """All words given to Hydra at once, nothing kept and no file read beside it."""
 
     def composed_whole(*given):
         with monkeypatch.context() as patch:
             patch.setattr(compose, "_by_choice", lambda name, file, words, kept: compose._by_hydra(name, file, words))
-            patch.setattr(compose, "compose", composed.in_one_step)
-            return compose_part(*given)
+            return composed.in_full(*given)
 
-    monkeypatch.setattr(compose, "_compose", composed.in_full)
     return composed_whole
 
 
-def answer(composing, *given):
+def answer(composing, typed, *kept):
+    """What the words make of the whole config, or of the one group that they touch; or why they are refused."""
+    words = [word for override in parse_words(typed.split()) for word in expand(override)]
+    group = words[0].key if {word.axis for word in words} == {words[0].key} & set(compose.GROUPS) else None
+    name, words = (f"{group}/{words[0].shown}", words[1:]) if group else (compose.ROOT, words)
     try:
-        return composing(*given)
+        return composing(name, words, *kept)
     except SpecError as error:
         return str(error)
 
@@ -76,8 +103,8 @@ def answer(composing, *given):
 @pytest.mark.parametrize("group", [group for group in compose.GROUPS if group != "tracker"])
 def test_a_file_that_starts_from_no_other_is_what_hydra_makes_of_it(group, monkeypatch):
     for name in compose.choices(group):
-        words = [assign(group, name)]
-        assert compose_part(group, words) == by_hydra(monkeypatch)(group, words), name
+        typed = f"{group}={name}"
+        assert answer(composed.in_full, typed) == answer(by_hydra(monkeypatch), typed), name
 
 
 @pytest.mark.parametrize(
@@ -96,8 +123,7 @@ def test_a_file_of_ones_own_is_what_hydra_makes_of_it(text, tmp_path, monkeypatc
     monkeypatch.setenv("PEFTLAB_CONF", str(tmp_path))
     (tmp_path / "method").mkdir()
     (tmp_path / "method" / "mine.yaml").write_text(text)
-    words = [assign("method", "mine")]
-    assert answer(compose_part, "method", words) == answer(by_hydra(monkeypatch), "method", words)
+    assert answer(composed.in_full, "method=mine") == answer(by_hydra(monkeypatch), "method=mine")
 
 
 def test_of_one_choice_hydra_is_asked_once_whatever_its_values(monkeypatch):
