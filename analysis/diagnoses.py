@@ -34,7 +34,7 @@ def side_records(frame: Frame, kind: str, checkpoint: str = "selected") -> list[
 
 def _read(frame: Frame, kind: str, checkpoint: str) -> list[tuple[dict[str, Any], SideRecord]]:
     found = []
-    for run in frame.rows[frame.rows["done"]].to_dict("records") if frame.runs is not None else ():
+    for run in _finished(frame) if frame.runs is not None else ():
         folder = RunPaths(frame.runs / run["id"])  # type: ignore[operator]
         sides = [side for side in read_all(folder, kind, VERSIONS[kind]) if side.question["checkpoint"] == checkpoint]
         found += [(run, sides)] if sides else []
@@ -45,6 +45,13 @@ def _read(frame: Frame, kind: str, checkpoint: str) -> list[tuple[dict[str, Any]
         return answered[side.digest], sum(sizes), side.digest
 
     return [(run, max(sides, key=order)) for run, sides in found]
+
+
+def _finished(frame: Frame) -> list[dict[str, Any]]:
+    """The rows of finished runs; made once for a frame, and not to be written to."""
+    if "finished" not in frame.kept:
+        frame.kept["finished"] = frame.rows[frame.rows["done"]].to_dict("records")
+    return frame.kept["finished"]
 
 
 def _plain(side: SideRecord) -> dict[str, float]:

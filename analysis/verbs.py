@@ -4,9 +4,11 @@ import gc
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from harness.ledger.life import shown
 
 if TYPE_CHECKING:  # named only: pandas and rich load when a verb is called
     from argparse import Namespace
@@ -20,7 +22,9 @@ if TYPE_CHECKING:  # named only: pandas and rich load when a verb is called
 def report(given: "Namespace") -> int:
     """`peftlab report NAME… [--from wandb PROJECT] [--runs DIR] [--out DIR] [--partial] [--allow-mixed] [--json]`."""
     with _collector_off():
-        return _report(_frame(given), given.out, given.json)
+        with shown(f"reading the records of {', '.join(given.sweep)}"):
+            frame = _frame(given)
+        return _report(frame, given.out, given.json)
 
 
 @contextmanager
@@ -42,7 +46,8 @@ def _report(frame: "Frame", out: Path, as_json: bool) -> int:
     from analysis.report.build import write_report
     from analysis.report.summary import summary
 
-    path = write_report(frame, out / frame.name)
+    with shown("report", clock=False) as say:
+        path = write_report(frame, out / frame.name, say)
     return _print_json(summary(frame) | {"report": str(path)})
 
 
@@ -63,11 +68,12 @@ def _frame(given: "Namespace") -> "Frame":
 
 def compare(given: "Namespace") -> int:
     """`peftlab compare TABLE [--metric NAME] [--direction max|min] [--control METHOD] [--json]`: ranking tests."""
-    from analysis.compare import as_json, compare_csv, control_of
-    from analysis.tables.differences import difference_table
-    from analysis.tables.ranking import pair_table, rank_table
+    with shown(f"comparing what is in {given.table}"):
+        from analysis.compare import as_json, compare_csv, control_of
+        from analysis.tables.differences import difference_table
+        from analysis.tables.ranking import pair_table, rank_table
 
-    comparison = compare_csv(given.table, given.direction, given.metric)
+        comparison = compare_csv(given.table, given.direction, given.metric)
     control = control_of(comparison, given.control)
     if given.json:
         return _print_json(as_json(comparison, control))
@@ -77,12 +83,13 @@ def compare(given: "Namespace") -> int:
 
 def audit(given: "Namespace") -> int:
     """`peftlab audit NAME [--runs DIR] [--json]`: what is suspicious; exit code 1 when there is a finding."""
-    from analysis.audit import audit as findings_of
-    from analysis.audit import audit_table
-    from analysis.load import load
+    with shown(f"looking through the records of {given.sweep}"):
+        from analysis.audit import audit as findings_of
+        from analysis.audit import audit_table
+        from analysis.load import load
 
-    frame = load(given.sweep, given.runs, partial=True, allow_mixed=True)
-    findings = findings_of(frame)
+        frame = load(given.sweep, given.runs, partial=True, allow_mixed=True)
+        findings = findings_of(frame)
     if given.json:
         _print_json({"sweep": frame.name, "findings": [vars(finding) for finding in findings]})
     else:
@@ -92,10 +99,11 @@ def audit(given: "Namespace") -> int:
 
 def bundle(given: "Namespace") -> int:
     """`peftlab bundle NAME [OUT] [--runs DIR] [--json]`: a file of a sweep's records for others."""
-    from analysis.sharing.bundle import bundle as write_bundle
-    from analysis.sharing.bundle import said
+    with shown(f"checking the records of {given.sweep}, and masking what is of this machine"):
+        from analysis.sharing.bundle import bundle as write_bundle
+        from analysis.sharing.bundle import said
 
-    made = write_bundle(given.sweep, given.runs, given.out or Path(f"{given.sweep}.zip"))
+        made = write_bundle(given.sweep, given.runs, given.out or Path(f"{given.sweep}.zip"))
     if given.json:
         return _print_json(vars(made) | {"path": str(made.path)})
     for sentence in said(made):
@@ -105,31 +113,36 @@ def bundle(given: "Namespace") -> int:
 
 def pool(given: "Namespace") -> int:
     """`peftlab pool PLACE … [--out DIR] [--json]`: the records of several sites in one comparison."""
-    from analysis.sharing.pool import pooled
+    with _collector_off(), ExitStack() as until_the_end:
+        with shown("reading and checking the records of each place"):
+            from analysis.sharing.pool import pooled
 
-    with _collector_off(), pooled(given.places) as frame:
+            frame = until_the_end.enter_context(pooled(given.places))
         return _report(frame, given.out, given.json)
 
 
 def advise(given: "Namespace") -> int:
     """`peftlab advise [--max-gb N] [--max-hours N] [task=… model=… dataset=… method=…] [--runs DIR] [--json]`."""
-    from analysis.advise import advise as options_of
-    from analysis.advise import as_json as plain
-    from analysis.advise import everything, limits, sentences
-    from analysis.deciding import evidence
-    from analysis.tables.advice import advice_table
-    from analysis.unrecorded import unrecorded
-    from analysis.untried import Budget, untried, untried_cell
-    from analysis.untried import sentences as of_untried
+    with shown("reading the records of the store"):
+        from analysis.advise import advise as options_of
+        from analysis.advise import as_json as plain
+        from analysis.advise import everything, limits, sentences
+        from analysis.deciding import evidence
+        from analysis.tables.advice import advice_table
+        from analysis.unrecorded import unrecorded
+        from analysis.untried import Budget, untried, untried_cell
+        from analysis.untried import sentences as of_untried
 
-    wanted, limit = dict(given.wanted), Budget(given.max_gb, given.max_hours)
-    if said := unrecorded(given.runs, wanted):
-        absent = untried_cell(wanted, limit, given.estimate)
+        wanted, limit = dict(given.wanted), Budget(given.max_gb, given.max_hours)
+        if said := unrecorded(given.runs, wanted):
+            absent = untried_cell(wanted, limit, given.estimate)
+        else:
+            frame = everything(given.runs)
+            options = options_of(frame, wanted, given.max_gb, given.max_hours)
+            absent = untried(frame, options, wanted, limit, given.estimate)
+    if said:
         answer = {"options": [], "advice": [], "evidence": [], "limits": said, "untried": [vars(a) for a in absent]}
         return _print_json(answer) if given.json else _say((*said, *of_untried(absent, limit)))
-    frame = everything(given.runs)
-    options = options_of(frame, wanted, given.max_gb, given.max_hours)
-    absent = untried(frame, options, wanted, limit, given.estimate)
     if given.json:
         answer = {
             "options": plain(options),
@@ -190,5 +203,6 @@ def _answer(frame: "Frame", out: Path) -> None:
         print_table(table, console)
     for verdict in verdicts(frame):
         console.print(Text.assemble((f"{verdict.block}: ", "bold"), " ".join(verdict.sentences)))
-    path = write_report(frame, out / frame.name)
+    with shown("report", clock=False) as say:
+        path = write_report(frame, out / frame.name, say)
     console.print(f"Report: {path}", markup=False, soft_wrap=True, highlight=False)

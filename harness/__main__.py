@@ -3,6 +3,8 @@
 `python -m harness method=lora` is `peftlab run method=lora`; `python -m harness -m …` is `peftlab sweep …`.
 """
 
+import atexit
+import gc
 import io
 import os
 import sys
@@ -30,6 +32,7 @@ def main(argv: list[str] | None = None) -> int:
         from harness.cli.completion import answer_shell
 
         answer_shell()
+    atexit.register(gc.freeze)  # all memory is given back at the end: nobody need look for what is garbage in it
     words = list(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(

@@ -14,16 +14,18 @@ from analysis.report.content import sections
 from analysis.report.drawing import Drawing
 from analysis.report.page import page
 from analysis.table import Table
+from harness.ledger.life import Say
 from harness.ledger.paths import write_whole
 
 
-def write_report(frame: Frame, out: Path) -> Path:
+def write_report(frame: Frame, out: Path, say: Say = lambda words: None) -> Path:
     """Write index.html and, beside it, a .csv, .md, .tex of each table and a .png, .svg, .csv of each picture; returns
-    index.html.
+    index.html. say: is told what is being made.
     """
     out.mkdir(parents=True, exist_ok=True)
-    drawing, parts = Drawing(out), []
+    drawing, parts = Drawing(out, say), []
     for part in sections(frame):
+        say(f"report: {part.title}")
         drawing.add(part.pictures)
         write_tables(part.tables, out)
         parts.append(part)

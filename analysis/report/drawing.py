@@ -11,6 +11,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from analysis.figures.style import Picture
+from harness.ledger.life import Say
 from harness.ledger.paths import write_whole
 
 MOST = 4  # forks at once
@@ -23,8 +24,8 @@ class Drawing:
     with no other thread of Python, which could hold a lock for ever there. What a fork does not bring is drawn here.
     """
 
-    def __init__(self, out: Path) -> None:
-        self._out = out
+    def __init__(self, out: Path, say: Say = lambda words: None) -> None:
+        self._out, self._say = out, say
         self._waiting: list[Picture] = []
         self._forks: list[tuple[BaseProcess, Connection, Picture]] = []
         self._inline: dict[str, str] = {}
@@ -40,6 +41,7 @@ class Drawing:
         """The SVG of each picture for a page, by its name, when all files are written."""
         while self._waiting:
             picture = self._waiting.pop(0)
+            self._say(f"report: drawing {picture.title}")
             self._inline[picture.name] = draw(picture, self._out)
             self._hand_out()
         for fork in self._forks:

@@ -41,7 +41,11 @@ _RULES = tuple(
 def scrub_secrets(text: str) -> str:
     """Masks secrets (values of the environment's variables that are called so, and texts of the usual forms),
     addresses and absolute paths."""
-    for value in _secrets():
+    return _masked(text, _secrets())
+
+
+def _masked(text: str, secrets: Iterable[str]) -> str:
+    for value in secrets:
         text = text.replace(value, "[secret]")
     for pattern, mask in _RULES:
         text = pattern.sub(mask, text)
@@ -50,14 +54,15 @@ def scrub_secrets(text: str) -> str:
 
 def scrub_for(hosts: Iterable[str] = ()) -> Scrub:
     """`scrub_secrets`, and names beside: this machine's and these host names, and the user's. A name within a longer
-    word stays."""
+    word stays. The environment is read once."""
+    secrets = _secrets()
     machines = {platform.node(), *hosts}
     machines |= {host.split(".")[0] for host in machines}
     named = {"[host]": machines.difference(_OF_NOBODY), "[user]": _users().difference(_OF_NOBODY)}
     words = [(re.compile(rf"(?<!\w)(?:{_any(texts)})(?!\w)"), mask) for mask, texts in named.items() if texts]
 
     def scrub(text: str) -> str:
-        text = scrub_secrets(text)
+        text = _masked(text, secrets)
         for pattern, mask in words:
             text = pattern.sub(mask, text)
         return text

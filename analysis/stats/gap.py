@@ -1,11 +1,9 @@
 """The interval of a difference of two mean losses on different examples, over seeds and examples."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from analysis.stats.bootstrap import percentile, t_draws
+from analysis.stats.bootstrap import drawn_again, percentile, t_draws
 from analysis.stats.intervals import Estimate
 
 Floats = NDArray[np.float64]
@@ -39,9 +37,5 @@ def _split(losses: ArrayLike, weights: ArrayLike) -> tuple[Floats, Floats]:
 
 def _means(losses: Floats, weights: Floats, rng: np.random.Generator, reps: int) -> Floats:
     """(reps,) weighted means of examples drawn again."""
-    n = len(losses)
-    means: list[Sequence[float]] = []
-    for start in range(0, reps, 200):
-        counts = rng.multinomial(n, np.full(n, 1 / n), min(200, reps - start))
-        means.append((counts @ losses) / (counts @ weights))
-    return np.concatenate(means)
+    chunks = drawn_again(len(losses), reps, rng)
+    return np.concatenate([losses[drawn].sum(1) / weights[drawn].sum(1) for drawn in chunks])

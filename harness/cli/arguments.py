@@ -9,12 +9,15 @@ from harness.cli.commands import VERBS
 from harness.cli.grammar import load
 from harness.cli.help import TEXTS, WIDTH, overrides_help
 from harness.ledger.errors import SpecError, nearest
+from harness.ledger.life import shown
 
 
 def call(name: str, argv: Sequence[str]) -> int:
     """Do a verb with these words; its exit code. Raises HarnessError with the one sentence to print."""
     given = parse(name, argv)
-    return load(VERBS[name].target)(given)
+    with shown(f"peftlab {name}: loading", clock=False):  # the packages that read records take a second
+        verb = load(VERBS[name].target)
+    return verb(given)
 
 
 def parse(name: str, argv: Sequence[str]) -> Namespace:

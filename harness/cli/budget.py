@@ -16,6 +16,7 @@ from harness.config.overrides import assign
 from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import SpecError
 from harness.ledger.identity import canonical
+from harness.ledger.life import Say, shown
 from harness.ledger.lookup import find_run
 from harness.ledger.parse import parse
 from harness.ledger.side_record import SideRecord, write
@@ -67,16 +68,28 @@ def main(given: Namespace) -> int:
     runs = [find_run(store, prefix) for prefix in own["tasks"].split(",") if prefix]
     weights = _weights(own.get("weights"), runs)
     _check(runs, store, measured=None in weights)
-    tasks = [_adapter(run, weight, settings) for run, weight in zip(runs, weights, strict=True)]
+    with shown("loading the adapters") as say:
+        answer = _answer(given, runs, weights, settings, say)
+    _write(answer, runs, store)
+    print(json.dumps(answer, indent=2) if given.json else _text(answer))
+    return 0
+
+
+def _answer(
+    given: Namespace, runs: Sequence[str], weights: Sequence[float | None], settings: Settings, say: Say
+) -> dict[str, Any]:
+    tasks = []
+    for run, weight in zip(runs, weights, strict=True):
+        say(f"run {run}: its adapter" + ("" if weight else ", and what it adds on validation"))
+        tasks.append(_adapter(run, weight, settings))
     gains = {key: values for task in tasks for key, values in task.gains.items()}
     costs = {key: cost for task in tasks for key, cost in task.costs.items()}
     answer: dict[str, Any] = {"parameters": given.parameters, "tasks": {task.run: task.weight for task in tasks}}
     answer["shared"] = {name: _row(tasks, gains, costs, ranks) for name, ranks in _all(gains, costs, given.parameters)}
     if given.merge:
+        say("merging them, and the scores of each task")
         answer["merged"] = _merge(tasks, given.parameters, settings, given.to)
-    _write(answer, runs, store)
-    print(json.dumps(answer, indent=2) if given.json else _text(answer))
-    return 0
+    return answer
 
 
 def _is_own(override: Override) -> bool:

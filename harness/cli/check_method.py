@@ -26,6 +26,7 @@ from harness.config.overrides import assign, parse_words
 from harness.config.resolve import Resolver
 from harness.config.settings import settings_from
 from harness.ledger.errors import SpecError, nearest
+from harness.ledger.life import shown
 from harness.ledger.method_check import STATES, VERSION, MethodCheck, Promise, write_check
 from harness.ledger.names import check_plain
 from harness.ledger.paths import write_whole
@@ -113,15 +114,13 @@ def _name(said: str, kept: Path) -> str:
 
 
 def _contract(spec: MethodSpec) -> tuple[Promise, ...]:
-    from harness.planning.method_contract import contract  # torch, once the method is known to be one
-
     rows = []
-    for promise, found in contract(spec):
-        if sys.stderr.isatty():
-            print(f"\r\033[K{promise}", end="", file=sys.stderr)
-        rows.append(Promise(promise, found.state, found.why))
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+    with shown(f"{spec.name}: trying its contract") as say:
+        from harness.planning.method_contract import contract  # torch, once the method is known to be one
+
+        for promise, found in contract(spec):
+            say(promise)
+            rows.append(Promise(promise, found.state, found.why))
     return tuple(rows)
 
 

@@ -32,6 +32,7 @@ from harness.execution.command import answer
 from harness.execution.launcher import CheckResult
 from harness.ledger.dataset_spec import DatasetSpec, Generation
 from harness.ledger.errors import SpecError
+from harness.ledger.life import shown
 from harness.ledger.model_spec import BuiltinModel, ModelSpec
 from harness.ledger.units import format_bytes
 from harness.measure.cores import by_node, why_not_pinned
@@ -46,8 +47,9 @@ INSTALL = "pip install -c constraints.txt -e ."
 
 def main(given: Namespace) -> int:
     """`peftlab doctor [sweep=NAME …] [--json]`: 0 when this machine can do it, else 1 with what is missing."""
-    request = request_of(given.overrides)
-    checks = examine(request, asked=bool(given.overrides))
+    with shown("asking this machine, its queues and the hub"):
+        request = request_of(given.overrides)
+        checks = examine(request, asked=bool(given.overrides))
     if given.json:
         print(json.dumps([vars(check) for check in checks]))
     else:

@@ -2,6 +2,7 @@
 
 import json
 from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,6 +14,7 @@ from harness.cli.model_card import Told, model_card
 from harness.cli.new_folder import new_folder, refuse_existing
 from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import RecordError
+from harness.ledger.life import shown
 from harness.ledger.lookup import find_run
 from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
@@ -34,7 +36,16 @@ BASE = "base_model"  # where a base model lies that is at no hub
 
 def export(given: Namespace) -> int:
     """`peftlab export RUN DIR`: adapter_config.json and adapter_model.safetensors that peft loads."""
-    asked = _asked(given)
+    return _written(_asked(given), _write_adapter)
+
+
+def merge(given: Namespace) -> int:
+    """`peftlab merge RUN_ID DIR`: the model with the update in its weights, loadable by transformers alone."""
+    return _written(_asked(given), _write_merged)
+
+
+def _write_adapter(asked: "_Asked") -> tuple[str, dict[str, Any]]:
+    """What is in the folder, and facts of it for --json."""
     loaded, method = restored(asked.run_id, asked.settings)
     task = asked.spec.dataset.task
     elsewhere = asked.folder.resolve() / BASE if _is_its_base(asked, loaded) else None
@@ -51,12 +62,11 @@ def export(given: Namespace) -> int:
         told = Told(f"This is {what}. Its base model is {_where(asked, is_here)}.", "peft", code)
         _write_rest(asked, loaded, folder, told)
     base_is = f" Its base is the model in {loaded.spec.quantization}." if loaded.spec.quantization else ""
-    return _event_log(asked, f"{what}; load it as its README.md says.{base_is}", rank=config.get("r"))
+    return f"{what}; load it as its README.md says.{base_is}", {"rank": config.get("r")}
 
 
-def merge(given: Namespace) -> int:
-    """`peftlab merge RUN_ID DIR`: the model with the update in its weights, loadable by transformers alone."""
-    asked = _asked(given)
+def _write_merged(asked: "_Asked") -> tuple[str, dict[str, Any]]:
+    """What is in the folder, and facts of it for --json."""
     loaded, method = restored(asked.run_id, asked.settings)
     from harness.models.loaded import check_base
 
@@ -76,7 +86,7 @@ def merge(given: Namespace) -> int:
         what = f"This is a plain {kind} with the update in its weights." + _repacked(loaded, error)
         _write_rest(asked, loaded, folder, Told(what, "transformers", code))
     said = f"a plain {kind}; load it with {kind}.from_pretrained(DIR)." + _repacked(loaded, error)
-    return _event_log(asked, said, model=kind, **({} if error is None else {"repacking_error": error}))
+    return said, {"model": kind} | ({} if error is None else {"repacking_error": error})
 
 
 def _repacked(loaded: "LoadedModel", error: float | None) -> str:
@@ -196,7 +206,10 @@ def _where(asked: _Asked, is_here: bool) -> str:
     return f"in its folder `{BASE}`: if you move it, write the new place into adapter_config.json"
 
 
-def _event_log(asked: _Asked, what: str, **facts: Any) -> int:
+def _written(asked: _Asked, write: Callable[[_Asked], tuple[str, dict[str, Any]]]) -> int:
+    """Write the folder, and say what is in it."""
+    with shown(f"run {asked.run_id}: loading its model"):
+        what, facts = write(asked)
     if asked.as_json:
         print(json.dumps({"run": asked.run_id, "folder": str(asked.folder), **facts}))
     else:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from hydra.core.override_parser.types import Override
 
 from harness.config.settings import default_cache
+from harness.ledger.life import shown
 from harness.ledger.quantity import Measured, Quantity
 from harness.planning.estimate import PROBES
 from harness.planning.history import keep_probe
@@ -30,12 +31,10 @@ def main(given: Namespace) -> int:
 def measure(overrides: Sequence[Override]) -> Probe:
     """The probe that these words ask for, kept for `peftlab plan`. Raises SpecError for an unknown key or choice."""
     request = request_of(overrides)
-    from harness.probe.run import probe  # torch, once the request is known to be sound
+    with shown("loading the model", clock=False) as say:
+        from harness.probe.run import probe  # torch, once the request is known to be sound
 
-    emit: Callable[[str], None] = lambda line: print(f"\r\033[K{line}", end="", file=sys.stderr)  # noqa: E731
-    result = probe(request, emit if sys.stderr.isatty() else lambda line: None)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
+        result = probe(request, say)
     if not request.options.counts:  # `peftlab plan` estimates times from it
         keep_probe(default_cache() / PROBES, probe_to_json(result), request.model.size)
     return result

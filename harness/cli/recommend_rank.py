@@ -21,6 +21,7 @@ from harness.config.overrides import assign
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import RecordError, SpecError
+from harness.ledger.life import Say, shown
 from harness.ledger.lookup import find_run
 from harness.ledger.parse import parse
 from harness.ledger.plan import read_plan
@@ -67,13 +68,15 @@ def main(given: Namespace) -> int:
     if not 0 < given.energy <= 1:
         raise SpecError(f"--energy {given.energy}: a share is above 0 and at most 1, as in --energy 0.9.")
     asked = _asked(request, given.source, settings)
-    from harness.probe.rank_advice import Question
+    with shown("loading model and data") as say:
+        from harness.probe.rank_advice import Question
 
-    question = Question(energy=given.energy)
-    answers = [_advised(spec, run_id, data, question, settings) for spec, run_id, data in asked]
-    for answer in answers:
-        _keep(answer, question, settings)
-    evidence = load(EVIDENCE)(settings.runs)
+        question = Question(energy=given.energy)
+        answers = [_advised(spec, run_id, data, question, settings, say) for spec, run_id, data in asked]
+        say("the picture, and the evidence of the store")
+        for answer in answers:
+            _keep(answer, question, settings)
+        evidence = load(EVIDENCE)(settings.runs)
     if given.json:
         print(json.dumps({"question": asdict(question), "answers": [_plain(a) for a in answers], "evidence": evidence}))
         return 0
@@ -123,7 +126,9 @@ def _widest(name: str, store: Store) -> list[str]:
     return [run_id for _, _, run_id in widest.values()]
 
 
-def _advised(spec: RunSpec, run_id: str | None, data: bool, question: "Question", settings: Settings) -> Advised:
+def _advised(
+    spec: RunSpec, run_id: str | None, data: bool, question: "Question", settings: Settings, say: Say
+) -> Advised:
     from harness.measure.clocks import pick_device
     from harness.probe.rank_advice import advise
     from methods.adapters import AdapterMethod
@@ -135,6 +140,7 @@ def _advised(spec: RunSpec, run_id: str | None, data: bool, question: "Question"
             raise RecordError(f"run {run_id}: {spec.method.name} has no low-rank update to look at.")
         updates = method.updates
     device = pick_device(settings.device)
+    say(f"{spec.model.name}: spectra of its weights" + (f", and gradients on {spec.dataset.name}" if data else ""))
     return Advised(spec, advise(spec, question, settings.cache, device, data=data, updates=updates), run_id)
 
 

@@ -10,7 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from rich.console import Console
+
 from harness.cli.present_data import of_present_data
+from harness.cli.run_live import shown_live
 from harness.config.overrides import Assignment, assign
 from harness.config.resolve import Resolver
 from harness.config.settings import Settings
@@ -55,7 +58,9 @@ def search_here(search: Search) -> list[Trial]:
         if todo is None:
             write_study(search.store, search.name, search.spec, runs)
             return trials
-        outcome = do(todo, {todo.id: todo}, search.store, lambda run, leased: do_run(run, leased, search.settings))
+        said = Console(stderr=True, highlight=False, soft_wrap=True)
+        with shown_live(todo.id, search.store.paths(todo.id).events, said):
+            outcome = do(todo, {todo.id: todo}, search.store, lambda run, leased: do_run(run, leased, search.settings))
         busy |= {todo.id} if outcome in ("held", "later") else set()
 
 

@@ -12,6 +12,7 @@ from harness.cli.serve_table import print_served
 from harness.config.overrides import expand
 from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import SpecError
+from harness.ledger.life import Say, shown
 from harness.ledger.parse import parse
 from harness.ledger.side_record import SideRecord, write
 from harness.ledger.store import Store
@@ -33,10 +34,11 @@ def main(given: Namespace) -> int:
     settings = settings_from(request_of([o for o in given.overrides if o.key_or_group not in KEYS]).config)
     if given.picture is not None and given.picture.suffix != ".png":
         raise SpecError(f"--picture: {given.picture} must end in .png.")
-    from harness.probe.serving import ServeOptions
+    with shown(f"{given.source}: loading model and adapter") as say:
+        from harness.probe.serving import ServeOptions
 
-    options = parse(ServeOptions, vars(ServeOptions()) | own, "serve-probe")
-    answer = _answer(given.source, settings, options)
+        options = parse(ServeOptions, vars(ServeOptions()) | own, "serve-probe")
+        answer = _answer(given.source, settings, options, say)
     if given.picture is not None:
         load("analysis.figures.serving:draw_serving")(answer, given.picture)
     print(json.dumps(answer)) if given.json else print_served(answer)
@@ -52,24 +54,24 @@ def _value(override: "Override") -> Any:
     return override.value()
 
 
-def _answer(source: str, settings: Settings, options: "ServeOptions") -> dict[str, Any]:
+def _answer(source: str, settings: Settings, options: "ServeOptions", say: Say) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as place:
         if (folder := Path(source)).is_dir() and (folder / "adapter_config.json").is_file():
             from harness.models.adapter_base import base_of
 
-            return _measured(base_of(folder), folder, Path(place), settings, options, None)
-        return _of_run(source, settings, options, Path(place))
+            return _measured(base_of(folder), folder, Path(place), settings, options, None, say)
+        return _of_run(source, settings, options, Path(place), say)
 
 
-def _of_run(source: str, settings: Settings, options: "ServeOptions", place: Path) -> dict[str, Any]:
+def _of_run(source: str, settings: Settings, options: "ServeOptions", place: Path, say: Say) -> dict[str, Any]:
     from harness.cli.serve_run import subject_of
 
     run_id, spec, loaded, tuned, scored = subject_of(source, settings, place / "adapter")
     if tuned is None:
-        answer = _measured(loaded.model, place / "adapter", place, settings, options, scored)
+        answer = _measured(loaded.model, place / "adapter", place, settings, options, scored, say)
     else:
         state = Store(settings.runs).paths(run_id).adapter / "state.safetensors"
-        answer = _beside(loaded.model, tuned, state.stat().st_size, settings, options, scored)
+        answer = _beside(loaded.model, tuned, state.stat().st_size, settings, options, scored, say)
     from harness.measure.clocks import pick_device
     from harness.measure.environment import provenance
 
@@ -80,7 +82,13 @@ def _of_run(source: str, settings: Settings, options: "ServeOptions", place: Pat
 
 
 def _measured(
-    base: Any, folder: Path, place: Path, settings: Settings, options: "ServeOptions", scored: "Scored | None"
+    base: Any,
+    folder: Path,
+    place: Path,
+    settings: Settings,
+    options: "ServeOptions",
+    scored: "Scored | None",
+    say: Say,
 ) -> dict[str, Any]:
     from harness.measure.clocks import pick_device
     from harness.models.adapter_base import adapter_config
@@ -90,9 +98,10 @@ def _measured(
     base = base.to(device).eval()
     request = request_for(base, options, config.get("task_type") == "CAUSAL_LM", device)
     lower = _lower(folder, place, options.ranks)
-    rows, why = serve(base, folder, lower, request)
+    rows, why = serve(base, folder, lower, request, say)
     sizes = {name: _bytes(path) for name, path in {"unmerged": folder, **lower}.items()}
     sizes["merged"] = sizes["base model"] = sum(p.numel() * p.element_size() for p in base.parameters())
+    say("what merging rounds off, and the score of the test split")
     return {
         "rows": [row | {"bytes": sizes.get(row["way"])} for row in rows],
         "merge_error": merge_errors(base, folder, request),
@@ -114,7 +123,7 @@ def _context(config: Mapping[str, Any], base: Any) -> dict[str, Any] | None:
 
 
 def _beside(
-    base: Any, tuned: Any, size: int, settings: Settings, options: "ServeOptions", scored: "Scored"
+    base: Any, tuned: Any, size: int, settings: Settings, options: "ServeOptions", scored: "Scored", say: Say
 ) -> dict[str, Any]:
     """The answer of a run whose update is no PEFT adapter: the model as it was trained, beside the base."""
     from harness.measure.clocks import pick_device
@@ -122,7 +131,8 @@ def _beside(
 
     device = pick_device(settings.device)
     base, tuned = base.to(device).eval(), tuned.to(device).eval()
-    rows, why = serve_beside(base, tuned, request_for(base, options, base.can_generate(), device))
+    rows, why = serve_beside(base, tuned, request_for(base, options, base.can_generate(), device), say)
+    say("the score of the test split")
     sizes = {BASE: sum(p.numel() * p.element_size() for p in base.parameters()), UNMERGED: size}
     return {
         "rows": [row | {"bytes": sizes[row["way"]]} for row in rows],

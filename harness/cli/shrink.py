@@ -10,6 +10,7 @@ from harness.cli.export import restored
 from harness.cli.tables import folding_table
 from harness.config.settings import Settings, settings_from
 from harness.ledger.errors import RecordError
+from harness.ledger.life import Say, shown
 from harness.ledger.lookup import find_run
 from harness.ledger.parse import parse
 from harness.ledger.side_record import SideRecord, write
@@ -22,7 +23,8 @@ def main(given: Namespace) -> int:
     """Print score and latency by rank, and score by share kept; the answer also lies beside the run (`shrunk`)."""
     settings = settings_from(request_of(given.overrides).config)
     run_id = find_run(Store(settings.runs), given.run)
-    answer = _measured(run_id, settings)
+    with shown(f"run {run_id}: loading model and data") as say:
+        answer = _measured(run_id, settings, say)
     if given.json:
         print(json.dumps({"run": run_id, **answer}))
     else:
@@ -30,7 +32,7 @@ def main(given: Namespace) -> int:
     return 0
 
 
-def _measured(run_id: str, settings: Settings) -> dict[str, Any]:
+def _measured(run_id: str, settings: Settings, say: Say) -> dict[str, Any]:
     loaded, method = restored(run_id, settings)
     from harness.data.load import Encoder, load_data
     from harness.measure.clocks import pick_device
@@ -51,7 +53,7 @@ def _measured(run_id: str, settings: Settings) -> dict[str, Any]:
     data = load_data(spec.dataset, Encoder(task.encode, task.length, loaded.processor_key), settings.cache)
     recipe, model = spec.recipe, loaded.model.to(device)
     bench = Bench(model, task, data, spec.dataset, recipe.eval_batch_size, recipe.precision, device)
-    answer = shrink(method, bench, spec.seed)
+    answer = shrink(method, bench, spec.seed, lambda words: say(f"run {run_id}: {words}"))
     question = {"shares": list(SHARES), "draws": DRAWS, "repeats": REPEATS, "metric": spec.dataset.metric}
     write(store.paths(run_id), SideRecord("shrunk", 1, run_id, question, answer, provenance(device)))
     return answer

@@ -17,6 +17,7 @@ from rich.console import Console
 from harness.cli.grammar import load
 from harness.cli.tables import folding_table
 from harness.ledger.errors import SpecError
+from harness.ledger.life import shown
 
 if TYPE_CHECKING:  # torch is loaded once the request is known to be sound
     from harness.models.squeeze import SqueezedModule
@@ -27,6 +28,16 @@ PICTURE = "analysis.figures.spectrum:draw_spectrum"
 def main(given: Namespace) -> int:
     """Write the squeezed adapter with `squeeze.csv` (a row a module) and `spectrum.png`; print a table by kind."""
     _check(given)
+    with shown(f"{given.adapter}: squeezing"):
+        modules = _squeezed(given)
+    if given.json:
+        print(json.dumps([asdict(module) for module in modules]))
+    else:
+        _print(modules, given.out)
+    return 0
+
+
+def _squeezed(given: Namespace) -> "list[SqueezedModule]":
     from harness.models.lora_folder import open_lora
     from harness.models.squeeze import RankTarget, squeeze
 
@@ -35,11 +46,7 @@ def main(given: Namespace) -> int:
         modules = squeeze(source, part, target, given.backend)
         _write_csv(modules, part / "squeeze.csv")
         load(PICTURE)(part / "squeeze.csv", part / "spectrum.png")
-    if given.json:
-        print(json.dumps([asdict(module) for module in modules]))
-    else:
-        _print(modules, given.out)
-    return 0
+    return modules
 
 
 def _check(given: Namespace) -> None:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.progress import track
 
 from harness.config.settings import settings_from
+from harness.ledger.life import shown
 from harness.ledger.store import Store
 from harness.planning.plan import request_of
 from harness.trackers.wandb_mirror import unreachable
@@ -47,7 +48,10 @@ def main(given: Namespace) -> int:
 
 def _uploaded(runs: list[list[Path]], store: Store) -> tuple[list[list[Path]], str]:
     """Upload them; those that are still waiting, and why."""
-    if reason := unreachable(os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"):
+    address = os.environ.get("WANDB_BASE_URL") or "https://api.wandb.ai"
+    with shown("asking the server of W&B"):
+        reason = unreachable(address)
+    if reason:
         return runs, f"{reason}; sync where there is a network"
     answers = [upload(folders) for folders in track(rounds(runs), "uploading", console=Console(stderr=True))]
     left = waiting(store)

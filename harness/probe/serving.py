@@ -18,6 +18,7 @@ import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
+from harness.ledger.life import Say
 from harness.measure.clocks import synchronise
 from harness.measure.contention import Contention
 from harness.models.config import text_config
@@ -94,7 +95,7 @@ def merged(base: nn.Module, folder: Path) -> nn.Module:
 
 
 def serve(
-    base: nn.Module, folder: Path, lower: Mapping[str, Path], request: Request
+    base: nn.Module, folder: Path, lower: Mapping[str, Path], request: Request, say: Say = lambda words: None
 ) -> tuple[list[dict[str, Any]], str | None]:
     """A row for each way, as plain data: its times of every round and their ratios to the merged model's; and why the
     times may not be compared with others, where they may not."""
@@ -102,19 +103,21 @@ def serve(
     floor = {MERGED: merged(base, folder)} if merges(base, folder) else {BASE: base}
     ways = {name: Way(model, None) for name, model in floor.items()} | {UNMERGED: Way(live, UNMERGED)}
     ways |= {name: Way(live, name) for name in lower} | {SWITCHED: Way(live, None, (UNMERGED, "second"))}
-    return _served(ways, request)
+    return _served(ways, request, say)
 
 
-def serve_beside(base: nn.Module, tuned: nn.Module, request: Request) -> tuple[list[dict[str, Any]], str | None]:
+def serve_beside(
+    base: nn.Module, tuned: nn.Module, request: Request, say: Say = lambda words: None
+) -> tuple[list[dict[str, Any]], str | None]:
     """As `serve`, of a model whose update is no PEFT adapter, and the base model."""
-    return _served({BASE: Way(base, None), UNMERGED: Way(tuned.eval(), None)}, request)
+    return _served({BASE: Way(base, None), UNMERGED: Way(tuned.eval(), None)}, request, say)
 
 
-def _served(ways: Mapping[str, Way], request: Request) -> tuple[list[dict[str, Any]], str | None]:
+def _served(ways: Mapping[str, Way], request: Request, say: Say) -> tuple[list[dict[str, Any]], str | None]:
     """The first way is what the others are held against."""
     floor, *_ = ways
     contention = Contention(next(ways[floor].model.parameters()).device)
-    times = _timed(ways, request, contention)
+    times = _timed(ways, request, contention, say)
     rows = [_row(name, times[name], (floor, times[floor]), request) for name in ways]
     return rows, contention.why_not_comparable()
 
@@ -129,13 +132,17 @@ def merges(base: nn.Module, folder: Path) -> bool:
 
 
 @torch.inference_mode()
-def _timed(ways: Mapping[str, Way], request: Request, contention: Contention) -> dict[str, list[tuple[float, float]]]:
+def _timed(
+    ways: Mapping[str, Way], request: Request, contention: Contention, say: Say
+) -> dict[str, list[tuple[float, float]]]:
     """(prefill, decode) in ms by round; the first round warms up."""
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     chance, order = random.Random(0), list(ways)
+    say("warm-up")
     _round(ways, order, request, 0)
     with contention.window():
         for number in range(request.options.rounds):
+            say(f"round {number + 1} of {request.options.rounds}")
             chance.shuffle(order)
             for name, taken in _round(ways, order, request, number).items():
                 times[name].append(taken)

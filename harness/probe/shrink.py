@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from harness.data.load import Data
 from harness.ledger.dataset_spec import DatasetSpec
+from harness.ledger.life import Say
 from harness.measure.clocks import synchronise
 from harness.measure.precision import autocast
 from harness.tasks.task import Task
@@ -70,19 +71,23 @@ def why_not(method: Any) -> str | None:
     return "only LoRA-like updates (low_rank) and DyLoRA's (nested) can be served at lower ranks"
 
 
-def shrink(method: AdapterMethod, bench: Bench, seed: int) -> dict[str, Any]:
+def shrink(method: AdapterMethod, bench: Bench, seed: int, say: Say = lambda words: None) -> dict[str, Any]:
     """whole, served (by rank, descending) and dropped, as plain data; the adapter is left as it was."""
     updates: Mapping[str, Any] = method.updates
+    say("the score as it was trained")
     answer: dict[str, Any] = {"whole": bench.scores(), "served": [], "dropped": []}
     ranks = _ranks(updates)
-    for rank in ranks:
+    for number, rank in enumerate(ranks, 1):
+        say(f"the score at rank {rank}, {number} of {len(ranks)}")
         with _at_rank(updates, rank):
             answer["served"].append({"rank": rank} | bench.scores())
+    say("the time of a forward pass, all ranks in turns")
     for entry, seconds in zip(answer["served"], _latencies(updates, bench, ranks), strict=True):
         entry["latency_ms"] = 1e3 * seconds
     for kept in SHARES:
         for how, draws in (("random", DRAWS), ("magnitude", 1)):
             for draw in range(draws):
+                say(f"the score with {kept:.0%} of the parameters, {how}, draw {draw + 1} of {draws}")
                 with _changed(updates, _dropper(kept, how, seed, draw)):
                     answer["dropped"].append({"how": how, "kept": kept, "draw": draw} | bench.scores())
     return answer

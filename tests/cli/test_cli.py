@@ -8,8 +8,10 @@ import sys
 import pytest
 
 from harness.__main__ import main
+from harness.cli import arguments
 from harness.cli.commands import VERBS
 from harness.cli.grammar import load
+from tests.terminal import on_terminal
 
 DIGITS = ["model=vit_micro", "dataset=digits", "recipe.epochs=1", "tracker=none", "device=cpu"]
 FLAG = re.compile(r"--[a-z][a-z-]+")
@@ -64,6 +66,14 @@ def test_the_help_of_a_verb_lists_what_there_is_to_choose_from(capsys):
     assert main(["sweep", "method=lora", "-h"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in ("r_c3la", "minilm", "stdlib_docs", "quickstart", "example_site"))
+
+
+def test_a_verb_says_that_it_loads_before_it_does_and_its_answer_stands_alone(monkeypatch):
+    seen = []
+    monkeypatch.setattr(arguments, "load", lambda target: lambda given: seen.append(stream.getvalue()) or 0)
+    with on_terminal() as stream:
+        assert main(["status", "quickstart"]) == 0
+    assert seen == ["\r\033[Kpeftlab status: loading\r\033[K"]
 
 
 def test_a_second_call_answers_from_the_record_without_torch(tmp_path, peftlab_cache, capsys):

@@ -17,6 +17,7 @@ from harness.ledger.spec import RunSpec
 from harness.ledger.store import Store
 from harness.planning.plan import read_request
 from harness.tasks.build import build
+from tests.terminal import on_terminal
 
 WORDS = ("model=vit_micro", "dataset=digits", "recipe=quick_image", "recipe.max_steps=10", "recipe.evaluations=2",
          "tracker=none", "method.update.rank=4", "method.update.alpha=8")  # fmt: skip
@@ -43,7 +44,10 @@ def shrunk(request, words):
     ids = [path.parent.name for path in store.root.glob("*/record.json")]
     (run_id,) = [i for i in ids if store.read(i).spec["method"]["name"] == request.param]
     before = {p: p.read_bytes() for p in store.paths(run_id).folder.rglob("*") if p.is_file()}
-    assert main(["shrink", run_id[:10], *words]) == 0
+    with on_terminal() as said:
+        assert main(["shrink", run_id[:10], *words]) == 0
+    for what in ("loading model and data", "the score at rank 3, ", "the score with 5% of the parameters, random"):
+        assert f"\r\033[Krun {run_id}: {what}"[:79] in said.getvalue()
     assert all(path.read_bytes() == content for path, content in before.items())
     (side,) = (store.paths(run_id).folder / "shrunk").glob("*.json")
     return run_id, json.loads(side.read_text())["answer"], store
