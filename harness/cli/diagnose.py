@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
-from rich.progress import Progress
 
 from harness.config.overrides import expand
 from harness.config.settings import Settings, settings_from
@@ -19,6 +18,7 @@ from harness.ledger.diagnoses import CHECKPOINTS, VERSIONS, in_order
 from harness.ledger.errors import SpecError
 from harness.ledger.plan import Plan, read_plan
 from harness.ledger.store import Store
+from harness.planning.counted import counted
 from harness.planning.plan import request_of
 
 if TYPE_CHECKING:
@@ -61,13 +61,12 @@ def _diagnosed(
     """All of them, with a bar while it lasts; as many processes as a sweep has here, but one where there are GPUs."""
     outcomes: list[Diagnosis] = []
     processes, threads = at_once(cluster, settings)
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("diagnosing", total=len(plan.ids) * len(kinds))
+    with counted(f"diagnosing {plan.name}", len(plan.ids) * len(kinds)) as one_more:
         for outcome in diagnose(
             plan.ids, Store(settings.runs), settings, kinds, asked, processes=processes, threads=threads
         ):
             outcomes.append(outcome)
-            bar.advance(task)
+            one_more()
     return outcomes
 
 

@@ -9,7 +9,7 @@ import sys
 import threading
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from harness.data.hub import Unavailable, download, unreachable
 from harness.data.hub_cache import Artifact, cache_folder, locate, mirror_of, missing_files
 from harness.data.mirror import check_blobs, write_mirror
 from harness.ledger.errors import DataError, SpecError
+from harness.ledger.life import Say, shown
 from harness.ledger.units import format_bytes
 from harness.planning.plan import request_of
 from harness.planning.requirements import required_artifacts
@@ -58,9 +59,10 @@ def fetch(artifacts: Sequence[Artifact], mirror: Path | None = None) -> list[Out
     reason: str | None = None
     asked = False
     outcomes = []
-    with _progress() as progress:
+    with _progress() as progress, _logged() as say:
         whole = progress.add_task("repositories", total=len(artifacts))
-        for artifact in artifacts:
+        for number, artifact in enumerate(artifacts, 1):
+            say(f"{artifact.repo}, {number} of {len(artifacts)} repositories")
             place = locate(artifact, mirror or mirror_of())
             if place is None and not asked:
                 reason, asked = unreachable(), True
@@ -113,6 +115,11 @@ def _progress() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         yield progress
+
+
+def _logged() -> AbstractContextManager[Say]:
+    """In a log, where no bar is drawn."""
+    return nullcontext(lambda words: None) if sys.stderr.isatty() else shown("fetching")
 
 
 @contextmanager

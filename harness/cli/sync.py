@@ -17,11 +17,11 @@ from itertools import zip_longest
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import track
 
 from harness.config.settings import settings_from
 from harness.ledger.life import shown
 from harness.ledger.store import Store
+from harness.planning.counted import counted
 from harness.planning.plan import request_of
 from harness.trackers.wandb_mirror import unreachable
 
@@ -53,7 +53,11 @@ def _uploaded(runs: list[list[Path]], store: Store) -> tuple[list[list[Path]], s
         reason = unreachable(address)
     if reason:
         return runs, f"{reason}; sync where there is a network"
-    answers = [upload(folders) for folders in track(rounds(runs), "uploading", console=Console(stderr=True))]
+    answers, together = [], rounds(runs)
+    with counted("uploading", len(together)) as one_more:
+        for folders in together:
+            answers.append(upload(folders))
+            one_more()
     left = waiting(store)
     return left, next((line for line in answers if line), "no reason was given") if left else ""
 

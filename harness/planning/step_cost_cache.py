@@ -19,6 +19,7 @@ from harness.ledger.parse import parse
 from harness.ledger.paths import to_json, write_whole
 from harness.ledger.spec import RunSpec
 from harness.models.families import is_lm, outputs
+from harness.planning.counted import counted
 from harness.planning.links import finished_links
 from methods.errors import MethodError
 
@@ -113,15 +114,13 @@ def reads_last_token(task: TaskSpec) -> bool:
 def _counted(
     missing: Mapping[str, Mapping[str, Any]], folder: Path, count: Callable[[RunSpec], StepCost]
 ) -> dict[str, StepCost]:
-    from rich.console import Console
-    from rich.progress import track
-
     costs = {}
-    title = f"counting memory of {len(missing)} shapes, once"
-    for key, plain in track(missing.items(), title, console=Console(stderr=True), transient=True):
-        costs[key] = _cost(plain, count)
-        if costs[key].why is None:  # a reason may be this machine's, and pass
-            _keep(costs[key], folder / f"{key}.json")
+    with counted(f"counting memory of {len(missing)} shapes, once", len(missing)) as one_more:
+        for key, plain in missing.items():
+            costs[key] = _cost(plain, count)
+            if costs[key].why is None:  # a reason may be this machine's, and pass
+                _keep(costs[key], folder / f"{key}.json")
+            one_more()
     return costs
 
 

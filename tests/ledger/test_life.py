@@ -42,35 +42,48 @@ def test_a_line_is_never_wider_than_the_terminal(monkeypatch):
         assert stream.getvalue() == f"{GONE}{'x' * 38}…"
 
 
-def test_words_that_stand_get_their_seconds(monkeypatch, now):
-    """The second hand goes round once, 75 seconds after the last words."""
+def goes_round_once(monkeypatch) -> threading.Event:
+    """An end that comes after one turn of the hand."""
     over, waits = threading.Event(), iter([False, True])
     monkeypatch.setattr(over, "wait", lambda seconds: next(waits))
+    return over
+
+
+def test_words_that_stand_get_their_seconds(monkeypatch, now):
     with on_terminal() as stream:
         line = life._Line()
         line.say("loading")
         now[0] += 75
-        line.tick(over)
+        line.tick(goes_round_once(monkeypatch))
     assert stream.getvalue().endswith(f"{GONE}loading (75 s)")
 
 
-def test_no_thread_runs_where_none_is_wanted_nor_in_a_log():
+def test_words_that_have_just_been_said_are_not_said_again(monkeypatch, now):
+    with on_terminal() as stream:
+        line = life._Line()
+        line.say("loading")
+        line.tick(goes_round_once(monkeypatch))
+    assert stream.getvalue() == f"{GONE}loading"
+
+
+def test_a_log_has_a_plain_line_each_half_minute_and_nothing_else(monkeypatch, now):
+    """Of what is told, and of words that stand."""
+    with redirect_stderr(io.StringIO()) as log:
+        line = life._Line()
+        for words, seconds in (("round 1", 0), ("round 2", 31), ("round 3", 5)):
+            now[0] += seconds
+            line.say(words)
+        now[0] += 26
+        line.tick(goes_round_once(monkeypatch))
+        line.clear()
+    assert log.getvalue() == "round 2\nround 3 (26 s)\n"
+
+
+def test_no_thread_runs_where_none_is_wanted_nor_afterwards():
     before = threading.active_count()
     with on_terminal():
         with shown("loading", clock=False):
             assert threading.active_count() == before
         with shown("loading"):
             assert threading.active_count() == before + 1
-        assert threading.active_count() == before
-    with redirect_stderr(io.StringIO()), shown("loading"):
-        assert threading.active_count() == before
-
-
-def test_a_log_is_told_once_in_half_a_minute(now):
-    with redirect_stderr(io.StringIO()) as log, shown("loading") as say:
-        say("round 1")
-        assert log.getvalue() == ""
-        for number, seconds in ((2, 31), (3, 5), (4, 26)):
-            now[0] += seconds
-            say(f"round {number}")
-    assert log.getvalue() == "round 2\nround 4\n"
+    assert threading.active_count() == before
