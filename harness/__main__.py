@@ -7,7 +7,9 @@ import atexit
 import gc
 import io
 import os
+import shutil
 import sys
+import textwrap
 
 from harness.cli.commands import VERBS
 
@@ -40,7 +42,9 @@ def main(argv: list[str] | None = None) -> int:
         ):  # a terminal or pipe that is not UTF-8 gets a ? for what it cannot show
             stream.reconfigure(errors="replace")
     if not words or words[0] in (*HELP, "help"):
-        print(USAGE + "\n".join(f"  {name:<15}{verb.about}" for name, verb in VERBS.items()))
+        width = shutil.get_terminal_size().columns
+        verbs = [f"  {name:<15}{verb.about}" for name, verb in VERBS.items()]
+        print(USAGE + "\n".join(textwrap.fill(verb, width, subsequent_indent=" " * 17) for verb in verbs))
         return 0
     if words[0] == "--version":
         from importlib.metadata import version

@@ -1,13 +1,14 @@
 """A verb's command line, read once: its own arguments by argparse, from the table of verbs; the rest by Hydra."""
 
 import re
+import textwrap
 from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from harness.cli.commands import VERBS
 from harness.cli.grammar import load
-from harness.cli.help import TEXTS, WIDTH, overrides_help
+from harness.cli.help import TEXTS, WIDTH, fitted, overrides_help
 from harness.ledger.errors import SpecError, nearest
 from harness.ledger.life import shown
 
@@ -45,7 +46,7 @@ class Parser(ArgumentParser):
         verb = VERBS[name]
         super().__init__(
             prog=f"peftlab {name}",
-            description="\n\n".join(filter(None, (verb.about, TEXTS.get(name)))),
+            description=fitted("\n\n".join(filter(None, (verb.about, TEXTS.get(name))))),
             epilog=overrides_help() if "WORDS" in verb.overrides else None,
             formatter_class=lambda prog: RawDescriptionHelpFormatter(prog, max_help_position=30, width=WIDTH),
             add_help=False,
@@ -71,6 +72,12 @@ class Parser(ArgumentParser):
             flag = word.partition("=")[0]
             if re.match(r"--?[A-Za-z]", flag) and flag not in self._option_string_actions:
                 self.error(f"unknown flag '{flag}'.{nearest(flag, self._option_string_actions)}".rstrip("."))
+
+    def format_help(self) -> str:
+        """With a usage that folds between its words."""
+        usage, rest = super().format_help().split("\n", 1)
+        folded = textwrap.fill(usage, WIDTH, subsequent_indent=" " * len("usage: "), break_on_hyphens=False)
+        return f"{folded}\n{rest}"
 
     def error(self, message: str) -> NoReturn:
         raise SpecError(f"{self.prog}: {message}. Usage: {self.usage}")

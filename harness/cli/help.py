@@ -1,11 +1,14 @@
 """The prose of `peftlab VERB --help`; the arguments stand in `harness.cli.commands`."""
 
+import re
+import shutil
 import textwrap
+from itertools import groupby
 
 from harness.config.groups import GROUPS, choices
 from harness.ledger.diagnoses import VERSIONS
 
-WIDTH = 118
+WIDTH = min(118, max(60, shutil.get_terminal_size().columns))
 OVERRIDES = """\
 WORDS are Hydra's: key=value, comma lists, range(...), glob(*), +key=value, ~key.
   method= model= dataset= recipe= seed=   what a run is; each has settings of its own, as in method.update.rank=8
@@ -141,7 +144,24 @@ Packages, GPU, disk, hub, token, SLURM and W&B: what this machine has, and what 
 def overrides_help() -> str:
     """What overrides are, and what there is to choose from."""
     groups = {group: ", ".join(choices(group)) for group in GROUPS}
-    return OVERRIDES + "".join(
+    return fitted(OVERRIDES) + "".join(
         textwrap.fill(f"  {group + '=':<9} {names}", WIDTH, subsequent_indent=" " * 12) + "\n"
         for group, names in groups.items()
     )
+
+
+def fitted(text: str, width: int = WIDTH) -> str:
+    """Within a width: prose is filled, what a key means folds under itself, and a command stays as it can be copied."""
+    lines = []
+    for is_prose, group in groupby(text.split("\n"), key=lambda line: bool(line) and not line.startswith(" ")):
+        together = list(group)
+        lines += textwrap.wrap(" ".join(together), width) if is_prose else [_folded(line, width) for line in together]
+    return "\n".join(lines)
+
+
+def _folded(line: str, width: int) -> str:
+    if len(line) <= width or line.startswith("  peftlab"):
+        return line
+    column = re.match(r" *\S.*?  +|  ", line)  # where the meaning of a key begins
+    indent = " " * min(len(column.group()) if column else 0, 2 * width // 3)
+    return textwrap.fill(line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
@@ -26,37 +27,85 @@ def print_plan(
     machine: Machine | None = None,
     price: float | None = None,
 ) -> None:
-    """Readable at 80 columns: what is too wide folds, and nothing is cut."""
+    """Readable at 80 columns: settings that are too wide for it stand below, what is still too wide folds, and nothing
+    is cut.
+    """
     terminal = Console(highlight=False)
     console = terminal if terminal.is_terminal else Console(highlight=False, width=200)
     states = Counter(store.status(run.id) for run in plan.runs)
     console.print(f"{plan.name}: {len(plan.runs)} runs, plan digest {plan.digest}", markup=False, soft_wrap=True)
     console.print(", ".join(f"{count} {state}" for state, count in sorted(states.items())), markup=False)
     sources = list(dict.fromkeys(_source(each) for each in needs))
-    console.print(_table(plan, needs, machine, sources))
+    rows = _rows(plan, needs, machine, sources)
+    needed = _headings(machine) if needs else ()
+    settings: list[str] = []
+    table = _wide(rows, needed)
+    if console.measure(table, options=console.options.update(max_width=10_000)).maximum > console.width:
+        settings = list(dict.fromkeys(map(_settings, rows)))
+        table = _narrow(rows, needed, settings)
+    console.print(table)
     said = [f"[{number}] {source}" for number, source in enumerate(sources, start=1)]
+    said += [f"s{number}: {words}" for number, words in enumerate(settings, start=1)]
     said += [f"skipped: {_words(each.choices)}: {each.why}" for each in plan.skipped]
     said += [*_by_model(needs), *fit_notes(needs, price), *notes(needs, machine)] if needs else []
     for sentence in said:
         console.print(sentence, markup=False, soft_wrap=True)
 
 
-def _table(plan: Plan, needs: Sequence[CostEstimate], machine: Machine | None, sources: Sequence[str]) -> Table:
-    """A row for each cell; `settings` are its recipe and what else was chosen."""
-    headings = (*AXES, "seeds", *(_headings(machine) if needs else ()), "recipe, settings")
-    table = folding_table(*headings, box=None, padding=(0, 1), pad_edge=False)
-    for column in table.columns[: len(AXES)]:
-        column.no_wrap = True  # the settings fold before a name does
+@dataclass(frozen=True)
+class _Row:
+    """A cell of the plan. chosen: recipe and all beside the axes; needs: of `_headings`."""
+
+    axes: tuple[str, str, str]
+    seeds: str
+    needs: tuple[str, ...]
+    chosen: str
+
+
+def _rows(plan: Plan, needs: Sequence[CostEstimate], machine: Machine | None, sources: Sequence[str]) -> list[_Row]:
     cells: dict[str, list[Planned]] = {}
     for run in plan.runs:
         cells.setdefault(cell_of(run.choices), []).append(run)
+    rows = []
     for number, runs in enumerate(cells.values()):
         choices = runs[0].choices
         others = (f"{k}={v}" for k, v in choices.items() if k not in (*AXES, "recipe", "seed"))
-        settings = " ".join([str(choices["recipe"]), *others])
         seeds = _seeds([run.choices["seed"] for run in runs])
         need = (*_needs(needs[number], machine), f"[{sources.index(_source(needs[number])) + 1}]") if needs else ()
-        table.add_row(*(Text(str(text)) for text in (*(choices[axis] for axis in AXES), seeds, *need, settings)))
+        method, model, dataset = (str(choices[axis]) for axis in AXES)
+        rows.append(_Row((method, model, dataset), seeds, need, " ".join([str(choices["recipe"]), *others])))
+    return rows
+
+
+def _wide(rows: Sequence[_Row], needed: Sequence[str]) -> Table:
+    table = _table(*AXES, "seeds", *needed, "recipe, settings")
+    for row in rows:
+        table.add_row(*map(Text, (*row.axes, row.seeds, *row.needs, row.chosen)))
+    return table
+
+
+def _narrow(rows: Sequence[_Row], needed: Sequence[str], settings: Sequence[str]) -> Table:
+    """By model; seeds and settings by the number under which they stand below."""
+    table, last = _table("method", "dataset", *needed, ""), None
+    for row in rows:
+        method, model, dataset = row.axes
+        if model != last:
+            table.add_row(Text(model, style="bold"))
+        last = model
+        table.add_row(*map(Text, (method, dataset, *row.needs, f"s{settings.index(_settings(row)) + 1}")))
+    return table
+
+
+def _settings(row: _Row) -> str:
+    return f"seeds {row.seeds}; {row.chosen}"
+
+
+def _table(*headings: str) -> Table:
+    """Names and words stay whole: numbers fold between theirs before a name does."""
+    table = folding_table(*headings, box=None, padding=(0, 1), pad_edge=False)
+    for heading, column in zip(headings, table.columns, strict=True):
+        column.no_wrap = heading in AXES
+        column.min_width = max(map(len, heading.split()), default=2)
     return table
 
 

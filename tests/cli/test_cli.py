@@ -11,6 +11,7 @@ from harness.__main__ import main
 from harness.cli import arguments
 from harness.cli.commands import VERBS
 from harness.cli.grammar import load
+from harness.cli.help import fitted
 from tests.terminal import on_terminal
 
 DIGITS = ["model=vit_micro", "dataset=digits", "recipe.epochs=1", "tracker=none", "device=cpu"]
@@ -66,6 +67,21 @@ def test_the_help_of_a_verb_lists_what_there_is_to_choose_from(capsys):
     assert main(["sweep", "method=lora", "-h"]) == 0
     said = capsys.readouterr().out
     assert all(name in said for name in ("r_c3la", "minilm", "stdlib_docs", "quickstart", "example_site"))
+
+
+def test_help_of_a_narrow_terminal_folds_all_but_commands():
+    text = "What it\ndoes, in prose.\n\n  peftlab run method=lora\n  rows=N   at most so many examples of a split"
+    assert fitted(text, 20).split("\n") == [
+        "What it does, in",
+        "prose.",
+        "",
+        "  peftlab run method=lora",
+        "  rows=N   at most",
+        "           so many",
+        "           examples",
+        "           of a",
+        "           split",
+    ]
 
 
 def test_a_verb_says_that_it_loads_before_it_does_and_its_answer_stands_alone(monkeypatch):

@@ -3,6 +3,7 @@
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
 from harness.cli import plan_view
@@ -57,3 +58,31 @@ def test_a_plan_sums_by_model_and_names_the_largest_memory(tmp_path, monkeypatch
     assert "skipped: method=cla: why not" in said
     assert "4.2 PFLOP" in said and "vit: 1 run, training time not known" in said
     assert said.count(LONG) == 1 and "…" not in said
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_settings_of_a_plan_stand_below_a_table_that_they_would_not_fit_in(width, tmp_path, monkeypatch) -> None:
+    """At 80 columns a row is a line, names and words are whole, and a setting that cells share is written once."""
+    runs, needs = [], []
+    for method, settings in (("lora", LONG[:40]), ("adapter_parallel", LONG[:40]), ("cla", "short")):
+        choices = {"method": method, "model": "deberta_v3_base", "dataset": "stdlib_docs", "recipe": "quick_text"}
+        choices |= {"dataset.source.options.hops": settings}
+        runs.append(Planned(f"{len(runs):016x}", choices | {"seed": 0}, {}))
+        needs.append(CostEstimate(choices, 1, {"weights": 683e6}, "", 0.0, 15.7, 22.0, "no record yet"))
+    out = io.StringIO()
+    monkeypatch.setattr(plan_view, "Console", lambda **given: Console(file=out, width=width, highlight=False))
+    print_plan(Plan("p", tuple(runs), (), {}), Store(tmp_path), needs)
+    lines = [line.rstrip() for line in out.getvalue().splitlines()]
+    table = lines[2 : next(number for number, line in enumerate(lines) if line.startswith("[1]"))]
+    if width == 80:
+        assert [line.split() for line in table[-4:]] == [
+            ["deberta_v3_base"],
+            ["lora", "stdlib_docs", "683", "MB", "15.7", "s", "[1]", "s1"],
+            ["adapter_parallel", "stdlib_docs", "683", "MB", "15.7", "s", "[1]", "s1"],
+            ["cla", "stdlib_docs", "683", "MB", "15.7", "s", "[1]", "s2"],
+        ]
+        assert max(map(len, table)) <= 80
+        assert f"s1: seeds 0; quick_text dataset.source.options.hops={LONG[:40]}" in lines
+    else:
+        assert [line.split()[0] for line in table] == ["method", "lora", "adapter_parallel", "cla"]
+        assert table[1].endswith(f"quick_text dataset.source.options.hops={LONG[:40]}")
