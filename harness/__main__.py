@@ -20,8 +20,8 @@ peftlab: which fine-tuning method should I use, and what does it cost?
   peftlab sweep sweep=quickstart
   peftlab sweep method=lora,cla 'seed=range(3)'
 
-Overrides are Hydra's: key=value, comma lists, range(...), glob(*). Verbs that answer take --json.
-More on one of them: peftlab VERB --help
+Overrides are Hydra's: key=value, comma lists, range(...), glob(*).
+Verbs that answer take --json. More on one of them: peftlab VERB --help
 
 """
 HELP = {"-h", "--help"}

@@ -53,7 +53,7 @@ def print_plan(
 
 
 @dataclass(frozen=True)
-class _Row:
+class _CellRow:
     """A cell of the plan. chosen: recipe and all beside the axes; needs: of `_headings`."""
 
     axes: tuple[str, str, str]
@@ -62,7 +62,7 @@ class _Row:
     chosen: str
 
 
-def _rows(plan: Plan, needs: Sequence[CostEstimate], machine: Machine | None, sources: Sequence[str]) -> list[_Row]:
+def _rows(plan: Plan, needs: Sequence[CostEstimate], machine: Machine | None, sources: Sequence[str]) -> list[_CellRow]:
     cells: dict[str, list[Planned]] = {}
     for run in plan.runs:
         cells.setdefault(cell_of(run.choices), []).append(run)
@@ -73,18 +73,18 @@ def _rows(plan: Plan, needs: Sequence[CostEstimate], machine: Machine | None, so
         seeds = _seeds([run.choices["seed"] for run in runs])
         need = (*_needs(needs[number], machine), f"[{sources.index(_source(needs[number])) + 1}]") if needs else ()
         method, model, dataset = (str(choices[axis]) for axis in AXES)
-        rows.append(_Row((method, model, dataset), seeds, need, " ".join([str(choices["recipe"]), *others])))
+        rows.append(_CellRow((method, model, dataset), seeds, need, " ".join([str(choices["recipe"]), *others])))
     return rows
 
 
-def _wide(rows: Sequence[_Row], needed: Sequence[str]) -> Table:
+def _wide(rows: Sequence[_CellRow], needed: Sequence[str]) -> Table:
     table = _table(*AXES, "seeds", *needed, "recipe, settings")
     for row in rows:
         table.add_row(*map(Text, (*row.axes, row.seeds, *row.needs, row.chosen)))
     return table
 
 
-def _narrow(rows: Sequence[_Row], needed: Sequence[str], settings: Sequence[str]) -> Table:
+def _narrow(rows: Sequence[_CellRow], needed: Sequence[str], settings: Sequence[str]) -> Table:
     """By model; seeds and settings by the number under which they stand below."""
     table, last = _table("method", "dataset", *needed, ""), None
     for row in rows:
@@ -96,7 +96,7 @@ def _narrow(rows: Sequence[_Row], needed: Sequence[str], settings: Sequence[str]
     return table
 
 
-def _settings(row: _Row) -> str:
+def _settings(row: _CellRow) -> str:
     return f"seeds {row.seeds}; {row.chosen}"
 
 
