@@ -123,7 +123,7 @@ def pool(given: "Namespace") -> int:
 
 def advise(given: "Namespace") -> int:
     """`peftlab advise [--max-gb N] [--max-hours N] [task=… model=… dataset=… method=…] [--runs DIR] [--json]`."""
-    with shown("reading the records of the store"):
+    with shown("reading the records of the store", clock=False):  # shapes that are new are counted under a bar
         from analysis.advise import advise as options_of
         from analysis.advise import as_json as plain
         from analysis.advise import everything, limits, sentences
