@@ -171,6 +171,20 @@ def test_a_narrow_screen_scrolls_tables_and_not_the_page(page: Path, browser: Ch
     assert browser.ask("document.documentElement.scrollWidth") <= 400
 
 
+def test_on_a_narrow_screen_each_cell_of_the_first_table_is_seen_whole_under_its_task(
+    page: Path, browser: Chromium
+) -> None:
+    browser.open(page, width=400)
+    tasks = browser.ask("[...document.querySelectorAll('.grid thead th')].slice(1).map((head) => head.textContent)")
+    cells = "[...document.querySelectorAll('.grid tbody td')]"
+    within = f"{cells}.every((cell) => cell.getBoundingClientRect().right <= 400 && cell.scrollWidth <= 400)"
+    assert len(tasks) > 1 and browser.ask(within)
+    named = browser.ask(f"{cells}.map((cell) => getComputedStyle(cell, '::before').content)")
+    assert len(named) == browser.ask("document.querySelectorAll('.grid tbody tr').length") * len(tasks)
+    for place, name in enumerate(named):
+        assert name.strip('"') and tasks[place % len(tasks)].startswith(name.strip('"'))
+
+
 def test_no_table_scrolls_on_a_desk(page: Path, browser: Chromium) -> None:
     browser.open(page)
     wide = "[...document.querySelectorAll('.scroll')].filter((box) => box.scrollWidth > box.clientWidth)"
